@@ -232,7 +232,7 @@ class _Job:
         if status == _BAD_RANGE and have:
             self.restart()
             raise _Broken("the server refused to go on from where the download stood")
-        again = f" after {self.transfer.options.attempts} attempts" if status >= 500 else ""  # noqa: PLR2004
+        again = f" after {self.transfer.options.attempts} attempts" if status >= 500 else ""
         raise self._failed(
             f"the server answered {status} {response.reason or ''}".rstrip() + again,
             f"answered {status}",

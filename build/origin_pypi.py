@@ -185,7 +185,7 @@ class _OtherFile(Exception):
 
 def _finders(settings: PipSettings, pages: _Pages) -> Iterator[tuple[str, PackageFinder]]:
     """Yield one finder for each place, so that one that fails does not hide the others."""
-    session = cast(Fetcher, pages)
+    session = cast("Fetcher", pages)
     places = [("find_links", link) for link in settings.find_links]
     places += [("index_urls", url) for url in settings.index_urls]
     for kind, place in places:

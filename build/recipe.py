@@ -145,8 +145,8 @@ class Patch:
 class Source:
     """The tree that is built, and the version that it must call itself.
 
-    ``date`` is a day, ``YYYY-MM-DD``, by custom that of the newest file in the tree: the time stamp of every file in
-    the artefacts, so that two builds give the same bytes.
+    ``date`` is a day, ``YYYY-MM-DD``, by custom that of the newest file in the tree. It is the
+    time stamp of every file in the artefacts, so that two builds give the same bytes.
     """
 
     commit: Commit

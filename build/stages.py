@@ -1,0 +1,392 @@
+"""The build itself: six stages, each skipped where the digest of its inputs stands.
+
+``fetch`` brings verified bytes into the cache, ``source`` lays out the tree, ``configure`` and
+``compile`` run upstream's script, ``wheel`` and ``sdk`` make the artefacts. What a stage left
+behind is a record beside the tree; a build that was killed goes on from the last one, and inside
+the compile from ninja's own state.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from build.artefacts import Artefacts, artefacts_stand, make_artefacts
+from build.cache import ContentCache
+from build.compilercache import cache_server, cache_socket
+from build.console import Voice
+from build.errors import BuildError, CompileError, FetchError
+from build.fetch import Fetched, fetch_all
+from build.fetch_context import FetchContext
+from build.fetch_plan import Choice, FetchItem, plan_fetch
+from build.plan import BuildPlan, Programs, child_environment, make_plan
+from build.prepare_tools import prepare_tools
+from build.process import Runner, end_leftover
+from build.recipe import PlatformName, Recipe, digest
+from build.records import Record, drop_record, inputs_digest, read_record, write_record
+from build.source import Chosen, lay_out_source
+from build.toolchain import Compiler, check_disk, find_compiler, parallel_jobs
+from build.treelock import hold_tree
+from build.wheel import check_writable
+from build.workspace import Tree, Workspace
+
+# Raised when a stage starts to do something else with the same inputs.
+_REVISIONS = {"source": 1, "configure": 1, "compile": 1, "artefacts": 1}
+# Names the program that runs in a tree, for the build that comes after a killed one.
+_RUNNING = "running.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asked to build.
+
+    ``recipe_file`` is the recipe's path below the checkout, for the manifest; ``jobs`` overrides
+    the number of compilers at once; ``fresh`` lays out the tree anew.
+    """
+
+    recipe: Recipe
+    recipe_file: str
+    platform: PlatformName
+    workspace: Workspace
+    env: Mapping[str, str]
+    choice: Choice = "auto"
+    offline: bool = False
+    jobs: int | None = None
+    fresh: bool = False
+
+
+@dataclass(kw_only=True)
+class _Clock:
+    """How long each stage took in this run, in order."""
+
+    stages: list[dict[str, Any]] = field(default_factory=list)
+
+    def note(self, name: str, seconds: float, *, skipped: bool) -> None:
+        self.stages.append({"name": name, "seconds": round(seconds, 3), "skipped": skipped})
+
+
+def fetch_inputs(request: Request, voice: Voice) -> list[tuple[FetchItem, Fetched | None]]:
+    """Bring every input into the cache.
+
+    Raises
+    ------
+    FetchError, IntegrityError
+        As :func:`build.fetch.fetch_all`.
+    """
+    if request.offline and request.recipe.dependencies_by_cmake:
+        raise FetchError(
+            f"{request.recipe_file} leaves its dependencies to CMake, which needs a network",
+            hint="build it without --offline, or list its dependencies in the recipe",
+        )
+    context = _fetch_context(request, voice)
+    items = [
+        item
+        for item in plan_fetch(request.recipe, request.platform, request.choice)
+        if item.role != "dependency" or _wanted(request, item.name)
+    ]
+    return list(zip(items, fetch_all(items, context), strict=True))
+
+
+def build(request: Request, voice: Voice) -> Artefacts:
+    """Build the wheel and the SDK, or say that they stand already.
+
+    Raises
+    ------
+    BuildError
+        Any of its kinds; the state of finished stages is kept.
+    """
+    workspace, recipe = request.workspace, request.recipe
+    compiler = find_compiler(request.env, request.platform, recipe.platforms[request.platform])
+    check_writable(workspace.wheels)
+    key = _artefacts_key(request, compiler)
+    if standing := _standing(request, voice, key):
+        return standing
+    tree = workspace.tree(recipe, request.platform)
+    with hold_tree(tree.lock, workspace.root, voice.say):
+        # Whoever held the tree may have made them while this build waited.
+        return _standing(request, voice, key) or _build_locked(request, voice, compiler, tree, key)
+
+
+def _standing(request: Request, voice: Voice, key: str) -> Artefacts | None:
+    standing = None if request.fresh else artefacts_stand(request.workspace.wheels, key)
+    if standing:
+        voice.finish(f"unchanged: {standing.wheel.name} is what this recipe builds")
+    return standing
+
+
+def _build_locked(
+    request: Request, voice: Voice, compiler: Compiler, tree: Tree, key: str
+) -> Artefacts:
+    workspace, recipe = request.workspace, request.recipe
+    clock = _Clock()
+    if end_leftover(tree.root / _RUNNING):
+        voice.say("ended what a killed build had left running in this tree")
+    shutil.rmtree(workspace.logs, ignore_errors=True)
+    check_disk(tree.root, already=_size(tree.root))
+    if request.fresh:
+        shutil.rmtree(tree.root, ignore_errors=True)
+    with voice.stage("fetch", "verified inputs"):
+        begun = time.monotonic()
+        inputs = fetch_inputs(request, voice)
+        seconds = time.monotonic() - begun
+    clock.note("fetch", seconds, skipped=False)
+    size = sum(fetched.size for _, fetched in inputs if fetched)
+    voice.done("fetch", f"{len(inputs)} inputs, {size / 1e6:.0f} MB, every hash checked", seconds)
+    programs, tools = prepare_tools(
+        recipe, request.platform, workspace=workspace, compiler=compiler, env=request.env
+    )
+    chosen = _chosen(recipe, inputs)
+    with cache_socket() as socket:
+        environment = child_environment(
+            recipe,
+            request.platform,
+            programs,
+            home=request.env.get("HOME", str(Path.home())),
+            compiler_cache=workspace.compiler_cache,
+            cache_socket=socket,
+        )
+        plan = make_plan(
+            recipe,
+            request.platform,
+            tree=tree,
+            programs=programs,
+            chosen={name: each.origin.kind for name, each in chosen.items() if name},
+            jobs=request.jobs or parallel_jobs(),
+            env=environment,
+            as_root=hasattr(os, "geteuid") and os.geteuid() == 0,
+        )
+        source_key = _source(
+            request=request, voice=voice, tree=tree, inputs=inputs, chosen=chosen, clock=clock
+        )
+        configure_key = _configure(
+            request=request,
+            voice=voice,
+            tree=tree,
+            plan=plan,
+            source_key=source_key,
+            compiler=compiler,
+            clock=clock,
+        )
+        _compile(
+            request=request,
+            voice=voice,
+            tree=tree,
+            plan=plan,
+            configure_key=configure_key,
+            programs=programs,
+            clock=clock,
+        )
+    artefacts = make_artefacts(
+        recipe=recipe,
+        recipe_file=request.recipe_file,
+        platform=request.platform,
+        workspace=workspace,
+        tree=tree,
+        plan=plan,
+        programs=programs,
+        tools={**tools, "compiler": compiler.identity},
+        inputs=inputs,
+        key=key,
+        clock=clock.stages,
+        voice=voice,
+        patches=read_record(tree.records, "source"),
+    )
+    voice.finish(f"built {artefacts.wheel.name}")
+    return artefacts
+
+
+def _source(
+    *,
+    request: Request,
+    voice: Voice,
+    tree: Tree,
+    inputs: Sequence[tuple[FetchItem, Fetched | None]],
+    chosen: Mapping[str, Chosen],
+    clock: _Clock,
+) -> str:
+    recipe = request.recipe
+    key = inputs_digest(
+        revision=_REVISIONS["source"],
+        recipe=digest(recipe),
+        inputs={
+            item.name: [fetched.kind, fetched.sha256]
+            for item, fetched in inputs
+            if fetched and item.role != "tools"
+        },
+    )
+    record = read_record(tree.records, "source")
+    if record and record.inputs == key and tree.source.is_dir() and tree.deps.is_dir():
+        voice.done("source", f"{recipe.name} {recipe.version}", 0, skipped=True)
+        clock.note("source", 0, skipped=True)
+        return key
+    for stage in ("source", "configure", "compile"):
+        drop_record(tree.records, stage)
+    with voice.stage("source", "unpacking and patching"):
+        begun = time.monotonic()
+        data = [fetched for item, fetched in inputs if item.role == "data" and fetched]
+        applied = lay_out_source(
+            recipe,
+            tree,
+            source=chosen[""],
+            dependencies={name: each for name, each in chosen.items() if name},
+            data=data,
+            recipes=request.workspace.recipes,
+        )
+        seconds = time.monotonic() - begun
+    write_record(
+        tree.records,
+        Record(stage="source", inputs=key, outputs={"patches": applied}, seconds=seconds),
+    )
+    clock.note("source", seconds, skipped=False)
+    voice.done("source", f"{recipe.name} {recipe.version}, {len(applied)} patches applied", seconds)
+    return key
+
+
+def _configure(
+    *,
+    request: Request,
+    voice: Voice,
+    tree: Tree,
+    plan: BuildPlan,
+    source_key: str,
+    compiler: Compiler,
+    clock: _Clock,
+) -> str:
+    step = plan.steps[0]
+    key = inputs_digest(
+        revision=_REVISIONS["configure"],
+        source=source_key,
+        argv=_without_jobs(step.argv),
+        # The socket is another one in every run and decides nothing.
+        env={name: value for name, value in step.env.items() if name != "SCCACHE_SERVER_UDS"},
+        include=plan.top_level_include,
+        compiler=[str(compiler.cxx), compiler.identity],
+    )
+    record = read_record(tree.records, "configure")
+    if record and record.inputs == key and (tree.build / "Release" / "build.ninja").is_file():
+        voice.done("configure", "CMake", 0, skipped=True)
+        clock.note("configure", 0, skipped=True)
+        return key
+    for stage in ("configure", "compile"):
+        drop_record(tree.records, stage)
+    # What a failed or different configuration left in CMake's cache would decide this one.
+    shutil.rmtree(tree.build, ignore_errors=True)
+    (tree.root / "top_level.cmake").write_text(plan.top_level_include, encoding="utf-8")
+    with voice.stage("configure", "CMake"):
+        log = request.workspace.logs / "03-configure.log"
+        seconds = _run(step.argv, step.env, log, note=tree.root / _RUNNING)
+    write_record(tree.records, Record(stage="configure", inputs=key, outputs={}, seconds=seconds))
+    clock.note("configure", seconds, skipped=False)
+    voice.done("configure", f"CMake, {compiler.family} {compiler.version}", seconds)
+    return key
+
+
+def _compile(
+    *,
+    request: Request,
+    voice: Voice,
+    tree: Tree,
+    plan: BuildPlan,
+    configure_key: str,
+    programs: Programs,
+    clock: _Clock,
+) -> None:
+    key = inputs_digest(revision=_REVISIONS["compile"], configure=configure_key)
+    record = read_record(tree.records, "compile")
+    if record and record.inputs == key:
+        voice.done("compile", "every object stands", 0, skipped=True)
+        clock.note("compile", 0, skipped=True)
+        return
+    step = plan.steps[1]
+    log = request.workspace.logs / "04-compile.log"
+    jobs = request.jobs or parallel_jobs()
+    with (
+        voice.stage("compile", f"{jobs} at once; 30 to 40 minutes on 2 cores without a cache"),
+        cache_server(programs.launcher, step.env, voice.say),
+    ):
+        seconds = _run(step.argv, step.env, log, note=tree.root / _RUNNING, on_line=voice.ninja)
+    write_record(tree.records, Record(stage="compile", inputs=key, outputs={}, seconds=seconds))
+    clock.note("compile", seconds, skipped=False)
+    voice.done("compile", "libonnxruntime and the Python extension", seconds)
+
+
+def _run(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    log: Path,
+    *,
+    note: Path,
+    on_line: Callable[[str], None] | None = None,
+) -> float:
+    begun = time.monotonic()
+    Runner(env=env, log=log, error=CompileError, on_line=on_line, note=note)(argv)
+    return time.monotonic() - begun
+
+
+def _fetch_context(request: Request, voice: Voice) -> FetchContext:
+    return FetchContext(
+        cache=ContentCache(request.workspace.cache),
+        recipes_dir=request.workspace.recipes,
+        env=request.env,
+        progress=voice,
+        choice=request.choice,
+        offline=request.offline,
+    )
+
+
+def _wanted(request: Request, name: str) -> bool:
+    by_name = {each.name: each for each in request.recipe.dependencies}
+    return request.platform in by_name[name].platforms
+
+
+def _chosen(
+    recipe: Recipe, inputs: Sequence[tuple[FetchItem, Fetched | None]]
+) -> dict[str, Chosen]:
+    """Return what will be unpacked, by dependency; the source itself has the empty name."""
+    origins = {each.name: each.origins for each in recipe.dependencies}
+    origins[""] = recipe.source.origins
+    chosen = {}
+    for item, fetched in inputs:
+        if fetched is None or item.role not in {"source", "dependency"}:
+            continue
+        name = "" if item.role == "source" else item.name
+        origin = origins[name][fetched.origin_index]
+        chosen[name] = Chosen(name=item.name, origin=origin, fetched=fetched)
+    return chosen
+
+
+def _artefacts_key(request: Request, compiler: Compiler) -> str:
+    return inputs_digest(
+        revision=_REVISIONS,
+        recipe=digest(request.recipe),
+        platform=request.platform,
+        choice=request.choice,
+        python=sys.version_info[:2],
+        compiler=compiler.identity,
+    )
+
+
+def _without_jobs(argv: Sequence[str]) -> list[str]:
+    words = list(argv)
+    place = words.index("--parallel")
+    return words[:place] + words[place + 2 :]
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size
+            except OSError:
+                continue
+    return total
+
+
+__all__ = ["Artefacts", "BuildError", "Request", "build", "fetch_inputs"]
