@@ -1,0 +1,183 @@
+"""The one table of checks: what each is called, where it runs and what it catches."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+from verify.result import CheckResult
+
+if TYPE_CHECKING:
+    from verify.target.context import TargetContext
+
+Role = Literal["candidate", "official"]
+CheckFunction = Callable[["TargetContext"], CheckResult | Sequence[CheckResult]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One entry of the table.
+
+    Parameters
+    ----------
+    id : str
+        Dotted name, ``group.name``.
+    title : str
+        A few words for tables.
+    run : str
+        ``module:function``, imported only where the check runs.
+    doc : str
+        What the check catches, one or two sentences.
+    place : {"target", "host"}
+        In the environment that holds the wheel, or in the verification's own.
+    needs : tuple of {"official"}
+        Environments needed beside the candidate's.
+    quick : bool
+        Whether ``--quick`` runs it.
+    timeout : float
+        Seconds after which the check is ended and counts as failed.
+    """
+
+    id: str
+    title: str
+    run: str
+    doc: str
+    place: Literal["target", "host"] = "target"
+    needs: tuple[Role, ...] = ()
+    quick: bool = True
+    timeout: float = 900.0
+
+    def function(self) -> CheckFunction:
+        """Import and return the check's function."""
+        module, _, name = self.run.partition(":")
+        return cast("CheckFunction", getattr(importlib.import_module(module), name))
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        id="wheel.identity",
+        title="Wheel is the built one",
+        run="verify.target.wheel_identity:wheel_identity",
+        doc=(
+            "Version, commit and the hash of every installed file equal the manifest. Catches a "
+            "wheel that was swapped or edited, and a second onnxruntime that shadows it."
+        ),
+    ),
+    Check(
+        id="provider.registered",
+        title="CoreML is listed",
+        run="verify.target.providers:provider_registered",
+        doc=(
+            "CoreMLExecutionProvider is among the available providers and a session takes it. "
+            "Catches a wheel built without CoreML."
+        ),
+    ),
+    Check(
+        id="provider.executes",
+        title="CoreML executes",
+        run="verify.target.providers:provider_executes",
+        doc=(
+            "A graph runs with CPU fallback disabled, and the profile of the encoder shows which "
+            "provider ran each node. Catches a provider that is listed and does nothing, and "
+            "silent fallback to the CPU."
+        ),
+    ),
+    Check(
+        id="coverage.partitions",
+        title="One CoreML partition",
+        run="verify.target.coverage:coverage",
+        doc=(
+            "The provider's own count of partitions for every static graph. Catches the encoder "
+            "being cut into pieces that run slower than the CPU."
+        ),
+    ),
+    Check(
+        id="coverage.nodes",
+        title="Nodes taken by CoreML",
+        run="verify.target.coverage:coverage",
+        doc=(
+            "The share of nodes that the provider takes, with the reason for each node left "
+            "behind. Catches operators that the converter does not know."
+        ),
+    ),
+    Check(
+        id="embedding.reference",
+        title="Embeddings are right",
+        run="verify.target.embedding:embedding_reference",
+        doc=(
+            "Embeddings of the reference texts against torch float64, in several batch sizes and "
+            "orders, and before normalising. Catches swapped or damaged weights, NaN, zero "
+            "vectors and padding that leaks into results."
+        ),
+    ),
+    Check(
+        id="embedding.agreement",
+        title="Precisions agree",
+        run="verify.target.embedding:embedding_agreement",
+        doc=(
+            "Every executable provider, graph form and precision against the fp32 CPU result, and "
+            "the order of neighbours in a similarity set. Catches half precision that is finite "
+            "but wrong."
+        ),
+    ),
+    Check(
+        id="latency.p95",
+        title="P95 of one query",
+        run="verify.target.latency:latency_p95",
+        place="host",
+        doc=(
+            "Upper confidence bound of the 95th percentile, text in to vector out. Catches slow "
+            "tails that a mean or a median hides."
+        ),
+        timeout=1800.0,
+    ),
+    Check(
+        id="latency.cold",
+        title="Cold start",
+        run="verify.target.latency:latency_cold",
+        place="host",
+        doc="Import, session creation and first run in fresh processes. Catches slow restarts.",
+        quick=False,
+    ),
+    Check(
+        id="latency.speedup",
+        title="Speed against others",
+        run="verify.target.latency:latency_speedup",
+        place="host",
+        doc=(
+            "Ratio of times against the same wheel's CPU provider and the official wheel, with a "
+            "confidence interval. Catches an accelerator that slows things down."
+        ),
+        needs=("official",),
+        quick=False,
+    ),
+    Check(
+        id="concurrency.threads",
+        title="Threads share a session",
+        run="verify.target.load:concurrency_threads",
+        doc="Several threads on one session: equal results, throughput and P95 under load.",
+    ),
+    Check(
+        id="memory.growth",
+        title="Memory does not grow",
+        run="verify.target.load:memory_growth",
+        doc="Resident memory over thousands of runs. Catches leaks.",
+        quick=False,
+    ),
+    Check(
+        id="robustness.inputs",
+        title="Bad inputs are refused",
+        run="verify.target.robustness:robustness_inputs",
+        doc=(
+            "Wrong type, rank, token id, length and an empty batch: a clean exception each time, "
+            "and the session works afterwards."
+        ),
+    ),
+)
+
+
+def check_ids() -> list[str]:
+    """Return every check's id in the order of the table."""
+    return [check.id for check in CHECKS]

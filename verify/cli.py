@@ -1,0 +1,284 @@
+"""``python -m verify``: the only place that catches :class:`~verify.errors.VerifyError`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from verify import report_json
+from verify.arguments import parse, skips
+from verify.checks import CHECKS
+from verify.errors import VerifyError
+
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    console = Console(stderr=True, highlight=False)
+    try:
+        try:
+            options = parse(arguments)
+        except SystemExit as ended:  # --help and --version print and end
+            return int(ended.code or 0)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _interrupt)
+        command: Callable[[argparse.Namespace, Console], int] = {
+            "run": _run,
+            "checks": _checks,
+            "judge": _judge,
+            "compare": _compare,
+            "model": _model,
+            "report": _report,
+        }[options.command]
+        return command(options, console)
+    except VerifyError as error:
+        if "--debug" in arguments:
+            console.print_exception()
+        _tell(error, console)
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.print("interrupted: the checks' processes were ended, nothing was judged.")
+        return EXIT_INTERRUPTED
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """Let SIGTERM end the checks' processes as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    from filelock import FileLock, Timeout
+
+    from verify import run, table
+    from verify.encoder import load_model_recipe, recipe_path
+    from verify.policy import find_policy
+    from verify.selection import Selection
+
+    policy = _with_budget(find_policy(options.policy), options.budget_ms)
+    recipe = load_model_recipe(recipe_path(options.model))
+    chosen = run.Options(
+        wheel=options.wheel,
+        manifest=options.manifest,
+        policy=policy,
+        selection=Selection(
+            quick=options.quick,
+            only=tuple(options.only),
+            keyword=options.keyword,
+            skip=skips(options.skip),
+        ),
+        recipe=recipe,
+        models=options.models or options.work / "models" / recipe.name,
+        work=options.work,
+        adaptive_seconds=options.adaptive,
+        official=not options.no_official,
+    )
+    run.find_wheel(chosen.wheel, chosen.manifest)  # tell about a missing wheel before anything else
+    lock = FileLock(_made(options.work) / "verify.lock")
+    with _Progress(console) as progress:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress.say("", f"waiting for another verification in {options.work} to end")
+            lock.acquire()
+        try:
+            document = run.run(chosen, say=progress.say)
+        finally:
+            lock.release()
+    reports = options.work / "reports"
+    report_json.write(document, reports / "verify.json")
+    _write_reports(document, reports, [])
+    table.show(document, console)
+    console.print(f"\nreports: {reports}/verify.json, junit.xml, report.html", markup=False)
+    _step_summary(document)
+    if options.json:
+        print(report_json.dumps(document))
+    return int(document["verdict"]["exit_code"])
+
+
+def _checks(options: argparse.Namespace, console: Console) -> int:
+    if options.json:
+        listed = [{"id": check.id, "title": check.title, "catches": check.doc} for check in CHECKS]
+        print(report_json.dumps({"checks": listed}))
+        return 0
+    output = Console(highlight=False)
+    for check in CHECKS:
+        output.print(f"[bold]{check.id}[/]  {check.title}", soft_wrap=not output.is_terminal)
+        output.print(f"    {check.doc}", markup=False, soft_wrap=not output.is_terminal)
+    return 0
+
+
+def _judge(options: argparse.Namespace, console: Console) -> int:
+    from verify import rejudge, table
+    from verify.policy import find_policy
+
+    document = report_json.read(options.report)
+    judged = rejudge.judge(document, _with_budget(find_policy(options.policy), options.budget_ms))
+    table.show(judged, console)
+    if options.output:
+        report_json.write(judged, options.output)
+    if options.json:
+        print(report_json.dumps(judged))
+    return int(judged["verdict"]["exit_code"])
+
+
+def _compare(options: argparse.Namespace, console: Console) -> int:
+    from dataclasses import asdict
+
+    from verify.report.compare import compare
+
+    found = compare(
+        report_json.read(options.before),
+        report_json.read(options.after),
+        allow_other_host=options.other_host,
+    )
+    if options.json:
+        print(report_json.dumps({**asdict(found), "real": found.real, "headline": found.headline}))
+        return 0
+    output = Console(highlight=False)
+    output.print(found.headline, markup=False, soft_wrap=True)
+    for difference in found.latency:
+        line = (
+            f"  {difference.series} {difference.statistic}: ratio {difference.ratio:.3f}, "
+            f"{difference.outcome}"
+        )
+        output.print(line, markup=False, soft_wrap=True)
+    for change in found.statuses:
+        output.print(f"  {change.id}: {change.before} -> {change.after}", markup=False)
+    for drift in found.drift:
+        line = f"  {drift.check} {drift.quantity}: {drift.before:.9g} -> {drift.after:.9g}"
+        output.print(line, markup=False, soft_wrap=True)
+    return 0
+
+
+def _model(options: argparse.Namespace, console: Console) -> int:
+    from verify.encoder import load_model_recipe, recipe_path
+    from verify.graph import Precision, ensure_graph
+
+    recipe = load_model_recipe(recipe_path(options.model))
+    models = options.models or options.work / "models" / recipe.name
+    recipe.check_files(models)
+    shapes: list[tuple[int, int] | None] = [None, *((1, size) for size in recipe.encoder.buckets)]
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    made = []
+    with _Progress(console) as progress:
+        for precision in precisions:
+            for static in shapes:
+                progress.say("", f"building {static or 'dynamic'} {precision}")
+                path = ensure_graph(
+                    models,
+                    recipe.encoder,
+                    _made(options.work) / "verify" / "graphs",
+                    static=static,
+                    precision=precision,
+                )
+                made.append(path)
+    if options.json:
+        import json
+
+        records = [json.loads(path.with_suffix(".json").read_text("utf-8")) for path in made]
+        listed = [{"file": str(path), **record} for path, record in zip(made, records, strict=True)]
+        print(report_json.dumps({"graphs": listed}))
+        return 0
+    for path in made:
+        console.print(str(path), markup=False, soft_wrap=True)
+    return 0
+
+
+def _report(options: argparse.Namespace, console: Console) -> int:
+    document = report_json.read(options.report)
+    history = [report_json.read(path) for path in options.history]
+    folder = options.report.parent
+    _write_reports(document, folder, history)
+    console.print(f"{folder}/report.html, {folder}/junit.xml", markup=False, soft_wrap=True)
+    return 0
+
+
+def _write_reports(
+    document: Mapping[str, Any], folder: Path, history: list[dict[str, Any]]
+) -> None:
+    from verify import junit
+    from verify.report.html import write_report
+
+    report_json.write_text(folder / "junit.xml", junit.render(document))
+    write_report(document, folder / "report.html", history=history)
+
+
+def _step_summary(document: Mapping[str, Any]) -> None:
+    from verify import table
+
+    target = os.environ.get("GITHUB_STEP_SUMMARY")
+    if target:
+        with Path(target).open("a", encoding="utf-8") as stream:
+            stream.write(table.markdown(document))
+
+
+def _with_budget(policy: Any, budget: float | None) -> Any:
+    if budget is None:
+        return policy
+    return replace(policy, limits=replace(policy.limits, latency_p95_ms=budget))
+
+
+def _made(work: Path) -> Path:
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VerifyError(
+            f"The work directory {work} cannot be made: {error.strerror}.",
+            hint="Name another one with --work DIR.",
+        ) from None
+    return work
+
+
+def _tell(error: VerifyError, console: Console) -> None:
+    wrap = not console.is_terminal
+    console.print(f"{error.title}: ", style="bold red", end="", markup=False)
+    console.print(error.problem, markup=False, soft_wrap=wrap)
+    for name, value in error.context.items():
+        console.print(f"  {name}: {value}", markup=False, soft_wrap=wrap)
+    if error.hint:
+        console.print(f"hint: {error.hint}", style="bold", markup=False, soft_wrap=wrap)
+
+
+class _Progress:
+    """One live line on a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.started = time.monotonic()
+        self.status = console.status("starting") if console.is_terminal else None
+        self.last = ""
+
+    def __enter__(self) -> _Progress:
+        if self.status:
+            self.status.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        if self.status:
+            self.status.stop()
+
+    def say(self, check: str, text: str) -> None:
+        """Show what is going on; the same line twice is shown once."""
+        line = f"{check}: {text}" if check else text
+        if line == self.last:
+            return
+        self.last = line
+        if self.status:
+            from rich.markup import escape
+
+            self.status.update(escape(line))
+        else:
+            seconds = time.monotonic() - self.started
+            self.console.print(f"[{seconds:6.1f} s] {line}", markup=False, soft_wrap=True)

@@ -1,0 +1,95 @@
+"""The command ``python -m verify differential``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from verify.differential.drive import differential
+from verify.environment import inspect_wheel, make_candidate, make_official
+from verify.errors import VerifyError
+from verify.target.context import clean_environment
+
+DESCRIPTION = (
+    "Compare the answers of a wheel with those of the official wheel of the same version: the "
+    "ONNX node tests, and inputs with NaN, infinities, signed zeros, denormals, empty and "
+    "broadcast shapes. Exit code 0: no difference; 1: a difference; 3: could not run."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to a parser."""
+    parser.add_argument("wheel", type=Path, metavar="WHEEL", help="the wheel under test")
+    parser.add_argument(
+        "--official",
+        type=Path,
+        metavar="WHEEL",
+        help="the official wheel as a file (default: the locked one, from the package index)",
+    )
+    parser.add_argument(
+        "--onnx-archive",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="source archive of onnx with the node test data",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(".work") / "differential",
+        metavar="DIR",
+        help="folder for environments, cases and journals (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the whole comparison as JSON on stdout"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command.
+
+    Returns
+    -------
+    int
+        0 when both wheels agree, 1 when they do not.
+
+    Raises
+    ------
+    VerifyError
+        When the comparison could not run (exit code 3).
+    """
+    if not args.onnx_archive.is_file():
+        raise VerifyError(
+            f"There is no onnx source archive at {args.onnx_archive}.",
+            hint="`nox -s fetch` puts it into the cache; give its path with --onnx-archive.",
+        )
+    work = args.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    wheel = inspect_wheel(args.wheel, None)
+    if args.official is None:
+        official = make_official(work, say=_say)
+    else:
+        reference = inspect_wheel(args.official, None)
+        # One file against itself shows that a run is repeatable; it needs two environments.
+        same = reference.sha256 == wheel.sha256
+        official = make_candidate(reference, work / "official" if same else work, say=_say)
+    candidate = make_candidate(wheel, work, say=_say)
+    result = differential(
+        official=official,
+        candidate=candidate,
+        archive=args.onnx_archive.resolve(),
+        work=work,
+        environment=clean_environment(),
+        say=_say,
+    )
+    print(json.dumps(result.to_json()) if args.json else result.text())
+    checks = result.check_results()
+    for check in checks:
+        _say(f"{check.id}: {check.status}: {check.summary}")
+    return 0 if all(check.status == "passed" for check in checks) else 1
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,127 @@
+"""Graphs of several nodes that the optimiser rewrites into fused kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from verify.differential.families.data import Content, make
+from verify.differential.families.model import Input, graph_case, node
+from verify.differential.store import Case
+
+_CONTENTS: tuple[Content, ...] = ("finite", "nan", "inf", "special")
+_ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid")
+
+
+def cases() -> Iterator[Case]:
+    """Give every graph with every content."""
+    for content in _CONTENTS:
+        yield from _activations(content)
+        yield _gelu(content)
+        yield _layer_norm(content)
+        yield _attention_core(content)
+        yield _clip_chain(content)
+
+
+def _activations(content: Content) -> Iterator[Case]:
+    for activation in _ACTIVATIONS:
+        name = f"fused/Conv-{activation}/{content}"
+        yield graph_case(
+            name,
+            [node("Conv", ["x", "w", "b"], ["t"]), node(activation, ["t"], ["y"])],
+            {"x": make(name, "float32", (1, 3, 9, 9), content)},
+            ["y"],
+            constants={
+                "w": make(name + "#w", "float32", (4, 3, 3, 3), "unit"),
+                "b": make(name + "#b", "float32", (4,), "unit"),
+            },
+        )
+        name = f"fused/Gemm-{activation}/{content}"
+        yield graph_case(
+            name,
+            [node("Gemm", ["x", "w", "b"], ["t"]), node(activation, ["t"], ["y"])],
+            {"x": make(name, "float32", (5, 9), content)},
+            ["y"],
+            constants={
+                "w": make(name + "#w", "float32", (9, 17), "unit"),
+                "b": make(name + "#b", "float32", (17,), "unit"),
+            },
+        )
+
+
+def _gelu(content: Content) -> Case:
+    name = f"fused/Gelu/{content}"
+    nodes = [
+        node("Div", ["x", "root"], ["a"]),
+        node("Erf", ["a"], ["b"]),
+        node("Add", ["b", "one"], ["c"]),
+        node("Mul", ["x", "c"], ["d"]),
+        node("Mul", ["d", "half"], ["y"]),
+    ]
+    constants: dict[str, Input] = {
+        "root": np.float32(np.sqrt(2)),
+        "one": np.float32(1),
+        "half": np.float32(0.5),
+    }
+    data = {"x": make(name, "float32", (3, 33), content)}
+    return graph_case(name, nodes, data, ["y"], constants=constants)
+
+
+def _layer_norm(content: Content) -> Case:
+    name = f"fused/LayerNorm/{content}"
+    axes = np.array([-1], dtype=np.int64)
+    nodes = [
+        node("ReduceMean", ["x", "axes"], ["mean"]),
+        node("Sub", ["x", "mean"], ["d"]),
+        node("Pow", ["d", "two"], ["square"]),
+        node("ReduceMean", ["square", "axes"], ["variance"]),
+        node("Add", ["variance", "epsilon"], ["v"]),
+        node("Sqrt", ["v"], ["s"]),
+        node("Div", ["d", "s"], ["n"]),
+        node("Mul", ["n", "gamma"], ["g"]),
+        node("Add", ["g", "beta"], ["y"]),
+    ]
+    constants: dict[str, Input] = {
+        "axes": axes,
+        "two": np.float32(2),
+        "epsilon": np.float32(1e-5),
+        "gamma": make(name + "#g", "float32", (32,), "unit"),
+        "beta": make(name + "#b", "float32", (32,), "unit"),
+    }
+    data = {"x": make(name, "float32", (2, 5, 32), content)}
+    return graph_case(name, nodes, data, ["y"], constants=constants)
+
+
+def _attention_core(content: Content) -> Case:
+    name = f"fused/attention-core/{content}"
+    nodes = [
+        node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]),
+        node("MatMul", ["q", "kt"], ["s"]),
+        node("Div", ["s", "scale"], ["d"]),
+        node("Add", ["d", "mask"], ["m"]),
+        node("Softmax", ["m"], ["p"], axis=-1),
+        node("MatMul", ["p", "v"], ["y"]),
+    ]
+    mask = np.zeros((1, 1, 1, 7), dtype=np.float32)
+    mask[..., 5:] = np.finfo(np.float32).min
+    data = {
+        "q": make(name, "float32", (1, 2, 7, 16), content),
+        "k": make(name + "#k", "float32", (1, 2, 7, 16), "finite"),
+        "v": make(name + "#v", "float32", (1, 2, 7, 16), "finite"),
+    }
+    constants: dict[str, Input] = {"scale": np.float32(4), "mask": mask}
+    return graph_case(name, nodes, data, ["y"], constants=constants)
+
+
+def _clip_chain(content: Content) -> Case:
+    name = f"fused/Min-Max-Relu-Clip/{content}"
+    nodes = [
+        node("Min", ["x", "high"], ["a"]),
+        node("Max", ["a", "low"], ["b"]),
+        node("Relu", ["b"], ["c"]),
+        node("Clip", ["c", "low", "high"], ["y"]),
+    ]
+    constants: dict[str, Input] = {"low": np.float32(-1.5), "high": np.float32(2.5)}
+    data = {"x": make(name, "float32", (33,), content)}
+    return graph_case(name, nodes, data, ["a", "b", "y"], constants=constants)

@@ -1,0 +1,186 @@
+"""Convolutions, pools, resampling and recurrent layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from verify.differential.families.data import Content, Shape, make
+from verify.differential.families.model import MICROSOFT, op_case
+from verify.differential.store import Case
+
+_CONTENTS: tuple[Content, ...] = ("finite", "nan", "inf", "special")
+
+
+def cases() -> Iterator[Case]:
+    """Give the cases of every operator."""
+    yield from _convolutions()
+    yield from _pools()
+    yield from _resampling()
+    yield from _recurrent()
+    yield from _attention()
+
+
+def _convolutions() -> Iterator[Case]:
+    shapes: Mapping[str, tuple[Shape, Shape, Mapping[str, Any]]] = {
+        "1d": ((1, 3, 17), (4, 3, 3), {"pads": [1, 1]}),
+        "2d": ((1, 3, 9, 9), (4, 3, 3, 3), {"pads": [1, 1, 1, 1]}),
+        "2d-strided": ((2, 3, 9, 8), (5, 3, 3, 3), {"strides": [2, 2]}),
+        "2d-dilated": ((1, 2, 11, 11), (3, 2, 3, 3), {"dilations": [2, 2]}),
+        "2d-grouped": ((1, 4, 8, 8), (6, 2, 3, 3), {"group": 2}),
+        "2d-depthwise": ((1, 16, 9, 9), (16, 1, 3, 3), {"group": 16, "pads": [1, 1, 1, 1]}),
+        "2d-pointwise": ((1, 17, 5, 5), (9, 17, 1, 1), {}),
+        "2d-wide": ((1, 16, 14, 14), (32, 16, 3, 3), {"pads": [1, 1, 1, 1]}),
+        "3d": ((1, 2, 5, 5, 5), (3, 2, 2, 2, 2), {}),
+        "2d-empty-batch": ((0, 3, 9, 9), (4, 3, 3, 3), {}),
+    }
+    for label, (shape, weights, attributes) in shapes.items():
+        for content in _CONTENTS:
+            for bias in (True, False):
+                if content != "finite" and not bias:
+                    continue
+                name = f"layer/Conv/{label}/{'bias' if bias else 'plain'}/{content}"
+                data = [make(name, "float32", shape, content)]
+                data.append(make(name + "#w", "float32", weights, "unit"))
+                if bias:
+                    data.append(make(name + "#b", "float32", weights[:1], "unit"))
+                yield op_case(name, "Conv", data, **attributes)
+        name = f"layer/Conv/{label}/constant"
+        constants = {"w": make(name + "#w", "float32", weights, "unit")}
+        data = [make(name, "float32", shape, "finite")]
+        yield op_case(name, "Conv", data, constants=constants, **attributes)
+    transposed: Mapping[str, Mapping[str, Any]] = {
+        "plain": {}, "strided": {"strides": [2, 2]}, "padded": {"pads": [1, 1, 1, 1]},
+        "output-padding": {"strides": [2, 2], "output_padding": [1, 1]},
+    }  # fmt: skip
+    for label, attributes in transposed.items():
+        for content in _CONTENTS:
+            name = f"layer/ConvTranspose/{label}/{content}"
+            data = [
+                make(name, "float32", (1, 3, 5, 5), content),
+                make(name + "#w", "float32", (3, 4, 3, 3), "unit"),
+                make(name + "#b", "float32", (4,), "unit"),
+            ]
+            yield op_case(name, "ConvTranspose", data, **attributes)
+
+
+def _pools() -> Iterator[Case]:
+    windows: Mapping[str, Mapping[str, Any]] = {
+        "3x3": {"kernel_shape": [3, 3]},
+        "2x2-strided": {"kernel_shape": [2, 2], "strides": [2, 2]},
+        "3x3-padded": {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]},
+        "3x3-ceil": {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1},
+        "2x2-dilated": {"kernel_shape": [2, 2], "dilations": [2, 2]},
+    }
+    for content in _CONTENTS:
+        for label, window in windows.items():
+            name = f"layer/MaxPool/float32/{label}/{content}"
+            data = make(name, "float32", (1, 3, 9, 17), content)
+            yield op_case(name, "MaxPool", [data], outputs=2, **window)
+            yield op_case(name + "/values", "MaxPool", [data], **window)
+            for include in (0, 1):
+                pool = f"layer/AveragePool/float32/{label}-include{include}/{content}"
+                yield op_case(pool, "AveragePool", [data], count_include_pad=include, **window)
+            for power in (1, 2, 3):
+                pool = f"layer/LpPool/float32/{label}-p{power}/{content}"
+                yield op_case(pool, "LpPool", [data], p=power, **window)
+        for op in ("GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"):
+            name = f"layer/{op}/float32/{content}"
+            yield op_case(name, op, [make(name, "float32", (2, 3, 5, 7), content)])
+        name = f"layer/MaxPool/float64/3x3/{content}"
+        data = make(name, "float64", (1, 2, 7, 7), content)
+        yield op_case(name, "MaxPool", [data], kernel_shape=[3, 3])
+    for type_ in ("int8", "uint8"):
+        name = f"layer/MaxPool/{type_}/3x3"
+        data = make(name, type_, (1, 2, 7, 7), "special")
+        yield op_case(name, "MaxPool", [data], kernel_shape=[3, 3])
+
+
+def _resampling() -> Iterator[Case]:
+    for mode in ("nearest", "linear", "cubic"):
+        for transform in (
+            "half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel",
+        ):  # fmt: skip
+            for factor in (0.6, 1.7, 2.0):
+                for content in ("finite", "nan") if factor == 1.7 else ("finite",):
+                    name = f"layer/Resize/{mode}/{transform}/x{factor}/{content}"
+                    data = make(name, "float32", (1, 2, 5, 7), content)
+                    scales = np.array([1, 1, factor, factor], dtype=np.float32)
+                    yield op_case(
+                        name, "Resize", {"x": data}, constants={"scales": scales},
+                        order=("x", "", "scales"), mode=mode,
+                        coordinate_transformation_mode=transform,
+                    )  # fmt: skip
+    for mode in ("linear", "cubic"):
+        for type_ in ("float32", "uint8", "int8", "int32"):
+            name = f"layer/Resize/{mode}-antialias/{type_}"
+            data = make(name, type_, (1, 1, 9, 9), "finite")
+            sizes = np.array([1, 1, 5, 4], dtype=np.int64)
+            yield op_case(
+                name, "Resize", {"x": data}, constants={"sizes": sizes},
+                order=("x", "", "", "sizes"), mode=mode, antialias=1,
+            )  # fmt: skip
+    contents: tuple[Content, ...] = ("unit", "nan")
+    for mode in ("linear", "nearest", "cubic"):
+        for padding in ("zeros", "border", "reflection"):
+            for content in contents:
+                name = f"layer/GridSample/{mode}/{padding}/{content}"
+                image = make(name, "float32", (1, 2, 5, 6), "finite")
+                grid = make(name + "#g", "float32", (1, 4, 3, 2), content)
+                yield op_case(name, "GridSample", [image, grid], mode=mode, padding_mode=padding)
+    for type_ in ("float32", "float64"):
+        name = f"layer/AffineGrid/{type_}"
+        theta = make(name, type_, (2, 2, 3), "unit")
+        yield op_case(name, "AffineGrid", [theta, np.array([2, 1, 4, 5], dtype=np.int64)])
+
+
+def _recurrent() -> Iterator[Case]:
+    gates = {"RNN": 1, "GRU": 3, "LSTM": 4}
+    for op, count in gates.items():
+        for hidden in (3, 8, 17):
+            for direction in ("forward", "reverse", "bidirectional"):
+                for content in ("finite", "nan") if direction == "forward" else ("finite",):
+                    ways = 2 if direction == "bidirectional" else 1
+                    name = f"layer/{op}/{hidden}/{direction}/{content}"
+                    rows = count * hidden
+                    data = [
+                        make(name, "float32", (5, 2, 4), content),
+                        make(name + "#w", "float32", (ways, rows, 4), "unit"),
+                        make(name + "#r", "float32", (ways, rows, hidden), "unit"),
+                        make(name + "#b", "float32", (ways, 2 * rows), "unit"),
+                    ]
+                    yield op_case(
+                        name, op, data, outputs=2, hidden_size=hidden, direction=direction
+                    )
+    for activation in ("Relu", "Tanh", "Sigmoid", "Softsign", "Softplus", "Elu", "HardSigmoid"):
+        name = f"layer/RNN/8/activation-{activation}"
+        data = [
+            make(name, "float32", (3, 2, 4), "finite"),
+            make(name + "#w", "float32", (1, 8, 4), "unit"),
+            make(name + "#r", "float32", (1, 8, 8), "unit"),
+        ]
+        yield op_case(name, "RNN", data, outputs=2, hidden_size=8, activations=[activation])
+
+
+def _attention() -> Iterator[Case]:
+    for content in ("finite", "nan", "inf"):
+        for width in (16, 48):
+            name = f"layer/Attention/{width}/{content}"
+            data = [
+                make(name, "float32", (2, 5, width), content),
+                make(name + "#w", "float32", (width, 3 * width), "unit"),
+                make(name + "#b", "float32", (3 * width,), "unit"),
+            ]
+            yield op_case(name, "Attention", data, domain=MICROSOFT, num_heads=4)
+            name = f"layer/MultiHeadAttention/{width}/{content}"
+            three = [
+                make(f"{name}#{n}", "float32", (2, 5, width), "finite" if n else content)
+                for n in range(3)
+            ]
+            yield op_case(name, "MultiHeadAttention", three, domain=MICROSOFT, num_heads=4)
+        name = f"layer/BiasGelu/{content}"
+        data = [make(name, "float32", (3, 17), content)]
+        data.append(make(name + "#b", "float32", (17,), "unit"))
+        yield op_case(name, "BiasGelu", data, domain=MICROSOFT)

@@ -1,0 +1,125 @@
+"""Quantised operators, and the classic machine-learning domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from verify.differential.families.data import Content, make
+from verify.differential.families.model import ML, op_case
+from verify.differential.store import Case
+
+
+def cases() -> Iterator[Case]:
+    """Give the cases of every operator."""
+    yield from _quantise()
+    yield from _integer_products()
+    yield from _classic()
+
+
+def _quantise() -> Iterator[Case]:
+    contents: tuple[Content, ...] = ("finite", "zeros", "nan", "inf", "special")
+    for type_ in ("uint8", "int8", "uint16", "int16"):
+        for content in contents:
+            for size in (1, 15, 33):
+                name = f"quantised/QuantizeLinear/{type_}/{size}/{content}"
+                data = make(name, "float32", (size,), content)
+                zero = np.array(3, dtype=type_)
+                yield op_case(name, "QuantizeLinear", [data, np.float32(0.037), zero])
+    for content in contents[:4]:
+        for size in (1, 17, 1000):
+            name = f"quantised/DynamicQuantizeLinear/{size}/{content}"
+            data = make(name, "float32", (size,), content)
+            yield op_case(name, "DynamicQuantizeLinear", [data], outputs=3)
+    for type_ in ("uint8", "int8", "uint16", "int16", "int32"):
+        name = f"quantised/DequantizeLinear/{type_}"
+        zero = np.array(0 if type_ == "int32" else 7, dtype=type_)
+        yield op_case(name, "DequantizeLinear", [make(name, type_, (33,)), np.float32(0.037), zero])
+
+
+def _integer_products() -> Iterator[Case]:
+    for left in ("uint8", "int8"):
+        # There is no kernel for a signed left and an unsigned right side.
+        for right in ("uint8", "int8") if left == "uint8" else ("int8",):
+            for size in (1, 7, 16, 33):
+                name = f"quantised/MatMulInteger/{left}-{right}/{size}"
+                data = [make(name, left, (size, size)), make(name + "#1", right, (size, size))]
+                data += [np.array(3, dtype=left), np.array(2, dtype=right)]
+                yield op_case(name, "MatMulInteger", data)
+                name = f"quantised/QLinearMatMul/{left}-{right}/{size}"
+                yield op_case(
+                    name, "QLinearMatMul",
+                    [
+                        make(name, left, (size, size)), np.float32(0.02),
+                        np.array(3, dtype=left), make(name + "#1", right, (size, size)),
+                        np.float32(0.03), np.array(2, dtype=right), np.float32(0.7),
+                        np.array(5, dtype=left),
+                    ],
+                )  # fmt: skip
+    for weight in ("uint8", "int8"):
+        name = f"quantised/QLinearConv/uint8-{weight}"
+        yield op_case(
+            name, "QLinearConv",
+            [
+                make(name, "uint8", (1, 3, 9, 9)), np.float32(0.02), np.array(3, dtype=np.uint8),
+                make(name + "#w", weight, (4, 3, 3, 3)), np.float32(0.03),
+                np.array(2, dtype=weight), np.float32(0.9), np.array(5, dtype=np.uint8),
+            ],
+        )  # fmt: skip
+    name = "quantised/ConvInteger/uint8"
+    pair = [make(name, "uint8", (1, 3, 9, 9)), make(name + "#w", "uint8", (4, 3, 3, 3))]
+    yield op_case(name, "ConvInteger", [*pair, np.array(3, dtype=np.uint8)])
+
+
+def _classic() -> Iterator[Case]:
+    for content in ("finite", "nan", "special"):
+        for norm in ("MAX", "L1", "L2"):
+            name = f"classic/Normalizer/{norm}/{content}"
+            data = make(name, "float32", (3, 9), content)
+            yield op_case(name, "Normalizer", [data], domain=ML, norm=norm)
+        data = make(f"classic/{content}", "float32", (3, 5), content)
+        yield op_case(
+            f"classic/Scaler/{content}", "Scaler", [data], domain=ML,
+            offset=[0.1, 0.2, 0.3, 0.4, 0.5], scale=[1.5] * 5,
+        )  # fmt: skip
+        yield op_case(
+            f"classic/Imputer/{content}", "Imputer", [data], domain=ML,
+            imputed_value_floats=[0.5] * 5, replaced_value_float=float("nan"),
+        )  # fmt: skip
+        yield op_case(f"classic/Binarizer/{content}", "Binarizer", [data], domain=ML, threshold=0.3)
+        for transform in ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"):
+            coefficients = make("classic/linear", "float32", (15,), "unit").tolist()
+            if transform != "PROBIT":
+                yield op_case(
+                    f"classic/LinearClassifier/{transform}/{content}", "LinearClassifier", [data],
+                    outputs=2, domain=ML, coefficients=coefficients, intercepts=[0.1, -0.2, 0.3],
+                    classlabels_ints=[0, 1, 2], multi_class=1, post_transform=transform,
+                )  # fmt: skip
+            yield op_case(
+                f"classic/LinearRegressor/{transform}/{content}", "LinearRegressor", [data],
+                domain=ML, coefficients=coefficients, intercepts=[0.1, -0.2, 0.3], targets=3,
+                post_transform=transform,
+            )  # fmt: skip
+        for kernel in ("LINEAR", "RBF", "POLY", "SIGMOID"):
+            vectors = make("classic/svm", "float32", (20,), "unit").tolist()
+            yield op_case(
+                f"classic/SVMRegressor/{kernel}/{content}", "SVMRegressor", [data], domain=ML,
+                coefficients=[0.5, -0.3, 0.2, 0.9], kernel_params=[0.2, 0.1, 3.0],
+                kernel_type=kernel, n_supports=4, rho=[0.1], support_vectors=vectors,
+            )  # fmt: skip
+        tree: dict[str, Any] = {
+            "nodes_treeids": [0] * 5, "nodes_nodeids": [0, 1, 2, 3, 4],
+            "nodes_featureids": [0, 1, 0, 0, 0], "nodes_values": [0.1, -0.4, 0.0, 0.0, 0.0],
+            "nodes_modes": ["BRANCH_LEQ", "BRANCH_LT", "LEAF", "LEAF", "LEAF"],
+            "nodes_truenodeids": [1, 3, 0, 0, 0], "nodes_falsenodeids": [2, 4, 0, 0, 0],
+        }  # fmt: skip
+        for true in (0, 1):
+            yield op_case(
+                f"classic/TreeEnsembleRegressor/nan-goes-{true}/{content}",
+                "TreeEnsembleRegressor", [data], domain=ML, n_targets=1,
+                nodes_missing_value_tracks_true=[true] * 5,
+                target_treeids=[0, 0, 0], target_nodeids=[2, 3, 4], target_ids=[0, 0, 0],
+                target_weights=[1.5, -2.5, 0.25], **tree,
+            )  # fmt: skip

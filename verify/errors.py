@@ -1,0 +1,52 @@
+"""Every error that a user of the verification can cause.
+
+An error means that the verification *could not run*: it ends in exit code 3 and is never mistaken
+for a failed check (1) or an inconclusive one (2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class VerifyError(Exception):
+    """A verification that could not run, told in one sentence with what to do next.
+
+    Parameters
+    ----------
+    problem : str
+        One sentence that says what is wrong and where.
+    hint : str, optional
+        What the reader should do next.
+    context : Mapping[str, str], optional
+        Named facts worth printing below the sentence.
+    """
+
+    exit_code = 3
+    title = "could not run"
+
+    def __init__(
+        self, problem: str, *, hint: str = "", context: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+        self.context = dict(context or {})
+
+
+class PolicyError(VerifyError):
+    """A policy or model recipe that cannot be read."""
+
+    title = "policy"
+
+
+class WheelNotUsable(VerifyError):
+    """The wheel is missing, damaged, or made for another platform or Python."""
+
+    title = "wheel"
+
+
+class EnvironmentFailed(VerifyError):
+    """The clean virtual environment could not be made."""
+
+    title = "environment"

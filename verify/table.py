@@ -1,0 +1,108 @@
+"""The verdict for people: a table on the terminal, plain lines elsewhere, Markdown for CI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_STYLES = {
+    "passed": "green",
+    "failed": "bold red",
+    "inconclusive": "yellow",
+    "not-run": "bright_black",
+}
+_DECISIONS = {"GO": "bold green", "GO-WITH-FALLBACK": "bold yellow", "NO-GO": "bold red"}
+_NARROW = 100
+
+
+def show(document: Mapping[str, Any], console: Console) -> None:
+    """Print headline, paragraph, checks and next steps."""
+    verdict = document["verdict"]
+    style = _DECISIONS.get(verdict["decision"], "bold yellow")
+    console.print()
+    console.print(verdict["headline"], style=style, markup=False, soft_wrap=not console.is_terminal)
+    console.print()
+    console.print(verdict["paragraph"], markup=False, soft_wrap=not console.is_terminal)
+    console.print()
+    if not console.is_terminal:
+        for check in document["checks"]:
+            console.print(plain_line(check), markup=False, soft_wrap=True)
+    elif console.width < _NARROW:
+        for check in document["checks"]:
+            status = f"[{_STYLES[check['status']]}]{check['status']:<12}[/]"
+            console.print(f"{status} {check['id']}")
+            console.print(f"   {_result(check)}", markup=False)
+    else:
+        console.print(_table(document))
+    steps = verdict["next"]
+    if steps:
+        console.print()
+        console.print("Next:", style="bold")
+        for step in steps:
+            console.print(f"  - {step}", markup=False, soft_wrap=not console.is_terminal)
+
+
+def plain_line(check: Mapping[str, Any]) -> str:
+    """Return one line for logs."""
+    need = "required" if check["required"] else "optional"
+    return f"{check['status']:<12} {check['id']:<20} {need}  {_result(check)}"
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """Return the step summary of a CI run."""
+    verdict = document["verdict"]
+    lines = [
+        f"## {verdict['headline']}",
+        "",
+        verdict["paragraph"],
+        "",
+        "| check | required | status | result | measured | limit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for check in document["checks"]:
+        cells = (
+            f"`{check['id']}`",
+            "yes" if check["required"] else "no",
+            f"**{check['status']}**" if check["status"] != "passed" else "passed",
+            _result(check),
+            _number(check["measured"], check["unit"]),
+            _number(check["limit"], ""),
+        )
+        escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+        lines.append("| " + " | ".join(escaped) + " |")
+    lines += ["", *(f"- {step}" for step in verdict["next"])]
+    return "\n".join(lines) + "\n"
+
+
+def _table(document: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("check", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("measured", justify="right", no_wrap=True)
+    table.add_column("limit", justify="right", no_wrap=True)
+    table.add_column("result", overflow="fold")
+    for check in document["checks"]:
+        need = "" if check["required"] else " [bright_black](optional)[/]"
+        table.add_row(
+            escape(check["id"]),
+            f"[{_STYLES[check['status']]}]{check['status']}[/]{need}",
+            escape(_number(check["measured"], "")),
+            escape(_number(check["limit"], "")),
+            escape(_result(check)),
+        )
+    return table
+
+
+def _result(check: Mapping[str, Any]) -> str:
+    return " ".join(str(check["summary"]).split())
+
+
+def _number(value: Any, unit: str) -> str:
+    if value is None or isinstance(value, (dict, list)):
+        return ""
+    text = f"{value:.7g}" if isinstance(value, float) else str(value)
+    return f"{text} {unit}".strip()

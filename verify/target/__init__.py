@@ -1,0 +1,1 @@
+"""Code that runs in the environment of the wheel under test, and nowhere else."""

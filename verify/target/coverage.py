@@ -1,0 +1,210 @@
+"""coverage.*: how much of the encoder the CoreML provider takes, in its own words.
+
+A session is made in a process of its own with verbose logging. The provider's GetCapability says
+on one line how many partitions and nodes it takes, and on one line per node whether it takes it;
+the lines before a refused node say why (builders/helper.cc and base_op_builder.cc of 1.21.0).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from verify.embedder import COREML_OPTIONS
+from verify.judgement import violations
+from verify.result import CheckResult
+from verify.target.context import TargetContext
+from verify.target.providers import COREML
+
+PARTITIONS = "coverage.partitions"
+NODES = "coverage.nodes"
+
+_SUMMARY = re.compile(
+    r"GetCapability, number of partitions supported by CoreML: (\d+) "
+    r"number of nodes in the graph: (\d+) number of nodes supported by CoreML: (\d+)"
+)
+_NODE = re.compile(
+    r"Operator type: \[(\S*)\] index: \[(\d+)\] name: \[(.*?)\] supported: \[([01])\]"
+)
+_LINE = re.compile(r"\[[VIWEF]:[^\]]*\.(?:cc|h|mm):\d+ [^\]]*\] (.*)$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """What the provider said about one graph."""
+
+    graph: str
+    partitions: int
+    nodes_total: int
+    nodes_taken: int
+    nodes: tuple[Mapping[str, Any], ...]
+
+    @property
+    def share(self) -> float:
+        """Nodes taken, as a share of the graph's nodes."""
+        return self.nodes_taken / self.nodes_total if self.nodes_total else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry for verify.json."""
+        return {
+            "graph": self.graph,
+            "format": "MLProgram",
+            "partitions": self.partitions,
+            "nodes_total": self.nodes_total,
+            "nodes_taken": self.nodes_taken,
+            "nodes": [dict(node) for node in self.nodes],
+        }
+
+
+def coverage(context: TargetContext) -> list[CheckResult]:
+    """Measure every static graph and judge partitions and nodes."""
+    import onnxruntime
+
+    if COREML not in onnxruntime.get_available_providers():
+        reason = f"{COREML} is not listed, so there is no one to ask"
+        return [_result(name, "not-run", reason, {}, "") for name in (PARTITIONS, NODES)]
+    widths = context.encoder.buckets
+    graphs: list[tuple[int, str]] = [(width, "fp32") for width in widths]
+    if context.quick:
+        graphs = [(widths[-1], "fp32")]
+    else:
+        graphs.append((widths[-1], "fp16"))
+    found = []
+    for width, precision in graphs:
+        label = f"static [1,{width}] {precision}"
+        context.say(f"coverage of {label}")
+        path = context.graph(static=(1, width), precision="fp16" if precision == "fp16" else "fp32")
+        measured = measure(context, path, label)
+        if isinstance(measured, str):
+            return [
+                _result(name, "inconclusive", f"{label}: {measured}", {}, "See the evidence.")
+                for name in (PARTITIONS, NODES)
+            ]
+        context.add_coverage(measured.to_json())
+        found.append(measured)
+    return judge(context, found)
+
+
+def judge(context: TargetContext, found: list[Coverage]) -> list[CheckResult]:
+    """Compare the worst of the measured graphs with the policy."""
+    limits = context.policy.limits
+    # No partition at all is the worst of all: nothing would run on CoreML.
+    worst = max(found, key=lambda entry: (entry.partitions == 0, entry.partitions))
+    fewest = min(found, key=lambda entry: entry.share)
+    table = {
+        entry.graph: f"{entry.partitions} partitions, {entry.nodes_taken} of {entry.nodes_total}"
+        for entry in found
+    }
+    judged = {"coverage_partitions_max": worst.partitions}
+    bad = violations(judged, limits) or (["nothing is taken"] if not worst.partitions else [])
+    left = sorted({f"{node['op']}: {node['reason']}" for node in fewest.nodes if node["reason"]})
+    partitions = CheckResult(
+        id=PARTITIONS,
+        status="failed" if bad else "passed",
+        summary=f"at most {worst.partitions} partition(s) over {len(found)} static graphs",
+        measured=worst.partitions,
+        limit=limits.coverage_partitions_max,
+        unit="partitions",
+        evidence={"judged": judged, "graphs": table},
+        hint="Use static shapes and ModelFormat=MLProgram; see coverage.nodes." if bad else "",
+    )
+    shares = {"coverage_nodes_min": fewest.share}
+    few = violations(shares, limits)
+    nodes = CheckResult(
+        id=NODES,
+        status="failed" if few else "passed",
+        summary=f"{fewest.nodes_taken} of {fewest.nodes_total} nodes ({fewest.graph})",
+        measured=round(fewest.share, 6),
+        limit=limits.coverage_nodes_min,
+        unit="share of nodes",
+        evidence={"judged": shares, "graphs": table, "left_behind": left},
+        hint="The evidence names each operator left behind with the reason." if few else "",
+    )
+    return [partitions, nodes]
+
+
+def measure(context: TargetContext, path: Path, label: str) -> Coverage | str:
+    """Ask the provider about one graph; a string says why there is no answer."""
+    scratch = context.work / "coverage"
+    scratch.mkdir(exist_ok=True)
+    try:
+        call = context.call(
+            "verify.target.coverage:make_logged_session",
+            {"path": str(path), "scratch": str(scratch)},
+            role=context.role,
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    answer = parse_log(call.stderr, label)
+    if answer is None:
+        tail = call.stderr.strip().splitlines()[-1:] or [f"exit code {call.returncode}"]
+        return f"the provider logged no GetCapability line ({tail[0][:200]})"
+    return answer
+
+
+def make_logged_session(context: TargetContext, payload: Mapping[str, Any]) -> bool:
+    """Make a session with CoreML and verbose logging on standard error."""
+    import os
+
+    import onnxruntime
+
+    os.environ["TMPDIR"] = payload["scratch"]
+    onnxruntime.set_default_logger_severity(0)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 0
+    onnxruntime.InferenceSession(
+        payload["path"], sess_options=options, providers=[(COREML, dict(COREML_OPTIONS))]
+    )
+    return True
+
+
+def parse_log(text: str, label: str) -> Coverage | None:
+    """Read the last GetCapability of a verbose log; ``None`` when there is none."""
+    nodes: list[dict[str, Any]] = []
+    reasons: list[str] = []
+    last: Coverage | None = None
+    for line in text.splitlines():
+        node = _NODE.search(line)
+        if node:
+            taken = node.group(4) == "1"
+            nodes.append(
+                {
+                    "name": node.group(3),
+                    "op": node.group(1),
+                    "provider": "coreml" if taken else "cpu",
+                    "partition": None,
+                    "reason": "" if taken else "; ".join(reasons),
+                }
+            )
+            reasons = []
+            continue
+        summary = _SUMMARY.search(line)
+        if summary:
+            partitions, total, count = (int(part) for part in summary.groups())
+            if partitions == 1:
+                nodes = [{**item, "partition": 0} if _on(item) else item for item in nodes]
+            last = Coverage(
+                graph=label,
+                partitions=partitions,
+                nodes_total=total,
+                nodes_taken=count,
+                nodes=tuple(nodes),
+            )
+            nodes, reasons = [], []
+            continue
+        said = _LINE.search(line)
+        if said and "builder" in line:
+            reasons.append(said.group(1).strip())
+    return last
+
+
+def _on(node: Mapping[str, Any]) -> bool:
+    return bool(node["provider"] == "coreml")
+
+
+def _result(name: str, status: Any, summary: str, evidence: Any, hint: str) -> CheckResult:
+    return CheckResult(id=name, status=status, summary=summary, evidence=evidence, hint=hint)
