@@ -1,0 +1,174 @@
+"""Sessions are thin: each makes an environment and calls `python -m build` or `python -m verify`.
+
+Arguments after `--` go to that command, `--help` included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "none"
+nox.options.error_on_missing_interpreters = True
+
+HERE = Path(__file__).parent
+LOCKS = {
+    "build": "build/requirements.txt",
+    "verify": "verify/requirements/host.txt",
+    "tests": "tests/requirements.txt",
+}
+
+
+def environment(session: nox.Session, name: str) -> str:
+    """Return the Python of the environment ``name``, made anew when its lock has changed.
+
+    Several sessions share one environment, and one that stands costs no time: a second
+    `nox -s build` is to end at once. pip installs, so that pip's configuration counts.
+    """
+    lock = HERE / LOCKS[name]
+    folder = HERE / ".nox" / name
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    wanted = f"{hashlib.sha256(lock.read_bytes()).hexdigest()} {sys.version}"
+    stamp = folder / "ortmill.stamp"
+    if not (python.exists() and stamp.exists() and stamp.read_text() == wanted):
+        session.run(
+            sys.executable, "-m", "venv", "--clear", str(folder), external=True, silent=True
+        )
+        session.run(
+            str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+            "--require-hashes", "--no-deps", "--requirement", str(lock), external=True,
+        )  # fmt: skip
+        stamp.write_text(wanted)
+    return str(python)
+
+
+def ortmill(session: nox.Session, package: str, *command: str) -> None:
+    """Run ``python -m build …`` or ``python -m verify …`` in its environment."""
+    session.run(environment(session, package), "-m", package, *command, external=True)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel and the native SDK into wheels/."""
+    ortmill(session, "build", "run", *session.posargs)
+
+
+@nox.session
+def fetch(session: nox.Session) -> None:
+    """Fetch and check every input and the model; after it, `nox -s build -- --offline` works."""
+    ortmill(session, "build", "fetch", *session.posargs)
+    ortmill(session, "build", "fetch-model", *(a for a in session.posargs if a == "--offline"))
+    environment(session, "verify")
+
+
+@nox.session
+def plan(session: nox.Session) -> None:
+    """Print what a build would run: `nox -s plan -- --platform macos-arm64`."""
+    ortmill(session, "build", "plan", *session.posargs)
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Install the built wheel into a clean environment and prove what it can do."""
+    if not {"--help", "-h"} & set(session.posargs):
+        ortmill(session, "build", "fetch-model", "--quiet")
+    ortmill(session, "verify", "run", *session.posargs)
+
+
+@nox.session
+def inspect(session: nox.Session) -> None:
+    """Hold the built wheel beside the official one: the same files, and binaries no weaker."""
+    ortmill(session, "build", "inspect", *session.posargs)
+
+
+@nox.session
+def differential(session: nox.Session) -> None:
+    """Compare the built wheel's answers with the official wheel's, case by case."""
+    archive = session.run(
+        environment(session, "build"), "-m", "build", "input", "--name", "onnx", "--quiet",
+        external=True, silent=True,
+    )  # fmt: skip
+    ortmill(
+        session, "verify", "differential", "--onnx-archive", str(archive).strip().splitlines()[-1],
+        *session.posargs,
+    )  # fmt: skip
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; no network is needed once their environment exists."""
+    session.run(
+        environment(session, "tests"), "-m", "pytest", *session.posargs,
+        external=True, env={"PYTHONPATH": str(HERE)},
+    )  # fmt: skip
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting with ruff."""
+    python = environment(session, "tests")
+    session.run(python, "-m", "ruff", "check", ".", external=True)
+    session.run(python, "-m", "ruff", "format", "--check", ".", external=True)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy."""
+    session.run(environment(session, "tests"), "-m", "mypy", external=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Print the error rates of the latency gate on synthetic latencies."""
+    session.run(
+        environment(session, "tests"), "-m", "tests.bench.gate_error", *session.posargs,
+        external=True, env={"PYTHONPATH": str(HERE)},
+    )  # fmt: skip
+
+
+@nox.session
+def schema(session: nox.Session) -> None:
+    """Write the generated JSON schemas again."""
+    ortmill(session, "build", "schema", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Compile every lock file again from its .in file (needs a network)."""
+    folder = HERE / ".nox" / "lock"
+    session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True, silent=True)
+    session.run(str(folder / "bin" / "pip"), "install", "--quiet", "uv", external=True)
+    inputs = [
+        *(str(Path(path).with_suffix(".in")) for path in LOCKS.values()),
+        "verify/requirements/target.in",
+        "recipes/tools/requirements.in",
+    ]
+    for source in inputs:
+        session.run(
+            str(folder / "bin" / "uv"), "pip", "compile", "--quiet", "--universal",
+            "--python-version", "3.11", "--generate-hashes", "--no-annotate", "--no-header",
+            "--no-emit-index-url", "--no-emit-find-links", *session.posargs,
+            source, "--output-file", str(Path(source).with_suffix(".txt")), external=True,
+        )  # fmt: skip
+
+
+@nox.session
+def gen(session: nox.Session) -> None:
+    """Compute the stored reference embeddings again, with torch in float64."""
+    folder = HERE / ".nox" / "gen"
+    session.run(sys.executable, "-m", "venv", str(folder), external=True, silent=True)
+    session.run(
+        str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "torch==2.13.0",
+        "numpy==2.4.6", "tokenizers", "pydantic", "safetensors", external=True,
+    )  # fmt: skip
+    ortmill(session, "build", "fetch-model", "--quiet")
+    session.run(
+        str(folder / "bin" / "python"), "-m", "verify.reference.gen", *session.posargs,
+        external=True,
+    )  # fmt: skip
