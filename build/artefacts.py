@@ -160,6 +160,7 @@ def make_artefacts(
             run=Runner(env=step.env, log=log),
             cmake=programs.cmake,
             environment=step.env,
+            forbidden_paths=forbidden,
             log=workspace.logs / "06-sdk.log",
         )
         seconds = time.monotonic() - begun

@@ -23,7 +23,7 @@ import psutil
 from build.errors import BuildError, CompileError, Interrupted, ToolchainError
 
 _GRACE_SECONDS = 10.0
-# Between the clock of this program and the kernel's time of a process's birth.
+# A process's birth is counted from the machine's start, which moves when its clock is set.
 _CLOCK_SLACK = 2.0
 _FAILED = re.compile(r"FAILED: |(?:^|\W)(?:fatal )?error[: ]|CMake Error|undefined reference", re.I)
 
@@ -130,7 +130,11 @@ class Runner:
 
     def _take_note(self, child: subprocess.Popen[str]) -> None:
         if self._note:
-            facts = {"session": child.pid, "begun": time.time()}
+            begun = time.time()
+            with contextlib.suppress(psutil.Error):
+                # The kernel's own word, which the same question gives again later.
+                begun = psutil.Process(child.pid).create_time()
+            facts = {"session": child.pid, "begun": begun}
             self._note.write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
     def _read(self, child: subprocess.Popen[str], stream: TextIO, lines: list[str]) -> None:

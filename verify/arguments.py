@@ -134,6 +134,13 @@ def _run(run: Parser) -> None:
     )
     run.add_argument("--budget-ms", type=_positive, metavar="MS", help="P95 budget instead")
     run.add_argument(
+        "--max-length",
+        type=int,
+        metavar="TOKENS",
+        help="cut texts to so many tokens instead of the model's own number (256; 128 is the "
+        "number in its tokenizer.json)",
+    )
+    run.add_argument(
         "--no-official", action="store_true", help="no comparison with the official wheel"
     )
     _model_options(run)

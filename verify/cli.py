@@ -68,6 +68,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
     policy = _with_budget(find_policy(options.policy), options.budget_ms)
     recipe = load_model_recipe(recipe_path(options.model))
+    if options.max_length is not None:
+        recipe = replace(recipe, encoder=recipe.encoder.cut_to(options.max_length))
     chosen = run.Options(
         wheel=options.wheel,
         manifest=options.manifest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,6 +92,17 @@ class EncoderSpec:
             f"{tokens} tokens are more than the largest bucket, {self.buckets[-1]}.",
             hint="Truncate the text to the encoder's max_length.",
         )
+
+    def cut_to(self, tokens: int) -> EncoderSpec:
+        """Return the same encoder with texts cut to ``tokens`` tokens, its buckets cut as well.
+
+        Raises
+        ------
+        PolicyError
+            The model has fewer positions than that.
+        """
+        shorter = tuple(size for size in self.buckets if size < tokens)
+        return replace(self, max_length=tokens, buckets=(*shorter, tokens))
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

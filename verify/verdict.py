@@ -231,8 +231,9 @@ def _next(
     ]
     if any(result.id == LATENCY and result.measured is not None for result in found.failed):
         steps.append(
-            "No provider here holds the latency budget: use the bridge (the native SDK in a "
-            "process on a Mac that executes CoreML), shorter texts or a smaller model."
+            "No provider here holds the latency budget: the plan's fallback is the bridge, a "
+            "Python process that serves the vectors from a runtime that holds it; shorter texts "
+            "or a smaller model are the other ways out."
         )
     if found.unselected:
         steps.append("Run without --only and -k: required checks were not selected.")

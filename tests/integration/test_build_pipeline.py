@@ -267,7 +267,7 @@ def test_a_build_that_was_killed_goes_on_where_it_was(
 ) -> None:
     root = kit.checkout(tmp_path / "checkout", steps=5, pause=0.3)
     child, said = started(kit, root, cache)
-    wait_until("two steps of the compile", lambda: len(ran(cache)) >= 2)
+    wait_until("three steps of the compile", lambda: len(ran(cache)) >= 3)
     session = running_session(cache)
     # Held still, so that the compile is left over for certain.
     for pid in session_members(session):
@@ -286,9 +286,9 @@ def test_a_build_that_was_killed_goes_on_where_it_was(
     assert phases(cache).count("update") == 1
     steps = ran(cache)
     assert sorted(set(steps)) == ["0", "1", "2", "3", "4", "5"]
-    # Ninja may not have noted the very last one before it was ended.
-    twice = {step for step in steps if steps.count(step) > 1}
-    assert twice <= {finished[-1]}
+    # Ninja may not have noted the very last one before it was ended, so that one is run again.
+    for step in finished[:-1]:
+        assert steps.count(step) == 1
     assert wheel(root).is_file()
 
 

@@ -108,7 +108,7 @@ def tiny_references(folder: Path, tokenizer: Tokenizer) -> Path:
     reference.save(
         folder,
         TINY.name,
-        embeddings=np.stack(rows).astype(np.float32),
+        embeddings={TINY.max_length: np.stack(rows).astype(np.float32)},
         weights_sha256="0" * 64,
         made_with="numpy float64",
     )

@@ -75,6 +75,23 @@ def test_min_meets_nan_on_either_side_as_scalar_and_as_span(
                 assert (left_scalar, right_scalar, *nans) in found
 
 
+def test_only_8_bit_floats_beyond_an_integer_are_undefined(
+    generated: tuple[Case, ...],
+) -> None:
+    undefined = [case for case in generated if case.undefined]
+    assert undefined
+    for case in undefined:
+        assert case.id.startswith("cast/float8")
+        assert case.id.endswith("/beyond")
+        value = case.inputs[0][1]
+        assert isinstance(value, Tensor)
+        target = np.dtype(case.id.split("-")[1].removesuffix("/beyond"))
+        found = numbers(value)
+        fits = np.isfinite(found)
+        whole = [int(item) for item in np.trunc(found[fits])]
+        assert not any(np.iinfo(target).min <= item <= np.iinfo(target).max for item in whole)
+
+
 def test_every_kind_of_input_occurs(generated: tuple[Case, ...]) -> None:
     floats = [
         numbers(value).ravel()

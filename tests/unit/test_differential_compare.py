@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -120,6 +122,22 @@ def test_when_neither_wheel_runs_anything_nothing_is_proven() -> None:
     result = held(refused(), refused())
     assert result.sides["generated"].refused == 1
     assert result.check_results()[1].status == "not-run"
+
+
+def test_only_the_values_of_an_undefined_result_may_differ() -> None:
+    def pair(candidate: Outcome) -> Comparison:
+        sides = [
+            Results(version="1", build_info="", seconds=1.0, outcomes={"a/b": {"default": run}})
+            for run in (gave(1.0), candidate)
+        ]
+        return compare([dataclasses.replace(case("a/b"), undefined="beyond the range")], *sides)
+
+    allowed = pair(gave(2.0))
+    assert allowed.differences == ()
+    assert [item.case for item in allowed.undefined] == ["a/b"]
+    assert "a/b" in allowed.text()
+    assert allowed.to_json()["undefined"][0]["case"] == "a/b"
+    assert pair(refused()).check_results()[1].status == "failed"
 
 
 def test_outputs_of_other_names_differ() -> None:

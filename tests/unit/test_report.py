@@ -413,3 +413,17 @@ def test_the_coverage_picture_counts_what_it_shows() -> None:
     assert sum(len(left.names) for left in left_behind(nodes)) == 21
     assert ("left", "left on the CPU") in legend(nodes)
     assert node_picture((), title="nothing") == ""
+
+
+def test_commands_are_set_as_code_and_stay_escaped() -> None:
+    document = example_document()
+    document["verdict"]["next"] = ["run `nox -s verify` & <look>", "an odd ` backtick"]
+    page = render(document)
+    assert "<li>run <code>nox -s verify</code> &amp; &lt;look&gt;</li>" in page
+    assert "<li>an odd ` backtick</li>" in page
+
+
+def test_the_banner_says_the_decision_once() -> None:
+    document = example_document()
+    document["verdict"] |= {"decision": "NO-GO", "headline": "NO-GO: required checks did not pass."}
+    assert "<h1>Required checks did not pass.</h1>" in render(document)

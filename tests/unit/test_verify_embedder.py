@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tests.unit.verify_examples import TINY, numpy_states, tiny_weights
-from verify import Embedder
+from verify import Embedder, reference
 from verify.embedder import EmbedderError, normalise, pool
-from verify.encoder import EncoderSpec
-from verify.errors import VerifyError
+from verify.encoder import EncoderSpec, load_model_recipe, recipe_path
+from verify.errors import PolicyError, VerifyError
 from verify.weights import write_safetensors
 
 TEXTS = ["a b c", "", "c", "a " * 40, "b b b b b b b b"]
@@ -158,3 +158,28 @@ def test_pooling_ignores_padding_and_normalising_survives_zero() -> None:
     assert np.isfinite(normalise(np.zeros((1, 2), np.float32))).all()
     states[0, 2, 0] = np.nan
     assert np.isnan(pool(states, mask)[0, 0])
+
+
+def test_cutting_an_encoder_shortens_its_buckets_too() -> None:
+    spec = load_model_recipe(recipe_path("all-minilm-l6-v2")).encoder
+    short = spec.cut_to(128)
+    assert (short.max_length, short.buckets) == (128, (32, 64, 128))
+    assert spec.cut_to(100).buckets == (32, 64, 100)
+    with pytest.raises(PolicyError, match="positions"):
+        spec.cut_to(100_000)
+
+
+@pytest.mark.parametrize("length", [128, 256])
+def test_references_are_kept_for_both_lengths_and_differ_on_long_texts(length: int) -> None:
+    known = reference.load("all-minilm-l6-v2", max_length=length)
+    assert known.embeddings.shape == (len(known.texts), 384)
+    np.testing.assert_allclose(np.linalg.norm(known.embeddings, axis=1), 1, atol=1e-6)
+    other = reference.load("all-minilm-l6-v2", max_length=384 - length)
+    apart = np.abs(known.embeddings - other.embeddings).max(axis=1)
+    assert 0 < np.count_nonzero(apart > 1e-3) < len(known.texts)
+
+
+def test_references_of_another_length_say_how_to_make_them() -> None:
+    with pytest.raises(VerifyError, match="cut to 77 tokens") as caught:
+        reference.load("all-minilm-l6-v2", max_length=77)
+    assert "128, 256" in caught.value.hint

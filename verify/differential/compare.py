@@ -38,6 +38,7 @@ def compare(
     """
     differences: list[Difference] = []
     close: list[Difference] = []
+    undefined: list[Difference] = []
     messages: list[str] = []
     counts: dict[str, Counter[str]] = {"node": Counter(), "generated": Counter()}
     verdicts: dict[str, tuple[Counter[str], Counter[str]]] = {
@@ -55,7 +56,12 @@ def compare(
                 case, configuration, pair, tolerances=tolerances, count=count, messages=messages
             )
             for item in found:
-                (close if item.kind == "close" else differences).append(item)
+                if item.kind == "close":
+                    close.append(item)
+                elif item.kind == "outputs" and case.undefined:
+                    undefined.append(item)
+                else:
+                    differences.append(item)
     close.sort(key=lambda item: -(item.delta.max_ulp if item.delta else 0))
     return Comparison(
         versions=(official.version, candidate.version),
@@ -73,6 +79,7 @@ def compare(
         },
         differences=tuple(differences),
         close=tuple(close),
+        undefined=tuple(undefined),
         messages=tuple(messages),
         seconds=(official.seconds, candidate.seconds),
     )

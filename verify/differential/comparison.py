@@ -98,6 +98,8 @@ class Comparison:
         Every disagreement, in the order of the cases.
     close : tuple[Difference, ...]
         Outputs that are not bitwise equal but within the tolerance, worst first.
+    undefined : tuple[Difference, ...]
+        Other outputs where the case says that their values are undefined; not a disagreement.
     messages : tuple[str, ...]
         Cases whose error has the same kind and another text; not a disagreement.
     seconds : tuple[float, float]
@@ -108,6 +110,7 @@ class Comparison:
     sides: Mapping[str, Side]
     differences: tuple[Difference, ...]
     close: tuple[Difference, ...]
+    undefined: tuple[Difference, ...]
     messages: tuple[str, ...]
     seconds: tuple[float, float]
 
@@ -128,6 +131,9 @@ class Comparison:
         if self.close:
             lines.append(f"within the tolerance, not bitwise equal: {len(self.close)}, worst first")
             lines += _listed(self.close, _WORST)
+        if self.undefined:
+            lines.append(f"other values where C++ leaves them undefined: {len(self.undefined)}")
+            lines += _listed(self.undefined, _WORST)
         if self.messages:
             lines.append(f"same error, other words: {len(self.messages)} runs")
         return "\n".join(lines)
@@ -152,6 +158,7 @@ class Comparison:
             },
             "differences": [item.to_json() for item in self.differences],
             "close": [item.to_json() for item in self.close],
+            "undefined": [item.to_json() for item in self.undefined],
             "messages": list(self.messages),
         }
 
@@ -178,6 +185,7 @@ class Comparison:
         evidence = self.to_json()["groups"][group] | {
             "versions": list(self.versions),
             "differences": [item.to_json() for item in found[:_LISTED]],
+            "undefined": [item.case for item in self.undefined if item.group == group][:_LISTED],
             "worst": [item.to_json() for item in self.close if item.group == group][:_WORST],
         }
         if found:

@@ -93,6 +93,9 @@ class Case:
         In the order of the graph's outputs; None when the case has no reference of its own.
     rtol, atol : float
         Tolerances for ``expected``.
+    undefined : str
+        Why C++ and ONNX both leave the values of the outputs open, so that one compiler may give
+        others than the next from the same source; empty where they do not.
     """
 
     id: str
@@ -102,6 +105,7 @@ class Case:
     expected: tuple[Value, ...] | None = None
     rtol: float = 1e-3
     atol: float = 1e-7
+    undefined: str = ""
 
 
 def write_cases(cases: Iterable[Case], into: Path) -> int:
@@ -133,6 +137,7 @@ def write_cases(cases: Iterable[Case], into: Path) -> int:
                     "expected": expected,
                     "rtol": case.rtol,
                     "atol": case.atol,
+                    "undefined": case.undefined,
                 }
             )
     index = {"format": FORMAT, "cases": rows}
@@ -172,6 +177,7 @@ def _case(row: Mapping[str, Any], data: bytes) -> Case:
         expected=None if expected is None else tuple(from_json(item, data) for item in expected),
         rtol=row["rtol"],
         atol=row["atol"],
+        undefined=row["undefined"],
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,13 +75,13 @@ def load_texts(folder: Path) -> tuple[tuple[Text, ...], tuple[Rank, ...], str]:
     return texts, ranks, hashlib.sha256(content).hexdigest()
 
 
-def load(name: str, folder: Path | None = None) -> References:
-    """Load the references of the encoder ``name``.
+def load(name: str, folder: Path | None = None, *, max_length: int) -> References:
+    """Load the references of the encoder ``name`` for texts cut to ``max_length`` tokens.
 
     Raises
     ------
     ReferenceError
-        When there are none, or they were made from other texts.
+        When there are none, none for that length, or they were made from other texts.
     """
     home = folder or default_folder()
     path = home / f"{name}.npz"
@@ -96,10 +97,21 @@ def load(name: str, folder: Path | None = None) -> References:
                 f"{path.name} was made from other texts than texts.json holds now.",
                 hint="Make it again with `nox -s gen`.",
             )
+        if f"embeddings_{max_length}" not in data:
+            lengths = sorted(
+                int(key.removeprefix("embeddings_"))
+                for key in data
+                if key.startswith("embeddings_")
+            )
+            raise ReferenceError(
+                f"{path.name} holds no references for texts cut to {max_length} tokens.",
+                hint=f"It holds {', '.join(map(str, lengths))}; make others with "
+                f"`nox -s gen -- --lengths {max_length}`.",
+            )
         return References(
             texts=texts,
             ranks=ranks,
-            embeddings=np.asarray(data["embeddings"], dtype=np.float32),
+            embeddings=np.asarray(data[f"embeddings_{max_length}"], dtype=np.float32),
             weights_sha256=str(data["weights_sha256"]),
         )
 
@@ -108,16 +120,20 @@ def save(
     folder: Path,
     name: str,
     *,
-    embeddings: NDArray[np.float32],
+    embeddings: Mapping[int, NDArray[np.float32]],
     weights_sha256: str,
     made_with: str,
 ) -> Path:
-    """Write the references of the texts in ``folder``; return the file's path."""
+    """Write the references of the texts in ``folder``; return the file's path.
+
+    ``embeddings`` maps the number of tokens that texts were cut to, to ``[texts, hidden]``.
+    """
     digest = load_texts(folder)[2]
     path = folder / f"{name}.npz"
     np.savez_compressed(
         path,
-        embeddings=embeddings,
+        allow_pickle=False,
+        **{f"embeddings_{length}": rows for length, rows in embeddings.items()},
         texts_sha256=np.asarray(digest),
         weights_sha256=np.asarray(weights_sha256),
         made_with=np.asarray(made_with),

@@ -64,6 +64,13 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m verify.reference.gen", description=__doc__)
     parser.add_argument("--model", default="all-minilm-l6-v2", help="name or path of the recipe")
     parser.add_argument("--models", type=Path, help="folder with the weights and the tokenizer")
+    parser.add_argument(
+        "--lengths",
+        type=int,
+        nargs="+",
+        metavar="TOKENS",
+        help="lengths that texts are cut to (default: the recipe's max_length, and 128)",
+    )
     arguments = parser.parse_args(argv)
     recipe = load_model_recipe(recipe_path(arguments.model))
     folder = arguments.models or Path(".work/models") / recipe.name
@@ -76,22 +83,28 @@ def main(argv: list[str]) -> int:
     }
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=recipe.encoder.max_length)
     home = reference.default_folder()
     texts, _, _ = reference.load_texts(home)
-    with torch.inference_mode():
-        rows = [
-            forward(tensors, recipe.encoder, tokenizer.encode(entry.text).ids).numpy()
-            for entry in texts
-        ]
+    embeddings = {}
+    for length in arguments.lengths or sorted({recipe.encoder.max_length, 128}):
+        tokenizer.enable_truncation(max_length=length)
+        with torch.inference_mode():
+            rows = [
+                forward(tensors, recipe.encoder, tokenizer.encode(entry.text).ids).numpy()
+                for entry in texts
+            ]
+        embeddings[length] = np.stack(rows).astype(np.float32)
     path = reference.save(
         home,
         recipe.name,
-        embeddings=np.stack(rows).astype(np.float32),
+        embeddings=embeddings,
         weights_sha256=file_sha256(weights),
         made_with=f"torch {torch.__version__} float64, tokenizers {tokenizers.__version__}",
     )
-    print(f"{path}: {len(rows)} embeddings, {path.stat().st_size} bytes", file=sys.stderr)
+    lengths = ", ".join(map(str, embeddings))
+    print(
+        f"{path}: {len(texts)} texts cut to {lengths}, {path.stat().st_size} bytes", file=sys.stderr
+    )
     return 0
 
 

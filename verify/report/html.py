@@ -115,6 +115,17 @@ def write_report(
         ) from error
 
 
+def _commands(text: str) -> Markup:
+    """Return escaped text with what stands between backticks set as code."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        return Markup("{}").format(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if index % 2 else Markup("{}").format(piece)
+        for index, piece in enumerate(pieces)
+    )
+
+
 def render(document: Mapping[str, Any], *, history: Sequence[Mapping[str, Any]] = ()) -> str:
     """Return the report's HTML; see :func:`write_report`."""
     environment = Environment(
@@ -126,6 +137,7 @@ def render(document: Mapping[str, Any], *, history: Sequence[Mapping[str, Any]] 
         keep_trailing_newline=True,
     )
     environment.filters["ms"] = milliseconds
+    environment.filters["commands"] = _commands
     rows = view.check_rows(document)
     page = environment.get_template("report.html.j2").render(
         style=Markup(_style(environment)),  # noqa: S704 - our own file

@@ -108,12 +108,21 @@ def verdict_view(document: Mapping[str, Any]) -> VerdictView:
     return VerdictView(
         decision=decision,
         kind=DECISIONS.get(decision, "not-run"),
-        headline=str(verdict.get("headline") or "This document holds no verdict."),
+        # The banner shows the word above the headline, which begins with it in plain text.
+        headline=_capital(
+            str(verdict.get("headline") or "This document holds no verdict.").removeprefix(
+                f"{decision}: "
+            )
+        ),
         paragraph=str(verdict.get("paragraph") or ""),
         proven=_lines(verdict.get("proven")),
         not_proven=_lines(verdict.get("not_proven")),
         next=_lines(verdict.get("next")),
     )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def check_rows(document: Mapping[str, Any]) -> tuple[CheckRow, ...]:

@@ -69,7 +69,9 @@ def compare(way: str, pooled: Floats, expected: Floats, names: Sequence[str]) ->
 
 def embedding_reference(context: TargetContext) -> CheckResult:
     """Compare with torch float64 in several batch sizes, orders and paddings."""
-    known = reference.load(context.encoder.name, context.references)
+    known = reference.load(
+        context.encoder.name, context.references, max_length=context.encoder.max_length
+    )
     names = [entry.id for entry in known.texts]
     texts = [entry.text for entry in known.texts]
     found: list[Comparison] = []

@@ -95,7 +95,7 @@ def provider_executes(context: TargetContext) -> CheckResult:
             return CheckResult(
                 id=EXECUTES,
                 status="not-run",
-                summary=f"registered, converts, cannot execute on this host: {reason}",
+                summary=f'registered, converts, cannot execute on this host: "{reason}"',
                 evidence=evidence,
                 hint="Run the same verification on Apple silicon to prove execution.",
             )
@@ -218,7 +218,12 @@ def count_kernels(events: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """Return what the runtime said, without the node's generated name that stands before it."""
+    text = str(error).strip()
+    if not text:
+        return type(error).__name__
+    _, found, message = text.splitlines()[0].rpartition("Status Message: ")
+    return message if found else text.splitlines()[0]
 
 
 def _failed(check: str, summary: str, evidence: dict[str, Any], hint: str) -> CheckResult:

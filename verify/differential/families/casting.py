@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from verify.differential.families.data import Content, make, specials
 from verify.differential.families.model import Input, op_case
 from verify.differential.store import Case
-from verify.differential.values import ELEMENT_TYPES, Tensor, byte_count, element_number, from_array
+from verify.differential.values import (
+    ELEMENT_TYPES,
+    Tensor,
+    byte_count,
+    element_number,
+    from_array,
+    numbers,
+)
 
 _NUMERIC = (
     "float", "double", "float16", "int8", "int16", "int32", "int64",
@@ -55,8 +63,11 @@ def _pair(source: str, target: str) -> Iterator[Case]:
     number = element_number(target)
     whole = ELEMENT_TYPES[number or 0].kind == "int"
     fraction = ELEMENT_TYPES[element_number(source) or 0].kind == "float"
-    # A float beyond an integer's range has no defined conversion in C++: what comes out is the
-    # processor's and the compiler's choice, and is held apart under its own name.
+    if whole and source.startswith("float8"):
+        yield from _float8_to_integer(source, number or 0)
+        return
+    # A float beyond an integer's range has no defined conversion in C++. From the wide types the
+    # processor's instruction decides, the same in every build; it is compared under its own name.
     contents: dict[str, Content] = {
         "beyond" if whole and fraction else "special": "special",
         "finite": "finite",
@@ -65,6 +76,28 @@ def _pair(source: str, target: str) -> Iterator[Case]:
         name = f"cast/{source}-{target}/{label}"
         data = _data(name, source, 65, content)
         yield op_case(name, "Cast", [data], to=number)
+
+
+def _float8_to_integer(source: str, target: int) -> Iterator[Case]:
+    """Every code of an 8-bit float, those whose conversion is defined apart from the others.
+
+    ONNX Runtime decodes 8-bit floats in code that the compiler can evaluate ahead of the
+    conversion, and then an undefined one depends on what was inlined.
+    """
+    number = element_number(source) or 0
+    codes = Tensor(element=number, shape=(256,), data=bytes(range(256)))
+    values = numbers(codes).astype(np.float64)
+    limits = np.iinfo(np.dtype(ELEMENT_TYPES[target].storage))
+    whole = np.trunc(np.nan_to_num(values, nan=np.inf))
+    # 2**n is exact in float64, where the largest integer itself may not be.
+    defined = (whole >= float(limits.min)) & (whole < float(limits.max) + 1)
+    for label, chosen in (("every-in-range", defined), ("beyond", ~defined)):
+        data = bytes(np.flatnonzero(chosen).astype(np.uint8))
+        given = Tensor(element=number, shape=(len(data),), data=data)
+        name = f"cast/{source}-{ELEMENT_TYPES[target].name}/{label}"
+        case = op_case(name, "Cast", [given], to=target)
+        why = "a float beyond an integer's range has no defined conversion"
+        yield replace(case, undefined=why) if label == "beyond" else case
 
 
 def _data(name: str, source: str, size: int, content: Content) -> Input:
