@@ -85,11 +85,7 @@ def fetch_inputs(request: Request, voice: Voice) -> list[tuple[FetchItem, Fetche
             hint="build it without --offline, or list its dependencies in the recipe",
         )
     context = _fetch_context(request, voice)
-    items = [
-        item
-        for item in plan_fetch(request.recipe, request.platform, request.choice)
-        if item.role != "dependency" or _wanted(request, item.name)
-    ]
+    items = plan_fetch(request.recipe, request.platform, request.choice)
     return list(zip(items, fetch_all(items, context), strict=True))
 
 
@@ -338,11 +334,6 @@ def _fetch_context(request: Request, voice: Voice) -> FetchContext:
         choice=request.choice,
         offline=request.offline,
     )
-
-
-def _wanted(request: Request, name: str) -> bool:
-    by_name = {each.name: each for each in request.recipe.dependencies}
-    return request.platform in by_name[name].platforms
 
 
 def _chosen(

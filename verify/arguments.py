@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from verify import __version__
+from verify.differential import cli as differential
 from verify.errors import VerifyError
 
 EXIT_CODES = """\
@@ -25,6 +26,7 @@ examples:
   python -m verify run --skip memory.growth="CI runner swaps"
   python -m verify checks                           what each check catches
   python -m verify judge .work/reports/verify.json --policy strict.toml
+  python -m verify differential --onnx-archive FILE answers against the official wheel
   python -m verify compare before.json after.json   is a difference real?"""
 
 
@@ -83,6 +85,9 @@ def _parser() -> Parser:
 
     _run(command("run", "verify a wheel in a clean environment", EXAMPLES))
     command("checks", "list every check with what it catches")
+    answers = command("differential", "compare a wheel's answers with the official wheel's")
+    answers.description = differential.DESCRIPTION
+    differential.add_arguments(answers)
     judge = command("judge", "judge a finished run again with another policy, without running")
     judge.add_argument("report", type=Path, metavar="verify.json")
     judge.add_argument("--policy", required=True, metavar="NAME|FILE")

@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
             "checks": _checks,
             "judge": _judge,
             "compare": _compare,
+            "differential": _differential,
             "model": _model,
             "report": _report,
         }[options.command]
@@ -162,6 +163,12 @@ def _compare(options: argparse.Namespace, console: Console) -> int:
         line = f"  {drift.check} {drift.quantity}: {drift.before:.9g} -> {drift.after:.9g}"
         output.print(line, markup=False, soft_wrap=True)
     return 0
+
+
+def _differential(options: argparse.Namespace, console: Console) -> int:
+    from verify.differential import cli
+
+    return cli.run(options)
 
 
 def _model(options: argparse.Namespace, console: Console) -> int:

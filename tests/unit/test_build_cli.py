@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from build import cli, stages, workspace
+from build import cli, commands, stages, workspace
 from build.artefacts import machine_paths
 from build.binaries import find_paths
 from build.errors import BuildError
@@ -71,7 +71,7 @@ def machine(
 ) -> Machine:
     made = Machine(tmp_path, capsys)
     monkeypatch.setattr(cli, "_checkout", lambda: made.root)
-    monkeypatch.setattr(cli, "host_platform", lambda: "linux-x86_64")
+    monkeypatch.setattr(commands, "host_platform", lambda: "linux-x86_64")
     return made
 
 

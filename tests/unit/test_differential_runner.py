@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import helper
 
+from verify.arguments import parse
 from verify.differential import cli, drive, runner
 from verify.differential.compare import compare
 from verify.differential.families import generated_cases
@@ -221,9 +222,7 @@ def test_the_module_runs_as_a_program(tmp_path: Path) -> None:
 
 
 def _arguments(*given: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    cli.add_arguments(parser)
-    return parser.parse_args(list(given))
+    return parse(["differential", *given])
 
 
 def test_the_command_without_its_archive_says_what_to_do(tmp_path: Path) -> None:

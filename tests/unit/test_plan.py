@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from build import cli, plan
+from build import cli, commands, plan
 from build.fetch_plan import plan_fetch
 from build.loader import load_recipe
 from build.plan import (
@@ -250,7 +250,7 @@ def test_the_plan_as_json_is_the_same_twice_and_nothing_leaks_in(
     platform: PlatformName,
 ) -> None:
     # Free memory changes from one moment to the next.
-    monkeypatch.setattr(cli, "parallel_jobs", lambda: 4)
+    monkeypatch.setattr(commands, "parallel_jobs", lambda: 4)
     plain = as_json(capsys, tmp_path, "--platform", platform)
     leaky = as_json(capsys, tmp_path, "--platform", platform, env={**LEAKS, "PATH": "/leak"})
     assert leaky == plain

@@ -10,18 +10,25 @@ from pathlib import Path
 from verify.differential.drive import differential
 from verify.environment import inspect_wheel, make_candidate, make_official
 from verify.errors import VerifyError
+from verify.run import find_wheel
 from verify.target.context import clean_environment
 
 DESCRIPTION = (
     "Compare the answers of a wheel with those of the official wheel of the same version: the "
     "ONNX node tests, and inputs with NaN, infinities, signed zeros, denormals, empty and "
-    "broadcast shapes. Exit code 0: no difference; 1: a difference; 3: could not run."
+    "broadcast shapes."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser."""
-    parser.add_argument("wheel", type=Path, metavar="WHEEL", help="the wheel under test")
+    parser.add_argument(
+        "wheel",
+        type=Path,
+        nargs="?",
+        metavar="WHEEL",
+        help="the wheel under test; by default the one in wheels/manifest.json",
+    )
     parser.add_argument(
         "--official",
         type=Path,
@@ -41,9 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path(".work") / "differential",
         metavar="DIR",
         help="folder for environments, cases and journals (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print the whole comparison as JSON on stdout"
     )
 
 
@@ -65,9 +69,10 @@ def run(args: argparse.Namespace) -> int:
             f"There is no onnx source archive at {args.onnx_archive}.",
             hint="`nox -s fetch` puts it into the cache; give its path with --onnx-archive.",
         )
+    path, manifest, _ = find_wheel(args.wheel, Path("wheels/manifest.json"))
+    wheel = inspect_wheel(path, manifest)
     work = args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    wheel = inspect_wheel(args.wheel, None)
     if args.official is None:
         official = make_official(work, say=_say)
     else:

@@ -1,0 +1,275 @@
+"""What the sub-commands of ``python -m build`` do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from build import errors
+from build.cache import ContentCache
+from build.console import Voice
+from build.errors import UsageError, WheelError
+from build.fetch_context import FetchContext
+from build.fetch_plan import plan_fetch
+from build.inspection import inspect_wheels
+from build.loader import load_model_recipe, load_recipe
+from build.models import fetch_model
+from build.plan import Programs, child_environment, make_plan
+from build.provenance import MANIFEST_NAME, load_manifest
+from build.recipe import PlatformName, Recipe, digest
+from build.schema import SCHEMAS, schema_text
+from build.stages import Request, fetch_inputs
+from build.toolchain import parallel_jobs
+from build.treelock import hold_tree
+from build.workspace import Tree, Workspace, host_platform
+
+
+def recipe_file(workspace: Workspace, name: str, folder: str = ".") -> Path:
+    """Return the file of a recipe given by name or by path; UsageError where there is none."""
+    place = Path(name)
+    if place.suffix == ".toml" or place.exists():
+        return place
+    file = workspace.recipes / folder / f"{name}.toml"
+    if not file.exists():
+        known = sorted(each.stem for each in (workspace.recipes / folder).glob("*.toml"))
+        raise UsageError(
+            f"there is no recipe called {name}", hint=f"known recipes: {', '.join(known)}"
+        )
+    return file
+
+
+def make_request(
+    arguments: argparse.Namespace, workspace: Workspace, env: Mapping[str, str]
+) -> Request:
+    """Return what the arguments ask to build."""
+    file = recipe_file(workspace, arguments.recipe)
+    recipe = load_recipe(file)
+    platform: PlatformName = arguments.platform or host_platform()
+    if platform not in recipe.platforms:
+        raise UsageError(
+            f"{file.name} has no platform {platform}",
+            hint=f"it has {', '.join(recipe.platforms)}",
+        )
+    if arguments.command == "run" and platform != (host := host_platform()):
+        raise UsageError(
+            f"this machine is {host} and cannot build for {platform} yet",
+            hint=f"`python -m build plan --platform {platform}` prints what would run there",
+        )
+    resolved = file.resolve()
+    shown = (
+        resolved.relative_to(workspace.root).as_posix()
+        if resolved.is_relative_to(workspace.root)
+        else resolved.name
+    )
+    return Request(
+        recipe=recipe,
+        recipe_file=shown,
+        platform=platform,
+        workspace=workspace,
+        env=env,
+        choice=arguments.origin,
+        offline=arguments.offline,
+        jobs=getattr(arguments, "jobs", None),
+        fresh=getattr(arguments, "fresh", False),
+    )
+
+
+def print_plan(request: Request, *, as_json: bool) -> None:
+    """Print every input and every command of a build."""
+    recipe, workspace = request.recipe, request.workspace
+    tree = workspace.tree(recipe, request.platform)
+    tools = workspace.tools(recipe.tools.lock_sha256) / "bin"
+    compilers = ("clang", "clang++") if request.platform == "macos-arm64" else ("cc", "c++")
+    programs = Programs(
+        python=tools / "python",
+        cmake=tools / "cmake",
+        ctest=tools / "ctest",
+        c=Path("/usr/bin") / compilers[0],
+        cxx=Path("/usr/bin") / compilers[1],
+        launcher=tools / "sccache",
+        path=(str(tools), "/usr/bin", "/bin", "/usr/sbin", "/sbin"),
+    )
+    items = plan_fetch(recipe, request.platform, request.choice)
+    chosen = {
+        item.name: item.candidates[0].origin.kind
+        for item in items
+        if item.role == "dependency" and item.candidates
+    }
+    environment = child_environment(
+        recipe,
+        request.platform,
+        programs,
+        home="~",
+        compiler_cache=workspace.compiler_cache,
+        cache_socket="<temporary>/s",
+    )
+    plan = make_plan(
+        recipe,
+        request.platform,
+        tree=tree,
+        programs=programs,
+        chosen=chosen,
+        jobs=request.jobs or parallel_jobs(),
+        env=environment,
+    )
+    if as_json:
+        document: dict[str, Any] = asdict(plan)
+        document["repair"] = recipe.platforms[request.platform].repair
+        document["minimum_os"] = recipe.platforms[request.platform].minimum_os
+        document["inputs"] = [asdict(item) for item in items]
+        print(json.dumps(document, indent=2, default=str))
+        return
+    print(f"{recipe.name} {plan.version} for {request.platform}")
+    print(f"recipe digest {plan.recipe_digest}\n\ninputs, each from the first origin that answers:")
+    for item in items:
+        kinds = ", ".join(each.origin.kind for each in item.candidates) or "no origin allowed"
+        print(f"  {item.name:<24} {item.version:<18} {kinds}")
+        for exclusion in item.excluded:
+            print(f"  {'':<24} not {exclusion.kind}: {exclusion.reason}")
+    print("\nenvironment of every command, whole:")
+    for name, value in environment.items():
+        print(f"  {name}={value}")
+    for step in plan.steps:
+        print(f"\n{step.stage}:")
+        _print_argv(step.argv)
+    repair = recipe.platforms[request.platform].repair
+    what = "--require-archs=arm64" if repair == "delocate" else "--plat auto"
+    print(f"\nrepair:\n  {repair} {what}")
+
+
+def _print_argv(argv: Sequence[str]) -> None:
+    line = " "
+    for word in argv:
+        if word.startswith("-") or "=" in word:
+            print(line)
+            line = "   "
+        line += f" {word}"
+    print(line)
+
+
+def place_model(
+    arguments: argparse.Namespace, workspace: Workspace, env: Mapping[str, str], voice: Voice
+) -> None:
+    """Fetch a model's files and put them where the verification looks for them."""
+    recipe = load_model_recipe(recipe_file(workspace, arguments.model, "models"))
+    context = FetchContext(
+        cache=ContentCache(workspace.cache),
+        recipes_dir=workspace.recipes,
+        env=env,
+        progress=voice,
+        choice=arguments.origin,
+        offline=arguments.offline,
+    )
+    target = workspace.models / recipe.name
+    with voice.stage("model", recipe.name):
+        files = fetch_model(recipe, target, context)
+    if arguments.json:
+        print(json.dumps(asdict(files), default=str, indent=2))
+    voice.finish(f"{recipe.name}: {len(recipe.files)} files verified")
+
+
+def print_input(
+    arguments: argparse.Namespace, workspace: Workspace, env: Mapping[str, str], voice: Voice
+) -> None:
+    """Print where one verified input stands in the cache."""
+    request = make_request(arguments, workspace, env)
+    known = [each.name for each in request.recipe.dependencies]
+    if arguments.name not in known:
+        raise UsageError(
+            f"the recipe has no input called {arguments.name}", hint=f"it has {', '.join(known)}"
+        )
+    for item, fetched in fetch_inputs(request, voice):
+        if item.name == arguments.name and fetched:
+            print(fetched.path)
+
+
+def inspect(request: Request, voice: Voice) -> None:
+    """Compare the built wheel with the official one that the recipe pins; WheelError if weaker."""
+    manifest = load_manifest(request.workspace.wheels / MANIFEST_NAME)
+    official = [
+        fetched
+        for item, fetched in fetch_inputs(request, voice)
+        if item.role == "data" and fetched and "/onnxruntime-" in fetched.locator
+    ]
+    if not official:
+        raise UsageError(
+            f"{request.recipe_file} pins no official wheel to compare with",
+            hint="only a recipe that takes its data files from one can be inspected",
+        )
+    ours = request.workspace.wheels / manifest.wheel.file
+    found = inspect_wheels(ours, official[0].path)
+    for difference in found.differences:
+        side = "ours" if difference.only_in == "ours" else "official"
+        voice.say(f"only {side}: {difference.path}: {difference.explanation or 'UNEXPLAINED'}")
+    if found.faults:
+        raise WheelError(
+            f"{ours.name} falls behind the official wheel:\n"
+            + "\n".join(f"  - {fault}" for fault in found.faults),
+            hint="explain the difference in build/filelist.py, or mend the build",
+        )
+    voice.finish(
+        f"{len(found.differences)} differences in files, each explained; "
+        f"{found.binaries} libraries as hardened as the official ones"
+    )
+
+
+def list_recipes(workspace: Workspace, *, as_json: bool) -> None:
+    """Print the recipes, one line each."""
+    rows = []
+    for file in sorted(workspace.recipes.glob("*.toml")):
+        recipe: Recipe = load_recipe(file)
+        rows.append(
+            {
+                "name": file.stem,
+                "version": recipe.version,
+                "digest": digest(recipe),
+                "platforms": list(recipe.platforms),
+                "summary": recipe.summary,
+            }
+        )
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        print(f"{row['name']:<22} {str(row['digest'])[:8]}  {row['summary']}")
+
+
+def write_schemas(workspace: Workspace, *, check: bool, voice: Voice) -> int:
+    """Write the generated schemas, or only say whether they are fresh; RecipeError if stale."""
+    stale = []
+    for name in SCHEMAS:
+        file, text = workspace.recipes / name, schema_text(name)
+        if file.exists() and file.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if not check:
+            file.write_text(text, encoding="utf-8")
+    if stale and check:
+        raise errors.RecipeError(
+            f"stale: {', '.join(stale)}", hint="write them again with `python -m build schema`"
+        )
+    voice.finish("written: " + ", ".join(stale) if stale else "the schemas are fresh")
+    return 0
+
+
+def clean(workspace: Workspace, *, everything: bool, voice: Voice) -> None:
+    """Remove trees and logs, or everything; a running build is waited for."""
+    trees = workspace.cache / "trees"
+    for folder in sorted(each for each in trees.glob("*") if each.is_dir()):
+        tree = Tree(root=folder)
+        with hold_tree(tree.lock, workspace.root, voice.say):
+            voice.say(f"removing {folder}")
+            shutil.rmtree(folder)
+    folders = [workspace.root / ".work" / "logs"]
+    if everything:
+        folders = [workspace.cache, workspace.root / ".work"]
+    for folder in folders:
+        if folder.exists():
+            voice.say(f"removing {folder}")
+            shutil.rmtree(folder)
+    voice.finish("clean")
