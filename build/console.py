@@ -27,6 +27,7 @@ from rich.progress import (
 )
 
 from build.errors import BuildError
+from build.eta import share_of_time
 
 _NINJA = re.compile(r"^\[(\d+)/(\d+)\]")
 _PLAIN_SECONDS = 15.0
@@ -75,7 +76,8 @@ class Voice:
         """Show a line of ninja's output if it counts steps: ``[n/m] …``."""
         if match := _NINJA.match(line):
             done, total = int(match[1]), int(match[2])
-            self._show("compiling", done, total, f"[{done}/{total}]")
+            gone = round(1000 * share_of_time(done, total))
+            self._show("compiling", gone, 1000, f"[{done}/{total}]")
 
     @contextmanager
     def stage(self, name: str, title: str) -> Iterator[None]:
