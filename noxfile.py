@@ -53,6 +53,13 @@ def ortmill(session: nox.Session, package: str, *command: str) -> None:
     session.run(environment(session, package), "-m", package, *command, external=True)
 
 
+def with_model(session: nox.Session, command: str) -> None:
+    """Run a command of the verification once the model's files are there."""
+    if not {"--help", "-h"} & set(session.posargs):
+        ortmill(session, "build", "fetch-model", "--quiet")
+    ortmill(session, "verify", command, *session.posargs)
+
+
 @nox.session
 def build(session: nox.Session) -> None:
     """Build the wheel and the native SDK into wheels/."""
@@ -76,9 +83,7 @@ def plan(session: nox.Session) -> None:
 @nox.session
 def verify(session: nox.Session) -> None:
     """Install the built wheel into a clean environment and prove what it can do."""
-    if not {"--help", "-h"} & set(session.posargs):
-        ortmill(session, "build", "fetch-model", "--quiet")
-    ortmill(session, "verify", "run", *session.posargs)
+    with_model(session, "run")
 
 
 @nox.session
@@ -98,6 +103,24 @@ def differential(session: nox.Session) -> None:
         session, "verify", "differential", "--onnx-archive", str(archive).strip().splitlines()[-1],
         *session.posargs,
     )  # fmt: skip
+
+
+@nox.session
+def model(session: nox.Session) -> None:
+    """Build the encoder's family of graphs, or fix a model of your own: `-- --help`."""
+    with_model(session, "model")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Show into how many partitions CoreML cuts a model, and what it leaves behind."""
+    with_model(session, "coverage")
+
+
+@nox.session
+def conversion(session: nox.Session) -> None:
+    """Evaluate the programs that the CoreML provider emits, operation by operation."""
+    with_model(session, "conversion")
 
 
 @nox.session

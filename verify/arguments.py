@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from verify import __version__
+from verify import __version__, graph_family, graph_fixed
+from verify.conversion import cli as conversion
+from verify.coverage import cli as coverage
 from verify.differential import cli as differential
 from verify.errors import VerifyError
 
@@ -27,6 +29,7 @@ examples:
   python -m verify checks                           what each check catches
   python -m verify judge .work/reports/verify.json --policy strict.toml
   python -m verify differential --onnx-archive FILE answers against the official wheel
+  python -m verify conversion                       the CoreML programs, evaluated without a Mac
   python -m verify compare before.json after.json   is a difference real?"""
 
 
@@ -88,6 +91,10 @@ def _parser() -> Parser:
     answers = command("differential", "compare a wheel's answers with the official wheel's")
     answers.description = differential.DESCRIPTION
     differential.add_arguments(answers)
+    proof = command("conversion", "evaluate what the CoreML provider emits, without a Mac")
+    proof.description = conversion.DESCRIPTION
+    conversion.add_arguments(proof)
+    _model_options(proof)
     judge = command("judge", "judge a finished run again with another policy, without running")
     judge.add_argument("report", type=Path, metavar="verify.json")
     judge.add_argument("--policy", required=True, metavar="NAME|FILE")
@@ -101,6 +108,13 @@ def _parser() -> Parser:
     )
     model = command("model", "build the encoder's graphs and print their hashes")
     _model_options(model)
+    graph_family.add_arguments(model)
+    graph_fixed.add_arguments(model)
+    covered = command("coverage", "show what CoreML takes of some models", coverage.EPILOG)
+    covered.description = coverage.DESCRIPTION
+    coverage.add_arguments(covered)
+    _model_options(covered)
+    graph_family.add_arguments(covered)
     report = command("report", "write report.html and junit.xml for a finished run")
     report.add_argument("report", type=Path, metavar="verify.json")
     report.add_argument("--history", type=Path, nargs="*", default=[], metavar="verify.json")

@@ -39,7 +39,9 @@ def main(argv: list[str] | None = None) -> int:
             "checks": _checks,
             "judge": _judge,
             "compare": _compare,
+            "coverage": _coverage,
             "differential": _differential,
+            "conversion": _conversion,
             "model": _model,
             "report": _report,
         }[options.command]
@@ -171,28 +173,32 @@ def _differential(options: argparse.Namespace, console: Console) -> int:
     return cli.run(options)
 
 
-def _model(options: argparse.Namespace, console: Console) -> int:
-    from verify.encoder import load_model_recipe, recipe_path
-    from verify.graph import Precision, ensure_graph
+def _conversion(options: argparse.Namespace, console: Console) -> int:
+    from verify.conversion import cli
 
-    recipe = load_model_recipe(recipe_path(options.model))
-    models = options.models or options.work / "models" / recipe.name
-    recipe.check_files(models)
-    shapes: list[tuple[int, int] | None] = [None, *((1, size) for size in recipe.encoder.buckets)]
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    return cli.run(options)
+
+
+def _coverage(options: argparse.Namespace, console: Console) -> int:
+    from verify.coverage import cli
+
+    with _Progress(console) as progress:
+        return cli.run(options, console, lambda text: progress.say("", text))
+
+
+def _model(options: argparse.Namespace, console: Console) -> int:
+    from verify import graph_family, graph_fixed
+
+    if options.from_onnx is not None:
+        with _Progress(console) as progress:
+            return graph_fixed.run(options, console, lambda text: progress.say("", text))
+    graph_fixed.refuse(options)
+    family = graph_family.choose(options)
     made = []
     with _Progress(console) as progress:
-        for precision in precisions:
-            for static in shapes:
-                progress.say("", f"building {static or 'dynamic'} {precision}")
-                path = ensure_graph(
-                    models,
-                    recipe.encoder,
-                    _made(options.work) / "verify" / "graphs",
-                    static=static,
-                    precision=precision,
-                )
-                made.append(path)
+        for member, path in family.build(_made(options.work) / "verify" / "graphs"):
+            progress.say("", f"{member.label} stands")
+            made.append(path)
     if options.json:
         import json
 

@@ -1,7 +1,8 @@
 """Build a BERT encoder as an ONNX graph from its safetensors, to the byte the same every time.
 
 Inputs are ``input_ids``, ``attention_mask`` and ``token_type_ids`` (int64 ``[batch, sequence]``),
-the output is ``last_hidden_state`` (float32 ``[batch, sequence, hidden]``). The layers follow
+the output is ``last_hidden_state`` (float32 ``[batch, sequence, hidden]``) or, pooled inside the
+graph, ``sentence_embedding`` (float32 ``[batch, hidden]``, graph_pooling.py). The layers follow
 Devlin et al., "BERT", 2019, section 3 (post-norm transformer with exact GELU).
 
 The form of each part is the one that the CoreML provider of ONNX Runtime 1.21 takes whole:
@@ -23,12 +24,14 @@ import numpy as np
 
 from verify.encoder import EncoderSpec, file_sha256
 from verify.errors import VerifyError
+from verify.graph_pooling import sentence_embedding
 from verify.weights import Array, WeightsError, read_safetensors
 
 if TYPE_CHECKING:
     import onnx
 
 Precision = Literal["fp32", "fp16"]
+Output = Literal["last_hidden_state", "sentence_embedding"]
 
 FORM = 1
 """Number of this module's graph form; it goes up when the bytes change."""
@@ -38,10 +41,12 @@ IR_VERSION = 8
 MASK_BIAS = -10000.0
 
 
-def graph_name(static: tuple[int, int] | None, precision: Precision) -> str:
-    """Return the file stem of a graph: ``dynamic-fp32``, ``static-1x128-fp16``."""
+def graph_name(
+    static: tuple[int, int] | None, precision: Precision, output: Output = "last_hidden_state"
+) -> str:
+    """Return a graph's file stem: ``dynamic-fp32``, ``static-1x128-fp16-sentence``."""
     shape = f"static-{static[0]}x{static[1]}" if static else "dynamic"
-    return f"{shape}-{precision}"
+    return f"{shape}-{precision}{'-sentence' if output == 'sentence_embedding' else ''}"
 
 
 def ensure_graph(
@@ -51,6 +56,7 @@ def ensure_graph(
     *,
     static: tuple[int, int] | None = None,
     precision: Precision = "fp32",
+    output: Output = "last_hidden_state",
 ) -> Path:
     """Return the graph's path; build it unless the recorded bytes are there already.
 
@@ -74,12 +80,16 @@ def ensure_graph(
         "static": list(static) if static else None,
         "precision": precision,
     }
+    if output != "last_hidden_state":
+        record["output"] = output
     folder = directory / f"{encoder.name}-{record['weights_sha256'][:12]}"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{graph_name(static, precision)}.onnx"
+    path = folder / f"{graph_name(static, precision, output)}.onnx"
     if _stands(path, record):
         return path
-    model = build_graph(read_safetensors(weights), encoder, static=static, precision=precision)
+    model = build_graph(
+        read_safetensors(weights), encoder, static=static, precision=precision, output=output
+    )
     partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_bytes(model.SerializeToString(deterministic=True))
     record["graph_sha256"] = file_sha256(partial)
@@ -97,6 +107,7 @@ def build_graph(
     *,
     static: tuple[int, int] | None = None,
     precision: Precision = "fp32",
+    output: Output = "last_hidden_state",
 ) -> onnx.ModelProto:
     """Build the graph in memory.
 
@@ -110,6 +121,8 @@ def build_graph(
         Batch and sequence length.
     precision : {"fp32", "fp16"}
         Type of weights and arithmetic. Inputs and output keep their types.
+    output : {"last_hidden_state", "sentence_embedding"}
+        The token vectors, or the mean under the mask, normalised where the encoder says so.
 
     Raises
     ------
@@ -130,6 +143,10 @@ def build_graph(
     writer = _Writer(tensors, encoder, static, precision)
     writer.encoder_graph()
     shape: list[int | str] = list(static) if static else ["batch", "sequence"]
+    result = [*shape, encoder.hidden]
+    if output == "sentence_embedding":
+        sentence_embedding(writer, "last_hidden_state", normalise=encoder.normalise)
+        result = [shape[0], encoder.hidden]
     graph = helper.make_graph(
         writer.nodes,
         encoder.name,
@@ -137,11 +154,7 @@ def build_graph(
             helper.make_tensor_value_info(name, TensorProto.INT64, shape)
             for name in ("input_ids", "attention_mask", "token_type_ids")
         ],
-        [
-            helper.make_tensor_value_info(
-                "last_hidden_state", TensorProto.FLOAT, [*shape, encoder.hidden]
-            )
-        ],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, result)],
         writer.initializers,
     )
     model = helper.make_model(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from tests.unit.verify_examples import TINY, numpy_states, tiny_weights
 from verify.errors import VerifyError
@@ -113,7 +114,7 @@ def test_safetensors_round_trip_and_damage(tmp_path: Path) -> None:
 
 
 def test_our_reader_agrees_with_the_library(tmp_path: Path) -> None:
-    library = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+    library = safetensors.numpy
     path = tmp_path / "w.safetensors"
     library.save_file(tiny_weights(), path)
     found = read_safetensors(path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,10 @@ _SUMMARY = re.compile(
 _NODE = re.compile(
     r"Operator type: \[(\S*)\] index: \[(\d+)\] name: \[(.*?)\] supported: \[([01])\]"
 )
-_LINE = re.compile(r"\[[VIWEF]:[^\]]*\.(?:cc|h|mm):\d+ [^\]]*\] (.*)$")
+_LINE = re.compile(r"\[[VIWEF]:[^\]]*\.(?:cc|h|mm):\d+ ([^\]]*)\] (.*)$")
+_ADDED = re.compile(r"Operator name: \[(.*?)\] type: \[\S*\] was added")
+_SAVED = re.compile(r" SaveModel\] Writing CoreML Model")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,7 @@ class Coverage:
     nodes_total: int
     nodes_taken: int
     nodes: tuple[Mapping[str, Any], ...]
+    format: str = "MLProgram"
 
     @property
     def share(self) -> float:
@@ -52,7 +56,7 @@ class Coverage:
         """Return the entry for verify.json."""
         return {
             "graph": self.graph,
-            "format": "MLProgram",
+            "format": self.format,
             "partitions": self.partitions,
             "nodes_total": self.nodes_total,
             "nodes_taken": self.nodes_taken,
@@ -127,19 +131,29 @@ def judge(context: TargetContext, found: list[Coverage]) -> list[CheckResult]:
     return [partitions, nodes]
 
 
-def measure(context: TargetContext, path: Path, label: str) -> Coverage | str:
-    """Ask the provider about one graph; a string says why there is no answer."""
+def measure(
+    context: TargetContext,
+    path: Path,
+    label: str,
+    *,
+    options: Mapping[str, str] = COREML_OPTIONS,
+) -> Coverage | str:
+    """Ask the provider about one graph; a string says why there is no answer.
+
+    With ``ModelFormat=NeuralNetwork`` the provider of 1.21.0 leaves its models in the process's
+    current directory, which is the context's ``work``, and takes up those that lie there.
+    """
     scratch = context.work / "coverage"
     scratch.mkdir(exist_ok=True)
     try:
         call = context.call(
             "verify.target.coverage:make_logged_session",
-            {"path": str(path), "scratch": str(scratch)},
+            {"path": str(path), "scratch": str(scratch), "options": dict(options)},
             role=context.role,
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    answer = parse_log(call.stderr, label)
+    answer = parse_log(call.stderr, label, options.get("ModelFormat", "NeuralNetwork"))
     if answer is None:
         tail = call.stderr.strip().splitlines()[-1:] or [f"exit code {call.returncode}"]
         return f"the provider logged no GetCapability line ({tail[0][:200]})"
@@ -157,17 +171,30 @@ def make_logged_session(context: TargetContext, payload: Mapping[str, Any]) -> b
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 0
     onnxruntime.InferenceSession(
-        payload["path"], sess_options=options, providers=[(COREML, dict(COREML_OPTIONS))]
+        payload["path"], sess_options=options, providers=[(COREML, dict(payload["options"]))]
     )
     return True
 
 
-def parse_log(text: str, label: str) -> Coverage | None:
-    """Read the last GetCapability of a verbose log; ``None`` when there is none."""
+def listed_providers(context: TargetContext, payload: Mapping[str, Any]) -> list[str]:
+    """Return the providers that the wheel lists."""
+    import onnxruntime
+
+    return list(onnxruntime.get_available_providers())
+
+
+def parse_log(text: str, label: str, model_format: str = "MLProgram") -> Coverage | None:
+    """Read the GetCapability that took most of a verbose log; ``None`` when there is none.
+
+    The runtime asks again for what is left after the first answer: then whole partitions count
+    as one node, and the runtime's own casts as nodes. Of two equal answers the first stands.
+    Which node is in which partition is told while the partitions are written, one after another.
+    """
     nodes: list[dict[str, Any]] = []
     reasons: list[str] = []
-    last: Coverage | None = None
-    for line in text.splitlines():
+    most: Coverage | None = None
+    written: list[list[str]] = [[]]
+    for line in _COLOUR.sub("", text).splitlines():
         node = _NODE.search(line)
         if node:
             taken = node.group(4) == "1"
@@ -182,24 +209,54 @@ def parse_log(text: str, label: str) -> Coverage | None:
             )
             reasons = []
             continue
+        added = _ADDED.search(line)
+        if added:
+            written[-1].append(added.group(1))
+            continue
+        if _SAVED.search(line):
+            written.append([])
+            continue
         summary = _SUMMARY.search(line)
         if summary:
             partitions, total, count = (int(part) for part in summary.groups())
-            if partitions == 1:
-                nodes = [{**item, "partition": 0} if _on(item) else item for item in nodes]
-            last = Coverage(
+            most = most and _placed(most, written)
+            written = [[]]
+            found = Coverage(
                 graph=label,
                 partitions=partitions,
                 nodes_total=total,
                 nodes_taken=count,
                 nodes=tuple(nodes),
+                format=model_format,
             )
+            if most is None or found.nodes_taken > most.nodes_taken:
+                most = found
             nodes, reasons = [], []
             continue
         said = _LINE.search(line)
-        if said and "builder" in line:
-            reasons.append(said.group(1).strip())
-    return last
+        # Most reasons come from the builders; helper.cc's IsInputSupported has some of its own.
+        if said and ("builder" in line or "Support" in said.group(1)):
+            reasons.append(said.group(2).strip())
+    return most and _placed(most, written)
+
+
+def _placed(found: Coverage, written: list[list[str]]) -> Coverage:
+    """Set each node's partition, where the log told all of them; the answer is placed once.
+
+    Nodes without a name cannot be found again, unless there is but one partition.
+    """
+    if any(node["partition"] is not None for node in found.nodes):
+        return found
+    places: dict[str, int] = {}
+    if len([names for names in written if names]) == found.partitions:
+        for number, names in enumerate(written):
+            places.update((name, number) for name in names if name)
+    only = 0 if found.partitions == 1 else None
+    nodes = tuple(
+        {**node, "partition": places.get(node["name"], only)} if _on(node) else node
+        for node in found.nodes
+    )
+    return replace(found, nodes=nodes)
 
 
 def _on(node: Mapping[str, Any]) -> bool:

@@ -1,0 +1,156 @@
+"""From measured packages to the results of ``conversion.exact``, ``.half`` and ``.package``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from verify.result import CheckResult, Status
+
+EXACT, HALF, PACKAGE = "conversion.exact", "conversion.half", "conversion.package"
+MIN_COSINE_EXACT = 0.9999999
+MIN_COSINE_HALF = 0.9995
+
+Measured = Sequence[Mapping[str, Any]]
+
+
+def judge(measured: Measured) -> list[CheckResult]:
+    """Judge all packages; none at all, or an operation without semantics, is ``not-run``."""
+    return [_package(measured), _cosine(measured, EXACT), _cosine(measured, HALF)]
+
+
+def exit_code(results: Sequence[CheckResult]) -> int:
+    """Return 1 when a check failed, 2 when one could not be judged, 0 when all passed."""
+    statuses = {result.status for result in results}
+    if "failed" in statuses:
+        return 1
+    return 0 if statuses == {"passed"} else 2
+
+
+def _package(measured: Measured) -> CheckResult:
+    if not measured:
+        return _nothing(PACKAGE)
+    problems = {entry["label"]: entry["problems"] for entry in measured if entry["problems"]}
+    facts = {entry["label"]: entry["facts"] for entry in measured}
+    if problems:
+        label, found = next(iter(problems.items()))
+        return CheckResult(
+            id=PACKAGE,
+            status="failed",
+            summary=f"{label}: {found[0]}",
+            measured=sum(map(len, problems.values())),
+            limit=0,
+            unit="problems",
+            evidence={"problems": problems, "packages": facts},
+            hint="The converter, or what wrote its weights, is broken: compare with Apple's.",
+        )
+    versions = sorted({fact["specification"] for fact in facts.values()})
+    system = next(iter(facts.values()))["minimum_os"]
+    constants = sum(fact["constants_in_file"] for fact in facts.values())
+    newer = any(fact["specification"] > fact["allowed"] for fact in facts.values())
+    note = f"; every operation exists for macOS {system} too" if newer else ""
+    return CheckResult(
+        id=PACKAGE,
+        status="passed",
+        summary=f"{len(facts)} packages, {constants} constants read back, specification "
+        f"{', '.join(map(str, versions))}{note}",
+        measured=0,
+        limit=0,
+        unit="problems",
+        evidence={"packages": facts},
+    )
+
+
+def _cosine(measured: Measured, check: str) -> CheckResult:
+    mode, limit = ("exact", MIN_COSINE_EXACT) if check == EXACT else ("fp16", MIN_COSINE_HALF)
+    if not measured:
+        return _nothing(check)
+    ran = {entry["label"]: entry["modes"][mode] for entry in measured if mode in entry["modes"]}
+    missing = {entry["label"]: _why(entry) for entry in measured if mode not in entry["modes"]}
+    evidence: dict[str, Any] = {
+        "packages": {
+            label: {key: value for key, value in result.items() if key not in ("cosines", "texts")}
+            for label, result in ran.items()
+        },
+        "texts": {label: len(result["texts"]) for label, result in ran.items()},
+    }
+    if check == HALF:
+        evidence["accumulate"] = {
+            entry["label"]: entry["modes"]["fp16-accumulate"]["worst_cosine"]
+            for entry in measured
+            if "fp16-accumulate" in entry["modes"]
+        }
+    if missing:
+        evidence["not_run"] = missing
+    departures = {
+        entry["label"]: entry["departure"] for entry in measured if entry.get("departure")
+    }
+    if departures and check == EXACT:
+        evidence["departures"] = departures
+    bad = _bad(ran, limit)
+    status: Status = "failed" if bad else "not-run" if missing else "passed"
+    summary = bad
+    if not bad and missing:
+        label, why = next(iter(missing.items()))
+        summary = f"{len(missing)} of {len(measured)} packages not evaluated; {label}: {why}"
+    worst = min((result["worst_cosine"] for result in ran.values()), default=None)
+    if not summary:
+        texts = min(len(result["texts"]) for result in ran.values())
+        summary = f"worst cosine {worst:.9f} over {len(ran)} packages, {texts} texts each"
+        vanished = sum(len(result["vanished"]) for result in ran.values())
+        if vanished:
+            summary += f"; {vanished} values vanish in half precision"
+    if bad and check == EXACT and departures:
+        summary += f"; first to depart: {next(iter(departures.values()))}"
+    return CheckResult(
+        id=check,
+        status=status,
+        summary=summary,
+        measured=worst,
+        limit=limit,
+        unit="cosine",
+        evidence=evidence,
+        hint=_hint(check, status),
+    )
+
+
+def _bad(ran: Mapping[str, Mapping[str, Any]], limit: float) -> str:
+    """Return what is worst, an overflow before a low cosine; or nothing."""
+    for label, result in ran.items():
+        if result["overflow"]:
+            return f"{label}: {result['overflow'][0]}"
+        if result["first_nan"]:
+            return f"{label}: {result['first_nan']} is the first to hold NaN"
+    for label, result in sorted(ran.items(), key=lambda item: item[1]["worst_cosine"]):
+        # The negated form holds for NaN too.
+        if not result["worst_cosine"] >= limit:
+            return f"{label}: cosine {result['worst_cosine']:.9f} is below {limit}"
+    return ""
+
+
+def _why(entry: Mapping[str, Any]) -> str:
+    if entry["problems"]:
+        return "the package is damaged"
+    if entry["unknown"]:
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in entry["unknown"].items())
+        return f"no semantics for {kinds}"
+    return str(entry["refused"] or "left out")
+
+
+def _hint(check: str, status: Status) -> str:
+    if status == "not-run":
+        return "Nothing is said about what was not evaluated: prove it on a Mac."
+    if status == "passed":
+        return ""
+    if check == HALF:
+        return "Use a mask bias that half precision holds, such as -10000, or keep it in float32."
+    return "The converter changes what the model computes; the evidence names the operation."
+
+
+def _nothing(check: str) -> CheckResult:
+    return CheckResult(
+        id=check,
+        status="not-run",
+        summary="the provider emitted no package, so there is nothing to evaluate",
+        hint="`python -m verify run --only coverage.nodes` says what keeps the nodes back.",
+    )

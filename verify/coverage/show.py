@@ -1,0 +1,165 @@
+"""The answers as tables on a terminal and as one HTML page that stands alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from verify.coverage.measure import Answer, Left, Limits
+from verify.coverage.model import Shape
+from verify.errors import VerifyError
+from verify.report.graph import Node, legend, node_picture, read_nodes
+
+
+def shape_text(shapes: Sequence[Shape]) -> str:
+    """Return shapes as ``[1, 128], [384]``."""
+    return ", ".join("[" + ", ".join(str(dim) for dim in shape) + "]" for shape in shapes)
+
+
+def verdict_text(answer: Answer, limits: Limits) -> str:
+    """Return what the limits say about one answer."""
+    if not answer.judged:
+        return "to compare"
+    return "; ".join(answer.problems(limits)) or "within limits"
+
+
+def show(answers: Sequence[Answer], limits: Limits, console: Console) -> None:
+    """Print the table of graphs, then what each left behind."""
+    table = Table(title="What CoreML takes", title_justify="left")
+    for name in ("graph", "format"):
+        table.add_column(name, overflow="fold")
+    for name in ("partitions", "nodes taken", "share"):
+        table.add_column(name, justify="right")
+    table.add_column("limits", overflow="fold")
+    for answer in answers:
+        found = answer.coverage
+        table.add_row(
+            escape(found.graph),
+            found.format,
+            str(found.partitions),
+            f"{found.nodes_taken} of {found.nodes_total}",
+            f"{100 * found.share:.1f} %",
+            verdict_text(answer, limits),
+            style="red" if answer.problems(limits) else None,
+        )
+    console.print(table)
+    told: dict[object, tuple[str, tuple[Left, ...], list[str]]] = {}
+    for answer in answers:
+        merged, name = _without_shapes(answer.left), answer.coverage.format
+        # Graphs of several lengths differ in shapes alone: told once, with the first's shapes.
+        key = (name, tuple((left.op, left.reason, left.advice, left.names) for left in merged))
+        told.setdefault(key, (name, merged, []))[2].append(answer.coverage.graph)
+    for model_format, left, graphs in told.values():
+        if left:
+            title = f"{', '.join(graphs)} as {model_format}: left on the CPU"
+            console.print(f"\n{title}", markup=False, style="bold", soft_wrap=True)
+        for entry in left:
+            line = f"  {len(entry.names)} x {entry.op}: {entry.reason or 'no reason given'}"
+            console.print(line, markup=False, soft_wrap=True)
+            names = ", ".join(entry.names[:3]) + (" …" if len(entry.names) > 3 else "")
+            console.print(f"      {names}", markup=False, soft_wrap=True, style="dim")
+            if entry.shapes:
+                console.print(f"      inputs {shape_text(entry.shapes)}", markup=False, style="dim")
+            if entry.advice:
+                console.print(f"      advice: {entry.advice}", markup=False, soft_wrap=True)
+
+
+def write_page(answers: Sequence[Answer], limits: Limits, path: Path, *, wheel: str) -> None:
+    """Write the HTML page, with a picture of each graph coloured by provider.
+
+    Raises
+    ------
+    VerifyError
+        When the file cannot be written.
+    """
+    text = render(answers, limits, wheel=wheel)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.replace(path)
+    except OSError as error:
+        raise VerifyError(
+            f"The page cannot be written to {path}: {error.strerror or error}.",
+            hint="Give a path in a directory that you may write to.",
+        ) from None
+
+
+def render(answers: Sequence[Answer], limits: Limits, *, wheel: str) -> str:
+    """Return the page; the same answers give the same bytes."""
+    environment = Environment(
+        loader=PackageLoader("verify.coverage"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    reports = Environment(loader=PackageLoader("verify.report"), autoescape=False)  # noqa: S701
+    graphs = []
+    for answer in answers:
+        nodes = read_nodes(answer.coverage.to_json())
+        title = f"{answer.coverage.graph} · {answer.coverage.format}"
+        graphs.append(
+            {
+                "title": title,
+                "found": answer.coverage,
+                "share": f"{100 * answer.coverage.share:.1f} %",
+                "verdict": verdict_text(answer, limits),
+                "axes": answer.dynamic_axes,
+                "cells": _picture(answer, nodes, title),
+                "legend": _legend(answer, nodes),
+                "left": answer.left,
+            }
+        )
+    style = reports.get_template("style.css").render()
+    page = environment.get_template("coverage.html.j2")
+    return page.render(
+        graphs=graphs, limits=limits, wheel=wheel, style=style, shape_text=shape_text
+    )
+
+
+def _untold(answer: Answer, nodes: Sequence[Node]) -> bool:
+    """Return whether there are several partitions and the log did not tell which node is where."""
+    return answer.coverage.partitions > 1 and all(node.partition is None for node in nodes)
+
+
+def _picture(answer: Answer, nodes: Sequence[Node], title: str) -> Markup:
+    picture = node_picture(nodes, title=title)
+    if _untold(answer, nodes):  # the picture's own words count one partition then
+        words = f"in {answer.coverage.partitions} partitions;"
+        picture = picture.replace("in 1 partition;", words, 1)
+    return picture
+
+
+def _legend(answer: Answer, nodes: Sequence[Node]) -> tuple[tuple[str, str], ...]:
+    """Return the picture's legend; it names no partition where the log did not tell which."""
+    entries = legend(nodes)
+    if _untold(answer, nodes):
+        number = answer.coverage.partitions
+        taken = f"CoreML, {number} partitions that the log does not tell apart"
+        entries = (("p1", taken), *(entry for entry in entries if entry[0] == "left"))
+    return entries
+
+
+def _without_shapes(left: Sequence[Left]) -> tuple[Left, ...]:
+    """Merge groups that differ in shapes only; the shapes of the first are kept as example."""
+    merged: dict[tuple[str, str, str], Left] = {}
+    for entry in left:
+        key = (entry.op, entry.reason, entry.advice)
+        before = merged.get(key)
+        merged[key] = Left(
+            op=entry.op,
+            shapes=before.shapes if before else entry.shapes,
+            reason=entry.reason,
+            advice=entry.advice,
+            names=(*(before.names if before else ()), *entry.names),
+        )
+    return tuple(merged.values())
