@@ -103,6 +103,36 @@ CHECKS: tuple[Check, ...] = (
         ),
     ),
     Check(
+        id="conversion.package",
+        title="CoreML packages are whole",
+        run="verify.conversion.check:conversion",
+        place="host",
+        doc=(
+            "Manifest, specification version and weights of the packages that the provider "
+            "emits. Catches a package that Core ML would refuse, or read wrongly."
+        ),
+    ),
+    Check(
+        id="conversion.exact",
+        title="Conversion computes the same",
+        run="verify.conversion.check:conversion",
+        place="host",
+        doc=(
+            "The emitted programs, evaluated operation by operation, against the CPU provider. "
+            "Catches a converter that changes what the model computes, and names the operation."
+        ),
+    ),
+    Check(
+        id="conversion.half",
+        title="Half precision holds",
+        run="verify.conversion.check:conversion",
+        place="host",
+        doc=(
+            "The same with every intermediate value rounded to half precision. Catches overflow "
+            "and values that vanish before anyone meets them as NaN or zero vectors."
+        ),
+    ),
+    Check(
         id="embedding.reference",
         title="Embeddings are right",
         run="verify.target.embedding:embedding_reference",

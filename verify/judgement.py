@@ -13,6 +13,8 @@ LOWER_BOUNDS = frozenset(
         "agreement_min_cosine",
         "agreement_rank_min",
         "coverage_nodes_min",
+        "conversion_exact_min",
+        "conversion_half_min",
         "speedup_over_cpu_min",
         "speedup_over_official_min",
     }

@@ -44,6 +44,8 @@ class Limits:
     agreement_rank_min: float = _between(0.95, 0.0, 1.0)
     coverage_partitions_max: int = field(default=1, metadata={"min": 0, "max": 10_000})
     coverage_nodes_min: float = _between(0.98, 0.0, 1.0)
+    conversion_exact_min: float = _between(0.9999999, -1.0, 1.0)
+    conversion_half_min: float = _between(0.9995, -1.0, 1.0)
     memory_growth_mb_max: float = _between(20.0, 0.0)
     memory_runs: int = field(default=5000, metadata={"min": 100, "max": 10_000_000})
     concurrency_threads: int = field(default=4, metadata={"min": 2, "max": 1024})

@@ -20,6 +20,8 @@ from verify.conversion.mapping import known_values, map_names, safe_name
 from verify.conversion.measure import compare
 from verify.conversion.package import PackageError
 from verify.conversion.proof import spread
+from verify.judgement import violations
+from verify.policy import find_policy
 from verify.target.conversion import widened
 
 
@@ -235,3 +237,18 @@ def test_wrong_usage_ends_in_3_with_a_sentence(words, tmp_path: Path, capsys):
 
 def test_results_are_json():
     assert json.dumps([result.evidence for result in judge([measured()])])
+
+
+def test_the_limits_of_a_policy_decide_and_can_be_judged_again():
+    results = {each.id: each for each in judge([measured()], exact=1.1, half=-1.0)}
+    assert results["conversion.exact"].status == "failed"
+    assert results["conversion.half"].status == "passed"
+    judged = results["conversion.exact"].evidence["judged"]
+    assert violations(judged, find_policy("linux").limits) == []
+
+
+def test_an_overflow_fails_whatever_the_limit():
+    broken = with_mode("fp16", overflow=["constant mask overflows to infinity"])
+    half = next(each for each in judge([broken], half=-1.0) if each.id == "conversion.half")
+    assert half.status == "failed"
+    assert violations(half.evidence["judged"], find_policy("linux").limits) != []

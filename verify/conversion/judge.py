@@ -14,9 +14,14 @@ MIN_COSINE_HALF = 0.9995
 Measured = Sequence[Mapping[str, Any]]
 
 
-def judge(measured: Measured) -> list[CheckResult]:
-    """Judge all packages; none at all, or an operation without semantics, is ``not-run``."""
-    return [_package(measured), _cosine(measured, EXACT), _cosine(measured, HALF)]
+def judge(
+    measured: Measured, *, exact: float = MIN_COSINE_EXACT, half: float = MIN_COSINE_HALF
+) -> list[CheckResult]:
+    """Judge all packages; none at all, or an operation without semantics, is ``not-run``.
+
+    ``exact`` and ``half`` are the least cosines allowed.
+    """
+    return [_package(measured), _cosine(measured, EXACT, exact), _cosine(measured, HALF, half)]
 
 
 def exit_code(results: Sequence[CheckResult]) -> int:
@@ -61,8 +66,8 @@ def _package(measured: Measured) -> CheckResult:
     )
 
 
-def _cosine(measured: Measured, check: str) -> CheckResult:
-    mode, limit = ("exact", MIN_COSINE_EXACT) if check == EXACT else ("fp16", MIN_COSINE_HALF)
+def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
+    mode = "exact" if check == EXACT else "fp16"
     if not measured:
         return _nothing(check)
     ran = {entry["label"]: entry["modes"][mode] for entry in measured if mode in entry["modes"]}
@@ -94,6 +99,11 @@ def _cosine(measured: Measured, check: str) -> CheckResult:
         label, why = next(iter(missing.items()))
         summary = f"{len(missing)} of {len(measured)} packages not evaluated; {label}: {why}"
     worst = min((result["worst_cosine"] for result in ran.values()), default=None)
+    if worst is not None and status != "not-run":
+        name = "conversion_exact_min" if check == EXACT else "conversion_half_min"
+        # A NaN or an overflow fails by itself, whatever the limit.
+        odd = any(result["overflow"] or result["first_nan"] for result in ran.values())
+        evidence["judged"] = {name: "nan" if odd else worst}
     if not summary:
         texts = min(len(result["texts"]) for result in ran.values())
         summary = f"worst cosine {worst:.9f} over {len(ran)} packages, {texts} texts each"
