@@ -215,6 +215,7 @@ def _entry(fetched: Fetched, *, name: str, licence: str, kind: str) -> Input:
         name=name,
         version=fetched.version or "-",
         licence=licence,
+        # Any text to mypy; pydantic refuses what is no kind.
         kind=kind,  # type: ignore[arg-type]
         locator=fetched.locator,
         sha256=fetched.sha256,
@@ -279,6 +280,7 @@ def _manifest(
         sdk=SdkEntry(file=sdk.path.name, sha256=sdk.sha256, size=sdk.size),
         inputs=tuple(entries),
         patches=tuple(
+            # The condition below leaves out None, which mypy does not follow into the subscript.
             PatchEntry(file=file, sha256=pinned[file])  # type: ignore[arg-type]
             for file in applied
             if pinned.get(file)

@@ -67,6 +67,7 @@ def find_compiler(
             context={"`--version` said": text[:200] or "nothing"},
         )
     version = found.group(1)
+    # The keys are a Literal to mypy; a family that is none of them has no minimum.
     minimum = requirements.compiler_minimum.get(family)  # type: ignore[call-overload]
     if minimum and Version(version) < Version(minimum):
         raise ToolchainError(

@@ -211,6 +211,7 @@ def random_encoder(
             f"The sizes {chosen} with seed {seed} make no encoder: sizes start at 1, seeds at 0."
         )
     name = f"random-{chosen['layers']}x{wide}-{chosen['heads']}-{chosen['intermediate']}-s{seed}"
+    # All four are whole numbers, which mypy cannot see in a dict of keywords.
     return replace(like, name=name, tensor_prefix="", **chosen)  # type: ignore[arg-type]
 
 

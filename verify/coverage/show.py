@@ -102,6 +102,7 @@ def render(answers: Sequence[Answer], limits: Limits, *, wheel: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    # A style sheet of our own: nothing of a user's goes through it, and escaping would break it.
     reports = Environment(loader=PackageLoader("verify.report"), autoescape=False)  # noqa: S701
     graphs = []
     for answer in answers:

@@ -283,6 +283,7 @@ CASES: tuple[Case, ...] = (
         right=lambda e, result: bool(np.isfinite(result).all()) and bool(np.any(result)),
     ),
     Case(name="one string in place of a list", attempt=lambda e: e.embed("text")),
+    # The wrong type is the point of this case.
     Case(name="None in place of a text", attempt=lambda e: e.embed([None])),  # type: ignore[list-item]
     Case(name="half a surrogate pair", attempt=lambda e: e.embed(["\ud83d"])),
 )
