@@ -50,7 +50,8 @@ def environment(session: nox.Session, name: str) -> str:
 
 def ortmill(session: nox.Session, package: str, *command: str) -> None:
     """Run ``python -m build …`` or ``python -m verify …`` in its environment."""
-    session.run(environment(session, package), "-m", package, *command, external=True)
+    python = environment(session, package.partition(".")[0])
+    session.run(python, "-m", package, *command, external=True)
 
 
 def with_model(session: nox.Session, command: str) -> None:
@@ -90,6 +91,12 @@ def verify(session: nox.Session) -> None:
 def inspect(session: nox.Session) -> None:
     """Hold the built wheel beside the official one: the same files, and binaries no weaker."""
     ortmill(session, "build", "inspect", *session.posargs)
+
+
+@nox.session
+def surface(session: nox.Session) -> None:
+    """Check the Apple declarations of the cross build against the sources, the docs and pyobjc."""
+    ortmill(session, "build.surface", *session.posargs)
 
 
 @nox.session

@@ -17,9 +17,10 @@ from build.errors import WheelError
 from build.fetch import Fetched
 from build.fetch_plan import FetchItem
 from build.licences import LicenceText
-from build.plan import BuildPlan, Programs, source_date_epoch
+from build.plan import BuildPlan, Programs, cross_of, source_date_epoch
 from build.process import Runner
 from build.provenance import (
+    CrossEntry,
     Flags,
     Input,
     Manifest,
@@ -102,8 +103,10 @@ def make_artefacts(
     epoch = source_date_epoch(recipe)
     entries = manifest_inputs(recipe, inputs)
     licences = read_licences(tree.licences)
+    kind = recipe.platforms[platform].repair
     repair = Repair(
-        kind=recipe.platforms[platform].repair,
+        # delocate runs on a Mac alone; elsewhere its rules are checked without it.
+        kind="macho" if kind == "delocate" and programs.cross else kind,
         python=programs.python,
         deployment_target=recipe.platforms[platform].minimum_os,
     )
@@ -160,6 +163,7 @@ def make_artefacts(
             run=Runner(env=step.env, log=log),
             cmake=programs.cmake,
             environment=step.env,
+            minimum_os=recipe.platforms[platform].minimum_os,
             forbidden_paths=forbidden,
             log=workspace.logs / "06-sdk.log",
         )
@@ -177,6 +181,7 @@ def make_artefacts(
         wheel=wheel,
         sdk=sdk,
         patches=patches,
+        programs=programs,
     )
     path = write_manifest(manifest, workspace.wheels, forbidden_paths=forbidden)
     found = Artefacts(wheel=wheel.path, sdk=sdk.path, manifest=path)
@@ -194,7 +199,9 @@ def manifest_inputs(
     for item, fetched in inputs:
         if fetched is None:
             continue
-        if item.role == "tools":
+        if item.role == "toolchain":
+            name, terms, kind = item.name, "see the package", "tool"
+        elif item.role == "tools":
             name, terms, kind = "build-tools", "various", "tool"
         elif item.role == "data":
             name, terms, kind = "onnxruntime-datasets", recipe.data[0].licence, fetched.kind
@@ -256,12 +263,21 @@ def _manifest(
     wheel: FinishedWheel,
     sdk: SdkArtifact,
     patches: Record | None,
+    programs: Programs,
 ) -> Manifest:
     listed = [*recipe.source.patches, *(p for each in recipe.dependencies for p in each.patches)]
     pinned = {each.file: each.sha256 for each in listed}
     applied = patches.outputs["patches"] if patches else []
     host = host_platform()
-    local = ("FETCHCONTENT_SOURCE_DIR_", "CMAKE_PROJECT_TOP_LEVEL", "CMAKE_C_", "CMAKE_CXX_")
+    local = (
+        "FETCHCONTENT_SOURCE_DIR_",
+        "CMAKE_TOOLCHAIN_FILE",
+        "Iconv_",
+        "Python_INCLUDE",
+        "CMAKE_PROJECT_TOP_LEVEL",
+        "CMAKE_C_",
+        "CMAKE_CXX_",
+    )
     return Manifest(
         version=plan.version,
         upstream_version=recipe.version,
@@ -295,6 +311,28 @@ def _manifest(
             },
         ),
         stages=tuple(StageEntry(**entry) for entry in clock),
+        cross=_cross_entry(recipe, platform, programs, tools["compiler"], entries),
+    )
+
+
+def _cross_entry(
+    recipe: Recipe,
+    platform: PlatformName,
+    programs: Programs,
+    compiler: str,
+    entries: Sequence[Input],
+) -> CrossEntry | None:
+    if programs.cross is None:
+        return None
+    overlays = [
+        each.path for each in cross_of(recipe, platform).target.sysroot if each.kind == "overlay"
+    ]
+    system = ", ".join(overlays) or "packages of the target's distribution"
+    return CrossEntry(
+        host=host_platform(),
+        compiler=compiler,
+        system="an SDK of the user's" if programs.cross.sdk else system,
+        stand_ins=tuple(sorted(each.name for each in entries if each.kind == "overlay")),
     )
 
 

@@ -29,7 +29,9 @@ examples:
   python -m build run --origin registry           from package registries only
   python -m build fetch && python -m build run --offline
                                                   fetch now, build without a network
-  python -m build plan --platform macos-arm64     what would run on a Mac, command by command
+  python -m build run --platform macos-arm64      the wheel for Apple silicon, on Linux
+  python -m build plan --platform macos-arm64 --host macos-arm64
+                                                  what would run on a Mac, command by command
   python -m build recipe check recipes/mine.toml  validate a recipe of your own
 
 exit codes:
@@ -73,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     inputs.add_argument("--platform", choices=PLATFORMS, help="target (default: this machine)")
     inputs.add_argument(
+        "--sdk",
+        metavar="PATH",
+        help="a macOS SDK to use in place of our own declarations (cross build for macOS only)",
+    )
+    inputs.add_argument(
         "--origin",
         choices=("auto", "upstream", "registry"),
         default="auto",
@@ -98,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         help="print the exact commands of a build, for any platform, on any machine",
     )
     plan.add_argument("--json", action="store_true", help="JSON on standard output")
+    plan.add_argument(
+        "--host", choices=PLATFORMS, help="the machine that would build (default: this one)"
+    )
     model = commands.add_parser(
         "fetch-model", parents=[common], help="fetch and check a model's files into .work/models"
     )

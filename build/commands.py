@@ -6,13 +6,15 @@ import argparse
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from build import errors
 from build.cache import ContentCache
 from build.console import Voice
+from build.cross import find_cross
+from build.cross_layout import check_sdk
 from build.errors import UsageError, WheelError
 from build.fetch_context import FetchContext
 from build.fetch_plan import plan_fetch
@@ -23,7 +25,7 @@ from build.plan import Programs, child_environment, make_plan
 from build.provenance import MANIFEST_NAME, load_manifest
 from build.recipe import PlatformName, Recipe, digest
 from build.schema import SCHEMAS, schema_text
-from build.stages import Request, fetch_inputs
+from build.stages import Request, fetch_inputs, fetch_official
 from build.toolchain import parallel_jobs
 from build.treelock import hold_tree
 from build.workspace import Tree, Workspace, host_platform
@@ -55,10 +57,12 @@ def make_request(
             f"{file.name} has no platform {platform}",
             hint=f"it has {', '.join(recipe.platforms)}",
         )
-    if arguments.command == "run" and platform != (host := host_platform()):
+    host = _host(arguments, recipe, platform)
+    sdk = getattr(arguments, "sdk", None)
+    if sdk and platform == host:
         raise UsageError(
-            f"this machine is {host} and cannot build for {platform} yet",
-            hint=f"`python -m build plan --platform {platform}` prints what would run there",
+            f"--sdk is for a build on another machine; this one is {platform} itself",
+            hint="leave it out: the machine's own SDK is used",
         )
     resolved = file.resolve()
     shown = (
@@ -70,13 +74,28 @@ def make_request(
         recipe=recipe,
         recipe_file=shown,
         platform=platform,
-        workspace=workspace,
+        workspace=replace(workspace, variant="" if platform == host else platform),
         env=env,
         choice=arguments.origin,
         offline=arguments.offline,
         jobs=getattr(arguments, "jobs", None),
         fresh=getattr(arguments, "fresh", False),
+        host=host,
+        sdk=check_sdk(Path(sdk)) if sdk else None,
     )
+
+
+def _host(arguments: argparse.Namespace, recipe: Recipe, platform: PlatformName) -> PlatformName:
+    """Return the machine that builds; where nothing is built, a platform may be its own."""
+    named: PlatformName | None = getattr(arguments, "host", None)
+    try:
+        host = named or host_platform()
+        find_cross(recipe, platform, host)
+    except UsageError:
+        if arguments.command == "run" or named:
+            raise
+        return platform
+    return host
 
 
 def print_plan(request: Request, *, as_json: bool) -> None:
@@ -84,17 +103,24 @@ def print_plan(request: Request, *, as_json: bool) -> None:
     recipe, workspace = request.recipe, request.workspace
     tree = workspace.tree(recipe, request.platform)
     tools = workspace.tools(recipe.tools.lock_sha256) / "bin"
+    places = request.places(tree)
     compilers = ("clang", "clang++") if request.platform == "macos-arm64" else ("cc", "c++")
+    folder = places.own / "bin" if places else Path("/usr/bin")
+    if places:
+        compilers = ("clang", "clang++")
     programs = Programs(
         python=tools / "python",
         cmake=tools / "cmake",
         ctest=tools / "ctest",
-        c=Path("/usr/bin") / compilers[0],
-        cxx=Path("/usr/bin") / compilers[1],
+        c=folder / compilers[0],
+        cxx=folder / compilers[1],
         launcher=tools / "sccache",
         path=(str(tools), "/usr/bin", "/bin", "/usr/sbin", "/sbin"),
+        cross=places,
     )
-    items = plan_fetch(recipe, request.platform, request.choice)
+    items = plan_fetch(
+        recipe, request.platform, request.choice, host=request.host, cross=request.cross
+    )
     chosen = {
         item.name: item.candidates[0].origin.kind
         for item in items
@@ -138,8 +164,10 @@ def print_plan(request: Request, *, as_json: bool) -> None:
         print(f"\n{step.stage}:")
         _print_argv(step.argv)
     repair = recipe.platforms[request.platform].repair
-    what = "--require-archs=arm64" if repair == "delocate" else "--plat auto"
-    print(f"\nrepair:\n  {repair} {what}")
+    what = f"{repair} --require-archs=arm64" if repair == "delocate" else f"{repair} --plat auto"
+    if repair == "delocate" and places:
+        what = "delocate's rules, checked without it"
+    print(f"\nrepair:\n  {what}")
 
 
 def _print_argv(argv: Sequence[str]) -> None:
@@ -191,18 +219,15 @@ def print_input(
 def inspect(request: Request, voice: Voice) -> None:
     """Compare the built wheel with the official one that the recipe pins; WheelError if weaker."""
     manifest = load_manifest(request.workspace.wheels / MANIFEST_NAME)
-    official = [
-        fetched
-        for item, fetched in fetch_inputs(request, voice)
-        if item.role == "data" and fetched and "/onnxruntime-" in fetched.locator
-    ]
-    if not official:
+    origin = request.recipe.platforms[request.platform].official
+    if origin is None:
         raise UsageError(
-            f"{request.recipe_file} pins no official wheel to compare with",
-            hint="only a recipe that takes its data files from one can be inspected",
+            f"{request.recipe_file} pins no official wheel for {request.platform}",
+            hint="name one under `official` of the platform",
         )
+    official = fetch_official(request, origin, voice)
     ours = request.workspace.wheels / manifest.wheel.file
-    found = inspect_wheels(ours, official[0].path)
+    found = inspect_wheels(ours, official.path)
     for difference in found.differences:
         side = "ours" if difference.only_in == "ours" else "official"
         voice.say(f"only {side}: {difference.path}: {difference.explanation or 'UNEXPLAINED'}")

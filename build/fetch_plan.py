@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from build.cross import CrossBuild, cross_origins
 from build.recipe import (
     ArchiveOrigin,
     DebianOrigin,
@@ -18,7 +19,7 @@ from build.recipe import (
 )
 
 Choice = Literal["auto", "upstream", "registry", "cache"]
-Role = Literal["source", "dependency", "data", "tools"]
+Role = Literal["source", "dependency", "data", "tools", "toolchain"]
 UPSTREAM = frozenset({"git", "archive", "hub"})
 REGISTRY = frozenset({"debian", "pypi", "overlay"})
 
@@ -71,11 +72,18 @@ class FetchItem:
 
 
 def plan_fetch(
-    recipe: Recipe, platform: PlatformName, choice: Choice = "auto"
+    recipe: Recipe,
+    platform: PlatformName,
+    choice: Choice = "auto",
+    *,
+    host: PlatformName | None = None,
+    cross: CrossBuild | None = None,
 ) -> tuple[FetchItem, ...]:
     """Return every input of a build, in the recipe's order: source, dependencies, data, tools.
 
-    A dependency that the platform does not need is left out.
+    A dependency that the platform does not need is left out, and one that runs while building
+    where ``host`` (by default the platform itself) is not its own. ``cross`` adds the parts of a
+    cross toolchain, which are outside the choice like the tools.
 
     Candidates keep the order of the recipe; when it comes to fetching, one that is in the cache
     already goes before one that is not.
@@ -92,6 +100,7 @@ def plan_fetch(
         origins=recipe.source.origins,
         platform=platform,
         choice=choice,
+        cross=cross is not None,
     )
     dependencies = tuple(
         _item(
@@ -101,11 +110,12 @@ def plan_fetch(
             origins=dependency.origins,
             platform=platform,
             choice=choice,
+            cross=cross is not None,
             required=dependency.required,
             instead=_instead(dependency.fallback_defines),
         )
         for dependency in recipe.dependencies
-        if platform in dependency.platforms
+        if platform in dependency.platforms and (host or platform) in dependency.hosts
     )
     data = tuple(
         FetchItem(
@@ -125,7 +135,17 @@ def plan_fetch(
         choice=choice,
         candidates=(Candidate(index=0, origin=lock),),
     )
-    return (source, *dependencies, *data, tools)
+    toolchain = tuple(
+        FetchItem(
+            name=name,
+            version=origin.version,
+            role="toolchain",
+            choice=choice,
+            candidates=(Candidate(index=0, origin=origin),),
+        )
+        for name, origin in (cross_origins(cross) if cross else ())
+    )
+    return (source, *dependencies, *data, tools, *toolchain)
 
 
 def _instead(defines: Mapping[str, DefineValue]) -> str:
@@ -146,13 +166,14 @@ def _item(
     origins: tuple[AnyOrigin, ...],
     platform: PlatformName,
     choice: Choice,
+    cross: bool,
     required: bool = True,
     instead: str = "",
 ) -> FetchItem:
     candidates: list[Candidate] = []
     excluded: list[Exclusion] = []
     for index, origin in enumerate(origins):
-        reason = _excluded(origin, platform, choice)
+        reason = _excluded(origin, platform, choice, cross=cross)
         if reason:
             excluded.append(Exclusion(index=index, kind=origin.kind, reason=reason))
         else:
@@ -169,10 +190,16 @@ def _item(
     )
 
 
-def _excluded(origin: AnyOrigin, platform: PlatformName, choice: Choice) -> str:
+def _excluded(origin: AnyOrigin, platform: PlatformName, choice: Choice, *, cross: bool) -> str:
     if isinstance(origin, OverlayOrigin) and platform not in origin.platforms:
         allowed = ", ".join(origin.platforms) or "no platform"
-        return f"the overlay stands in for the original on {allowed}, not on {platform}"
+        if platform not in origin.cross_platforms:
+            return f"the overlay stands in for the original on {allowed}, not on {platform}"
+        if not cross:
+            return (
+                f"the overlay stands in for the original on {allowed}; on {platform} only in an "
+                "artefact that is built elsewhere"
+            )
     if choice == "upstream" and origin.kind not in UPSTREAM:
         return f"--origin upstream leaves out {origin.kind}"
     if choice == "registry" and origin.kind not in REGISTRY:

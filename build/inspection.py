@@ -6,10 +6,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from build.binaries import ElfFacts, check_hardening, elf_facts
+from build.binaries import check_hardening, elf_facts
+from build.errors import WheelError
 from build.filelist import Difference, compare_file_lists
+from build.machofile.facts import macho_facts
+from build.machofile.rules import check_macho_hardening
+from build.machofile.wheel import oldest_macos
 from build.wheelzip import read_wheel
+
+_ARCHITECTURE = "arm64"
+Facts = TypeVar("Facts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,27 +57,52 @@ def inspect_wheels(ours: Path, official: Path) -> Inspection:
     WheelError
         One of the files is no readable wheel, or the official one holds no library.
     """
-    mine = elf_facts(read_wheel(ours).items())
-    theirs = elf_facts(read_wheel(official).items())
-    weaknesses = {
-        name: found
-        for name, facts in mine.items()
-        if (found := check_hardening(facts, _counterpart(name, theirs)))
-    }
+    mine, theirs = read_wheel(ours), read_wheel(official)
+    compared = {**_compare_elf(mine, theirs), **_compare_macho(mine, theirs, ours.name)}
     return Inspection(
         differences=tuple(compare_file_lists(ours, official)),
-        weaknesses=weaknesses,
-        binaries=len(mine),
+        weaknesses={name: found for name, found in compared.items() if found},
+        binaries=len(compared),
     )
 
 
-def _counterpart(name: str, theirs: Mapping[str, ElfFacts]) -> ElfFacts:
+def _compare_elf(ours: Mapping[str, bytes], official: Mapping[str, bytes]) -> dict[str, list[str]]:
+    mine, theirs = elf_facts(ours.items()), elf_facts(official.items())
+    return {
+        name: check_hardening(facts, _counterpart(name, theirs)) for name, facts in mine.items()
+    }
+
+
+def _compare_macho(
+    ours: Mapping[str, bytes], official: Mapping[str, bytes], filename: str
+) -> dict[str, list[str]]:
+    """Compare with the same architecture of the official libraries, which hold two."""
+    mine = macho_facts(ours.items(), architecture=_ARCHITECTURE)
+    theirs = macho_facts(official.items(), architecture=_ARCHITECTURE)
+    return {
+        name: check_macho_hardening(
+            facts,
+            _counterpart(name, theirs),
+            architecture=_ARCHITECTURE,
+            minimum_os=oldest_macos(filename),
+            file=name,
+        )
+        for name, facts in mine.items()
+    }
+
+
+def _counterpart(name: str, theirs: Mapping[str, Facts]) -> Facts:
     stem = _stem(name)
     same = [facts for other, facts in theirs.items() if _stem(other) == stem]
     module = [facts for other, facts in theirs.items() if "pybind11_state" in other]
+    if not theirs:
+        raise WheelError(
+            f"the official wheel holds no library of the kind of {name}",
+            hint="compare with the official wheel of the same platform",
+        )
     return (same or module or list(theirs.values()))[0]
 
 
 def _stem(name: str) -> str:
     """Return a library's name without folder, ABI suffix and version."""
-    return re.split(r"\.(?:cpython|so)", Path(name).name)[0]
+    return re.split(r"\.(?:cpython|so|dylib|\d)", Path(name).name)[0]

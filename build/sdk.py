@@ -14,10 +14,12 @@ from pathlib import Path
 from build.digest import file_sha256
 from build.errors import WheelError
 from build.licences import LicenceText, placed_licences
+from build.machofile.facts import inspect_macho
 from build.recipe import PlatformName
 from build.run import Run
-from build.wheel import check_paths, check_writable, replacing
+from build.wheel import check_binaries, check_paths, check_writable, replacing
 
+_MAC_ARCHITECTURE = "arm64"
 _UPSTREAM_TEXTS = ("LICENSE", "ThirdPartyNotices.txt", "VERSION_NUMBER")
 _HEADERS = ("onnxruntime_c_api.h", "onnxruntime_cxx_api.h")
 _PACKAGE = ("Config.cmake", "ConfigVersion.cmake", "Targets.cmake", "Targets-release.cmake")
@@ -49,6 +51,12 @@ Version {version} for {platform}, from the same compile as the wheel of that ver
 
 The folder may be moved anywhere. At run time the loader must find `lib/`: set an rpath
 (CMake does in the build tree) or install the library where the system looks.
+"""
+_README_MACOS = """\
+
+The library is for Macs with Apple silicon and macOS {minos} or newer. Its install name is
+`@rpath/{library}`, and it is signed ad hoc, by nobody: an application that is signed must sign it
+again together with everything else that it carries.
 """
 
 
@@ -135,6 +143,14 @@ def _check(
             )
 
 
+def _mac_readme(members: Mapping[str, Member], library: str, minimum_os: str) -> str:
+    """Judge the library for macOS and return what the README adds about it."""
+    content = members[f"lib/{library}"].content
+    facts = inspect_macho(content, architecture=_MAC_ARCHITECTURE, name=library)
+    check_binaries({library: content}, architecture=_MAC_ARCHITECTURE, minimum_os=minimum_os)
+    return _README_MACOS.format(minos=facts.minos, library=library)
+
+
 def write_archive(
     members: Mapping[str, Member], folder: str, path: Path, *, source_date_epoch: int
 ) -> None:
@@ -170,6 +186,7 @@ def make_sdk(
     source_date_epoch: int,
     run: Run,
     cmake: Path,
+    minimum_os: str = "",
     environment: Mapping[str, str] | None = None,
     forbidden_paths: Sequence[str] = (),
     log: Path | None = None,
@@ -201,6 +218,8 @@ def make_sdk(
         The runner.
     cmake : Path
         The pinned CMake.
+    minimum_os : str, optional
+        The newest macOS that the library may ask for; macOS only.
     environment : Mapping[str, str], optional
         The child's whole environment.
     forbidden_paths : sequence of str, optional
@@ -211,7 +230,8 @@ def make_sdk(
     Raises
     ------
     WheelError
-        The installed tree lacks a file, or holds a path of the build tree.
+        The installed tree lacks a file, holds a path of the build tree, or its library for macOS
+        has a weakness (:func:`build.machofile.rules.macho_weaknesses`).
     ResourceError
         The folder cannot be written.
     """
@@ -226,9 +246,13 @@ def make_sdk(
         name,
         build_dir,
     )
+    library = next(iter(library_names(name, upstream_version, platform)))
+    readme = _README.format(upstream=upstream_version, version=version, platform=platform)
+    if platform == "macos-arm64":
+        readme += _mac_readme(members, library, minimum_os)
     texts = {
         f"lib/pkgconfig/lib{name}.pc": _PKG_CONFIG.format(name=name, upstream=upstream_version),
-        "README.md": _README.format(upstream=upstream_version, version=version, platform=platform),
+        "README.md": readme,
     }
     members |= {path: Member(content=text.encode()) for path, text in texts.items()}
     for file in _UPSTREAM_TEXTS:

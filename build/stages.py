@@ -21,14 +21,16 @@ from build.artefacts import Artefacts, artefacts_stand, make_artefacts
 from build.cache import ContentCache
 from build.compilercache import cache_server, cache_socket
 from build.console import Voice
+from build.cross import CrossBuild, CrossPlaces, cross_compiler, find_cross, pins_digest
+from build.cross_layout import unpack_shared, write_own
 from build.errors import BuildError, CompileError, FetchError
 from build.fetch import Fetched, fetch_all
 from build.fetch_context import FetchContext
-from build.fetch_plan import Choice, FetchItem, plan_fetch
+from build.fetch_plan import Candidate, Choice, FetchItem, plan_fetch
 from build.plan import BuildPlan, Programs, child_environment, make_plan
 from build.prepare_tools import prepare_tools
 from build.process import Runner, end_leftover
-from build.recipe import PlatformName, Recipe, digest
+from build.recipe import PlatformName, PypiOrigin, Recipe, digest, source_digest
 from build.records import Record, drop_record, inputs_digest, read_record, write_record
 from build.source import Chosen, lay_out_source
 from build.toolchain import Compiler, check_disk, find_compiler, parallel_jobs
@@ -47,7 +49,8 @@ class Request:
     """What a user asked to build.
 
     ``recipe_file`` is the recipe's path below the checkout, for the manifest; ``jobs`` overrides
-    the number of compilers at once; ``fresh`` lays out the tree anew.
+    the number of compilers at once; ``fresh`` lays out the tree anew. ``host`` is the machine's own
+    platform, by default the one to build; ``sdk`` a macOS SDK to use in place of our declarations.
     """
 
     recipe: Recipe
@@ -59,6 +62,24 @@ class Request:
     offline: bool = False
     jobs: int | None = None
     fresh: bool = False
+    host: PlatformName | None = None
+    sdk: Path | None = None
+
+    @property
+    def cross(self) -> CrossBuild | None:
+        """How the platform is built here, where it is not the machine's own."""
+        return find_cross(self.recipe, self.platform, self.host or self.platform)
+
+    def places(self, tree: Tree) -> CrossPlaces | None:
+        """Return the folders of the cross toolchain, where there is one."""
+        if not (cross := self.cross):
+            return None
+        return CrossPlaces(
+            compiler=self.workspace.toolchain(pins_digest(cross, "cross-compiler")),
+            linker=self.workspace.toolchain(pins_digest(cross, "cross-linker")),
+            own=tree.toolchain,
+            sdk=self.sdk,
+        )
 
 
 @dataclass(kw_only=True)
@@ -85,8 +106,29 @@ def fetch_inputs(request: Request, voice: Voice) -> list[tuple[FetchItem, Fetche
             hint="build it without --offline, or list its dependencies in the recipe",
         )
     context = _fetch_context(request, voice)
-    items = plan_fetch(request.recipe, request.platform, request.choice)
+    items = plan_fetch(
+        request.recipe,
+        request.platform,
+        request.choice,
+        host=request.host,
+        cross=request.cross,
+    )
     return list(zip(items, fetch_all(items, context), strict=True))
+
+
+def fetch_official(request: Request, origin: PypiOrigin, voice: Voice) -> Fetched:
+    """Bring the published wheel that ours is held beside into the cache."""
+    item = FetchItem(
+        name="official wheel",
+        version=origin.release,
+        role="data",
+        choice=request.choice,
+        candidates=(Candidate(index=0, origin=origin),),
+    )
+    fetched = fetch_all([item], _fetch_context(request, voice))[0]
+    if fetched is None:
+        raise FetchError("the official wheel could not be fetched", hint="try again")
+    return fetched
 
 
 def build(request: Request, voice: Voice) -> Artefacts:
@@ -98,15 +140,23 @@ def build(request: Request, voice: Voice) -> Artefacts:
         Any of its kinds; the state of finished stages is kept.
     """
     workspace, recipe = request.workspace, request.recipe
-    compiler = find_compiler(request.env, request.platform, recipe.platforms[request.platform])
-    check_writable(workspace.wheels)
+    tree = workspace.tree(recipe, request.platform)
+    compiler = the_compiler(request, tree)
+    check_writable(request.workspace.wheels)
     key = _artefacts_key(request, compiler)
     if standing := _standing(request, voice, key):
         return standing
-    tree = workspace.tree(recipe, request.platform)
     with hold_tree(tree.lock, workspace.root, voice.say):
         # Whoever held the tree may have made them while this build waited.
         return _standing(request, voice, key) or _build_locked(request, voice, compiler, tree, key)
+
+
+def the_compiler(request: Request, tree: Tree) -> Compiler:
+    """Return the compiler of a build: the machine's own, or the recipe's cross compiler."""
+    if (cross := request.cross) and (places := request.places(tree)):
+        return cross_compiler(cross, places)
+    platform = request.recipe.platforms[request.platform]
+    return find_compiler(request.env, request.platform, platform)
 
 
 def _standing(request: Request, voice: Voice, key: str) -> Artefacts | None:
@@ -123,7 +173,7 @@ def _build_locked(
     clock = _Clock()
     if end_leftover(tree.root / _RUNNING):
         voice.say("ended what a killed build had left running in this tree")
-    shutil.rmtree(workspace.logs, ignore_errors=True)
+    drop_logs(workspace.logs)
     check_disk(tree.root, already=_size(tree.root))
     if request.fresh:
         shutil.rmtree(tree.root, ignore_errors=True)
@@ -134,8 +184,23 @@ def _build_locked(
     clock.note("fetch", seconds, skipped=False)
     size = sum(fetched.size for _, fetched in inputs if fetched)
     voice.done("fetch", f"{len(inputs)} inputs, {size / 1e6:.0f} MB, every hash checked", seconds)
+    places = request.places(tree)
+    if (cross := request.cross) and places:
+        with voice.stage("toolchain", compiler.identity):
+            begun = time.monotonic()
+            parts = {item.name: got for item, got in inputs if item.role == "toolchain" and got}
+            unpack_shared(cross, places, parts)
+            write_own(cross, places, parts, request.env)
+            seconds = time.monotonic() - begun
+        clock.note("toolchain", seconds, skipped=False)
+        voice.done("toolchain", compiler.identity.partition(", pins")[0], seconds)
     programs, tools = prepare_tools(
-        recipe, request.platform, workspace=workspace, compiler=compiler, env=request.env
+        recipe,
+        request.platform,
+        workspace=workspace,
+        compiler=compiler,
+        env=request.env,
+        cross=places,
     )
     chosen = _chosen(recipe, inputs)
     with cache_socket() as socket:
@@ -197,6 +262,12 @@ def _build_locked(
     return artefacts
 
 
+def drop_logs(folder: Path) -> None:
+    """Remove the logs of an earlier build; those of other platforms stand in sub-folders."""
+    for file in folder.glob("*.log"):
+        file.unlink(missing_ok=True)
+
+
 def _source(
     *,
     request: Request,
@@ -209,11 +280,11 @@ def _source(
     recipe = request.recipe
     key = inputs_digest(
         revision=_REVISIONS["source"],
-        recipe=digest(recipe),
+        recipe=source_digest(recipe),
         inputs={
             item.name: [fetched.kind, fetched.sha256]
             for item, fetched in inputs
-            if fetched and item.role != "tools"
+            if fetched and item.role not in {"tools", "toolchain"}
         },
     )
     record = read_record(tree.records, "source")

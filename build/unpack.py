@@ -23,7 +23,7 @@ _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
 
 
-def unpack(archive: Path, into: Path, *, strip_root: bool) -> None:
+def unpack(archive: Path, into: Path, *, strip_root: bool, rooted_links: bool = False) -> None:
     """Unpack a tar archive, a zip archive or a Debian package.
 
     Parameters
@@ -34,6 +34,9 @@ def unpack(archive: Path, into: Path, *, strip_root: bool) -> None:
         An empty or missing folder.
     strip_root : bool
         Leave out the archive's one top-level folder, where everything stands in one.
+    rooted_links : bool, optional
+        Take absolute symbolic links as relative to ``into``, as for a system's packages that are
+        unpacked into a folder; else they are refused.
 
     Raises
     ------
@@ -47,12 +50,12 @@ def unpack(archive: Path, into: Path, *, strip_root: bool) -> None:
         with archive.open("rb") as stream:
             magic = stream.read(len(_AR_MAGIC))
         if magic == _AR_MAGIC:
-            _untar(io.BytesIO(_debian_data(archive)), into)
+            _untar(io.BytesIO(_debian_data(archive)), into, rooted_links)
         elif zipfile.is_zipfile(archive):
             _unzip(archive, into)
         else:
             with archive.open("rb") as stream:
-                _untar(stream, into)
+                _untar(stream, into, rooted_links)
     except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ResourceError(
@@ -68,14 +71,23 @@ def unpack(archive: Path, into: Path, *, strip_root: bool) -> None:
         _strip_root(into)
 
 
-def _untar(stream: BinaryIO, into: Path) -> None:
+def _rooted(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+    if member.issym() and member.linkname.startswith("/"):
+        depth = len(PurePosixPath(member.name).parts) - 1
+        link = "../" * depth + member.linkname.lstrip("/")
+        member = member.replace(linkname=link, deep=False)
+    return tarfile.data_filter(member, path)
+
+
+def _untar(stream: BinaryIO, into: Path, rooted_links: bool) -> None:
     if not hasattr(tarfile, "data_filter"):
         raise ToolchainError(
             "this Python's tarfile has no data filter, so archives cannot be unpacked safely",
             hint="use Python 3.11.4 or newer",
         )
     with tarfile.open(fileobj=stream, mode="r:*") as tar:
-        tar.extractall(into, filter="data")
+        # Both filters are the data filter; one mends absolute links before it looks.
+        tar.extractall(into, filter=_rooted if rooted_links else "data")  # noqa: S202
 
 
 def _unzip(archive: Path, into: Path) -> None:

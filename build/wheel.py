@@ -14,6 +14,8 @@ from build.binaries import elf_facts, find_paths, own_weaknesses
 from build.digest import file_sha256
 from build.errors import ResourceError, WheelError
 from build.licences import LicenceText
+from build.machofile.facts import macho_facts
+from build.machofile.rules import macho_weaknesses
 from build.repair import Repair, repair_wheel
 from build.run import Run
 from build.wheelmeta import (
@@ -113,9 +115,29 @@ def check_paths(files: Mapping[str, bytes], forbidden: Sequence[str]) -> None:
             )
 
 
-def _check_binaries(files: Mapping[str, bytes]) -> None:
-    for name, facts in elf_facts(sorted(files.items())).items():
-        weak = own_weaknesses(facts)
+def check_binaries(files: Mapping[str, bytes], *, architecture: str, minimum_os: str) -> None:
+    """Make sure that every library among the files is fit to be shipped.
+
+    Parameters
+    ----------
+    files : Mapping[str, bytes]
+        Content by path.
+    architecture, minimum_os : str
+        What those for macOS may ask for (:func:`build.machofile.rules.macho_weaknesses`).
+
+    Raises
+    ------
+    WheelError
+        One has a weakness; the first is named, the rest stands in the context.
+    """
+    weaknesses = {
+        name: own_weaknesses(facts) for name, facts in elf_facts(sorted(files.items())).items()
+    }
+    for name, facts in macho_facts(sorted(files.items()), architecture=architecture).items():
+        weaknesses[name] = macho_weaknesses(
+            facts, architecture=architecture, minimum_os=minimum_os, file=name
+        )
+    for name, weak in weaknesses.items():
         if weak:
             raise WheelError(
                 f"{name} is not fit to be shipped: {weak[0]}",
@@ -155,9 +177,9 @@ def finish_wheel(
     """Turn a raw wheel into the one that is shipped; the same input gives the same bytes.
 
     The version's local part is set everywhere at once, licence texts and the SBOM are put into
-    ``.dist-info`` (PEP 639, PEP 770), auditwheel or delocate gives the platform tag, RECORD is
-    written anew, and the result is read back and compared before it gets its name. Finishing a
-    finished wheel again changes nothing.
+    ``.dist-info`` (PEP 639, PEP 770), auditwheel, delocate or :mod:`build.machofile.wheel` gives
+    the platform tag, RECORD is written anew, and the result is read back and compared before it
+    gets its name. Finishing a finished wheel again changes nothing.
 
     Parameters
     ----------
@@ -212,7 +234,7 @@ def finish_wheel(
             log=log,
         )
         filename, final = written.name, with_record(read_wheel(written))
-    _check_binaries(final)
+    check_binaries(final, architecture=repair.architecture, minimum_os=repair.deployment_target)
     check_paths(final, forbidden_paths)
     target = into / filename
     with replacing(target) as part:

@@ -12,7 +12,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -159,6 +159,30 @@ def set_version(files: Mapping[str, bytes], version: str) -> dict[str, bytes]:
         if where in result or not where.endswith(_PACKAGE_INFO):
             result[where] = _assign(_part(result, where), where, old, version)
     return result
+
+
+def set_platforms(files: Mapping[str, bytes], platforms: Sequence[str]) -> dict[str, bytes]:
+    """Return the files with other platforms in WHEEL's ``Tag`` lines, one line for each.
+
+    The interpreter and the ABI stay. RECORD is not written anew.
+
+    Raises
+    ------
+    WheelError
+        WHEEL is missing, or a ``Tag`` is not of three parts.
+    """
+    name = f"{dist_info(files)}/WHEEL"
+    content = _part(files, name)
+    pairs = []
+    for tag in headers(content, "Tag"):
+        parts = tag.split("-")
+        if len(parts) != 3:
+            raise WheelError(f"WHEEL has the tag {tag!r}, which is none", hint=_REBUILD)
+        pairs.append(f"{parts[0]}-{parts[1]}")
+    lines, rest = _split_headers(content)
+    kept = [line for line in lines if not line.lower().startswith("tag:")]
+    kept += [f"Tag: {pair}-{platform}" for pair in sorted({*pairs}) for platform in platforms]
+    return {**files, name: "\n".join(kept).encode() + rest}
 
 
 def add_licences(files: Mapping[str, bytes], licences: Iterable[LicenceText]) -> dict[str, bytes]:

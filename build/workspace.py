@@ -51,6 +51,11 @@ class Tree:
         return self.root / "build"
 
     @property
+    def toolchain(self) -> Path:
+        """Wrappers and CMake files of a cross build."""
+        return self.root / "toolchain"
+
+    @property
     def records(self) -> Path:
         """What the stages left behind, as JSON."""
         return self.root / "records"
@@ -71,10 +76,13 @@ class Workspace:
         The checkout: recipes, wheels and ``.work`` stand below it.
     cache : Path
         Verified downloads, tools, the compiler cache and the source trees.
+    variant : str
+        A platform that this machine is not: its artefacts and logs have folders of their own.
     """
 
     root: Path
     cache: Path
+    variant: str = ""
 
     @property
     def recipes(self) -> Path:
@@ -84,12 +92,12 @@ class Workspace:
     @property
     def wheels(self) -> Path:
         """Where a build's artefacts go."""
-        return self.root / "wheels"
+        return self.root / "wheels" / self.variant
 
     @property
     def logs(self) -> Path:
         """Whole output of every program that a stage ran."""
-        return self.root / ".work" / "logs"
+        return self.root / ".work" / "logs" / self.variant
 
     @property
     def models(self) -> Path:
@@ -105,6 +113,10 @@ class Workspace:
         """Return the virtual environment of the build's own tools."""
         tag = f"py{sys.version_info.major}.{sys.version_info.minor}"
         return self.cache / "tools" / f"{lock_sha256[:16]}-{tag}"
+
+    def toolchain(self, pins_digest: str) -> Path:
+        """Return the folder of an unpacked cross toolchain, by the digest of its pins."""
+        return self.cache / "toolchains" / pins_digest[:16]
 
     def tree(self, recipe: Recipe, platform: PlatformName) -> Tree:
         """Return the tree of a recipe and a platform."""

@@ -68,7 +68,9 @@ add_library(onnxruntime SHARED ort.c)
 target_include_directories(onnxruntime PUBLIC $<INSTALL_INTERFACE:include/onnxruntime>)
 set_target_properties(onnxruntime PROPERTIES VERSION 1.21.0
   PUBLIC_HEADER "onnxruntime_c_api.h;onnxruntime_cxx_api.h")
-if(NOT APPLE)
+if(APPLE)
+  target_link_options(onnxruntime PRIVATE "LINKER:-x" "LINKER:-S")
+else()
   set_target_properties(onnxruntime PROPERTIES SOVERSION 1)
 endif()
 install(TARGETS onnxruntime EXPORT onnxruntimeTargets

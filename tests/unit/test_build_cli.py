@@ -115,15 +115,27 @@ def test_wrong_usage_exits_2_with_a_hint(
     assert "next: " in err
 
 
-def test_a_mac_wheel_is_planned_on_linux_and_not_built(
+def test_a_recipe_that_knows_no_cross_build_is_planned_elsewhere_and_not_built(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cli, "_checkout", lambda: ROOT)
-    code, _, err = machine("run", "--platform", "macos-arm64")
+    code, _, err = machine("run", "onnxruntime-1.26.0", "--platform", "macos-arm64")
     assert code == 2
-    assert "this machine is linux-x86_64 and cannot build for macos-arm64 yet" in err
+    assert "this machine is linux-x86_64 and the recipe knows no way to build for" in err
     assert "python -m build plan --platform macos-arm64" in err
     assert not machine.cache.exists()
+
+
+def test_an_sdk_is_for_another_machines_build(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_checkout", lambda: ROOT)
+    code, _, err = machine("run", "--sdk", str(machine.root))
+    assert code == 2
+    assert "--sdk is for a build on another machine" in err
+    code, _, err = machine("plan", "--platform", "macos-arm64", "--sdk", str(machine.root))
+    assert code == 2
+    assert "is no SDK of macOS" in err
 
 
 def test_a_plan_needs_no_known_host(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

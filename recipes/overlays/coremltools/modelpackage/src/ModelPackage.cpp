@@ -12,6 +12,8 @@
 #include <system_error>
 #include <utility>
 
+#include <sys/stat.h>
+
 #include "json.hpp"
 
 namespace MPL {
@@ -68,16 +70,26 @@ bool IsPlainComponent(std::string_view text) {
 
 // A manifest from elsewhere must not lead out of the package's Data directory.
 bool StaysInside(const std::string& relative) {
-  const fs::path path(relative);
-  if (relative.empty() || path.has_root_path()) {
+  if (relative.empty() || relative.front() == '/') {
     return false;
   }
-  for (const fs::path& part : path) {
-    if (part == "..") {
+  std::string_view rest(relative);
+  while (true) {
+    const size_t slash = rest.find('/');
+    if (rest.substr(0, slash) == "..") {
       return false;
     }
+    if (slash == std::string_view::npos) {
+      return true;
+    }
+    rest.remove_prefix(slash + 1);
   }
-  return true;
+}
+
+// Links that lead nowhere count too.
+bool Exists(const fs::path& path) {
+  struct stat status;
+  return ::lstat(path.c_str(), &status) == 0;
 }
 
 void RequireUtf8(const std::string& text, const char* what) {
@@ -161,8 +173,7 @@ std::string ModelPackage::addItem(const std::string& path, const std::string& na
     }
   }
   const fs::path target = Locate(relative);
-  std::error_code code;
-  if (fs::exists(fs::symlink_status(target, code))) {
+  if (Exists(target)) {
     Fail("'" + target.string() + "' exists already, though the manifest does not list it");
   }
   Copy(path, target);
