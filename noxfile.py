@@ -140,6 +140,19 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def emulate(session: nox.Session) -> None:
+    """Run a linux-aarch64 wheel in emulation: its kernels, its answers, its embeddings."""
+    ortmill(session, "build", "fetch-model", "--quiet")
+    wheels = sorted((HERE / "wheels" / "linux-aarch64").glob("*.whl"))
+    named = any(word.endswith(".whl") for word in session.posargs)
+    session.run(
+        environment(session, "tests"), "-m", "tests.emulation.run",
+        *([] if named else [str(each) for each in wheels[-1:]]), *session.posargs,
+        external=True, env={"PYTHONPATH": str(HERE)},
+    )  # fmt: skip
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting with ruff."""
     python = environment(session, "tests")

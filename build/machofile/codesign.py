@@ -29,8 +29,8 @@ class CodeSignature:
     """A signature and what is wrong with it.
 
     ``code_limit`` is the number of bytes that it covers, ``pages`` how many page hashes were
-    recomputed. ``cdhash`` is what ``codesign -dvvv`` prints under that name: the SHA-256 of the list
-    of hashes itself, cut to 40 hex digits. ``problems`` is empty where all of it holds together.
+    recomputed. ``cdhash`` is what ``codesign -dvvv`` prints under that name: the SHA-256 of the
+    list of hashes itself, cut to 40 hex digits. ``problems`` is empty where all of it fits.
     """
 
     identifier: str = ""

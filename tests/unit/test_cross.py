@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from build.artefacts import manifest_inputs
 from build.cross import (
     CrossBuild,
     CrossPlaces,
@@ -369,3 +370,28 @@ def test_replacing_keeps_links_and_modes(tmp_path: Path) -> None:
 def test_cross_defines_hold_no_placeholder(platform: PlatformName) -> None:
     for value in cross_defines(cross_of(shipped(), platform), PLACES).values():
         assert not (isinstance(value, str) and "{" in value)
+
+
+def test_what_runs_while_building_is_a_tool_and_in_no_sbom() -> None:
+    recipe = shipped()
+    plan = plan_fetch(recipe, "macos-arm64", host="linux-x86_64", cross=mac())
+    wanted = [item for item in plan if item.name in {"protoc_linux_x64", "re2", "cross-compiler"}]
+    inputs = [
+        (
+            item,
+            Fetched(
+                name=item.name,
+                kind="pypi",
+                origin_index=0,
+                path=Path("/x"),
+                sha256="0" * 64,
+                size=1,
+                locator="x",
+                version="1",
+                pinned="sha256",
+            ),
+        )
+        for item in wanted
+    ]
+    kinds = {entry.name: entry.kind for entry in manifest_inputs(recipe, inputs)}
+    assert kinds == {"protoc_linux_x64": "tool", "re2": "pypi", "cross-compiler": "tool"}
