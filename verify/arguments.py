@@ -24,6 +24,7 @@ EXAMPLES = """\
 examples:
   python -m verify run                              the wheel that `nox -s build` made
   python -m verify run FILE.whl --policy linux      another wheel, a policy by name
+  python -m verify run MACOS.whl                    on Linux: its bytes are read, nothing runs
   python -m verify run --quick -k latency           only the checks about latency, few samples
   python -m verify run --skip memory.growth="CI runner swaps"
   python -m verify checks                           what each check catches
@@ -91,10 +92,12 @@ def _parser() -> Parser:
     answers = command("differential", "compare a wheel's answers with the official wheel's")
     answers.description = differential.DESCRIPTION
     differential.add_arguments(answers)
-    proof = command("conversion", "evaluate what the CoreML provider emits, without a Mac")
+    proof = command(
+        "conversion", "evaluate what the CoreML provider emits, without a Mac", conversion.EPILOG
+    )
     proof.description = conversion.DESCRIPTION
     conversion.add_arguments(proof)
-    _model_options(proof)
+    _model_options(proof, what="model recipe, or an ONNX model of your own")
     judge = command("judge", "judge a finished run again with another policy, without running")
     judge.add_argument("report", type=Path, metavar="verify.json")
     judge.add_argument("--policy", required=True, metavar="NAME|FILE")
@@ -129,7 +132,9 @@ def _run(run: Parser) -> None:
         "--manifest", type=Path, default=Path("wheels/manifest.json"), help="default: %(default)s"
     )
     run.add_argument(
-        "--policy", metavar="NAME|FILE", help="limits; by default the one for this kind of host"
+        "--policy",
+        metavar="NAME|FILE",
+        help="limits; by default the one for this kind of host and wheel",
     )
     run.add_argument("--quick", action="store_true", help="fewer samples, in under 45 seconds")
     run.add_argument(
@@ -165,12 +170,12 @@ def _run(run: Parser) -> None:
     _model_options(run)
 
 
-def _model_options(parser: Parser) -> None:
+def _model_options(parser: Parser, *, what: str = "model recipe") -> None:
     parser.add_argument(
         "--model",
         default="all-minilm-l6-v2",
         metavar="NAME|FILE",
-        help="model recipe (default: %(default)s)",
+        help=f"{what} (default: %(default)s)",
     )
     parser.add_argument(
         "--models", type=Path, metavar="DIR", help="model files; default: <work>/models/<name>"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from verify.target.context import TargetContext
 
 Role = Literal["candidate", "official"]
+Place = Literal["target", "host", "wheel"]
 CheckFunction = Callable[["TargetContext"], CheckResult | Sequence[CheckResult]]
 
 
@@ -30,8 +31,9 @@ class Check:
         ``module:function``, imported only where the check runs.
     doc : str
         What the check catches, one or two sentences.
-    place : {"target", "host"}
-        In the environment that holds the wheel, or in the verification's own.
+    place : {"target", "host", "wheel"}
+        In the environment that holds the wheel; in the verification's own, which starts others
+        in it; or on the bytes of the wheel alone, on any host, where nothing is executed.
     needs : tuple of {"official"}
         Environments needed beside the candidate's.
     quick : bool
@@ -44,7 +46,7 @@ class Check:
     title: str
     run: str
     doc: str
-    place: Literal["target", "host"] = "target"
+    place: Place = "target"
     needs: tuple[Role, ...] = ()
     quick: bool = True
     timeout: float = 900.0
@@ -54,6 +56,60 @@ class Check:
         module, _, name = self.run.partition(":")
         return cast("CheckFunction", getattr(importlib.import_module(module), name))
 
+
+_MACHO = (
+    (
+        "macho.load",
+        "What macOS loads",
+        True,
+        "Architecture, platform, oldest macOS, libraries, install names, rpaths, flags and "
+        "protections as in the official binaries, and no build path. Catches a dylib that is "
+        "found, or loads, on the building machine alone.",
+    ),
+    (
+        "macho.imports",
+        "Imports exist on macOS",
+        True,
+        "Every imported symbol by library: frameworks and Python as the official binaries, libc++ "
+        "and libSystem proven by published wheels. Catches a symbol that is missing on the oldest "
+        "macOS, where dyld then refuses the whole file.",
+    ),
+    (
+        "macho.objc",
+        "Objective-C as declared by Apple",
+        True,
+        "Selectors, classes, blocks, strings, and each call read back from the code: which "
+        "registers it sets, how wide, which numbers. Catches a declaration with a wrong type.",
+    ),
+    (
+        "macho.exports",
+        "Exports are the C API",
+        True,
+        "The export tries, name by name. Catches a dylib without OrtGetApiBase, and one that "
+        "offers its insides to every other library in the process.",
+    ),
+    (
+        "macho.layout",
+        "Stripped and mappable",
+        True,
+        "Local and debugging symbols, UUID, segments, and section sizes beside the official "
+        "ones. Catches a wheel that ships its symbols, or that the kernel cannot map.",
+    ),
+    (
+        "macho.signature",
+        "Code signature holds",
+        False,
+        "Every page hash recomputed, and nothing beyond the signed part. Catches a file that was "
+        "changed after signing, which Apple silicon kills at load.",
+    ),
+    (
+        "macho.wheel",
+        "The macOS wheel is whole",
+        False,
+        "Name, tags, RECORD, the files inside and where libraries come from. Catches a tag that "
+        "promises an older macOS than the binaries need.",
+    ),
+)
 
 CHECKS: tuple[Check, ...] = (
     Check(
@@ -204,6 +260,17 @@ CHECKS: tuple[Check, ...] = (
             "Wrong type, rank, token id, length and an empty batch: a clean exception each time, "
             "and the session works afterwards."
         ),
+    ),
+    *(
+        Check(
+            id=name,
+            title=title,
+            run="verify.macho.check:macho",
+            place="wheel",
+            needs=("official",) if beside else (),
+            doc=doc,
+        )
+        for name, title, beside, doc in _MACHO
     ),
 )
 

@@ -69,7 +69,11 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     from verify.policy import find_policy
     from verify.selection import Selection
 
-    policy = _with_budget(find_policy(options.policy), options.budget_ms)
+    # A missing wheel is told before anything else, and the wheel decides about the policy.
+    wheel, _, _ = run.find_wheel(options.wheel, options.manifest)
+    policy = _with_budget(find_policy(options.policy, wheel=wheel.name), options.budget_ms)
+    if options.policy is None and policy.wheels:
+        _say_policy(wheel.name, policy, console)
     recipe = load_model_recipe(recipe_path(options.model))
     if options.max_length is not None:
         recipe = replace(recipe, encoder=recipe.encoder.cut_to(options.max_length))
@@ -89,7 +93,6 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         adaptive_seconds=options.adaptive,
         official=not options.no_official,
     )
-    run.find_wheel(chosen.wheel, chosen.manifest)  # tell about a missing wheel before anything else
     lock = FileLock(_made(options.work) / "verify.lock")
     with _Progress(console) as progress:
         try:
@@ -110,6 +113,16 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         print(report_json.dumps(document))
     return int(document["verdict"]["exit_code"])
+
+
+def _say_policy(wheel: str, policy: Any, console: Console) -> None:
+    """Say that a wheel for other hosts is read and not executed, and by which policy."""
+    console.print(
+        f"{wheel} is for {', '.join(policy.wheels)}: it is read here and not executed "
+        f"(policy {policy.name}).",
+        markup=False,
+        soft_wrap=not console.is_terminal,
+    )
 
 
 def _checks(options: argparse.Namespace, console: Console) -> int:

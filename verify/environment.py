@@ -34,6 +34,23 @@ OFFICIAL_VERSION = "1.21.0"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pin:
+    """A published wheel: its file name, size in bytes and SHA-256."""
+
+    file: str
+    size: int
+    sha256: str
+
+
+OFFICIAL_MACOS = Pin(
+    file="onnxruntime-1.21.0-cp311-cp311-macosx_13_0_universal2.whl",
+    size=33_644_022,
+    sha256="8e16f8a79df03919810852fb46ffcc916dc87a9e9c6540a58f20c914c575678c",
+)
+"""The official macOS wheel, whose arm64 halves the ``macho`` checks compare with."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WheelFile:
     """A wheel that this interpreter can install."""
 
@@ -43,8 +60,19 @@ class WheelFile:
     size: int
 
 
-def inspect_wheel(path: Path, manifest: Mapping[str, Any] | None) -> WheelFile:
+def inspect_wheel(
+    path: Path, manifest: Mapping[str, Any] | None, *, foreign: bool = False
+) -> WheelFile:
     """Check a wheel before anything is installed.
+
+    Parameters
+    ----------
+    path : Path
+        The wheel.
+    manifest : Mapping or None
+        The build's manifest, where there is one.
+    foreign : bool
+        Whether a wheel that this interpreter cannot install will do: its bytes are read alone.
 
     Raises
     ------
@@ -66,7 +94,8 @@ def inspect_wheel(path: Path, manifest: Mapping[str, Any] | None) -> WheelFile:
             f"{path.name} is a wheel of {project}, not of onnxruntime.",
             hint="Give a wheel that `nox -s build` made.",
         )
-    refuse_foreign_tags(path.name, tags)
+    if not foreign:
+        refuse_foreign_tags(path.name, tags)
     _refuse_damaged(path)
     if manifest is not None and str(version) != manifest.get("version"):
         raise WheelNotUsable(
@@ -111,7 +140,8 @@ def refuse_foreign_tags(
     platforms = ", ".join(sorted({tag.platform for tag in wanted}))
     raise WheelNotUsable(
         f"{name} is a wheel for another platform ({platforms}); this is {here}.",
-        hint="Verify it on that platform; every host proves its own wheel.",
+        hint="Verify it on that platform; every host proves its own wheel. A macOS wheel can be "
+        "read anywhere: --policy macos-arm64-cross.",
     )
 
 
@@ -184,6 +214,49 @@ def make_official(work: Path, *, say: Say) -> Path:
         _only_one_onnxruntime(_site(python))
         marker.touch()
     return python
+
+
+def fetch_official_macos(work: Path, *, say: Say) -> Path:
+    """Return the official macOS wheel, fetched once and checked by size and SHA-256 every time.
+
+    It is read and never installed, so it may be fetched on any host.
+
+    Raises
+    ------
+    EnvironmentFailed
+        When pip cannot get it, or gets other bytes.
+    """
+    folder = work / "official-macos"
+    path = folder / OFFICIAL_MACOS.file
+    with _locked(folder):
+        if not _is_pinned(path):
+            path.unlink(missing_ok=True)
+            say(f"fetching {OFFICIAL_MACOS.file}, to compare with")
+            _, _, _, tags = parse_wheel_filename(OFFICIAL_MACOS.file)
+            tag = next(iter(tags))
+            wanted = folder / "official.txt"
+            wanted.write_text(
+                f"onnxruntime=={OFFICIAL_VERSION} --hash=sha256:{OFFICIAL_MACOS.sha256}\n",
+                encoding="utf-8",
+            )
+            arguments = ["download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+            arguments += ["--platform", tag.platform, "--python-version", tag.interpreter[2:]]
+            arguments += ["--implementation", "cp", "--abi", tag.abi, "--dest", str(folder)]
+            _pip([*arguments, "-r", str(wanted)], "fetch the official macOS wheel", folder)
+        if not _is_pinned(path):
+            raise EnvironmentFailed(
+                f"pip fetched no {OFFICIAL_MACOS.file} with the pinned hash.",
+                hint="Another index may serve other files: `pip config list`.",
+            )
+    return path
+
+
+def _is_pinned(path: Path) -> bool:
+    return (
+        path.is_file()
+        and path.stat().st_size == OFFICIAL_MACOS.size
+        and file_sha256(path) == OFFICIAL_MACOS.sha256
+    )
 
 
 def _base(folder: Path, *, say: Say) -> Path:

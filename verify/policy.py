@@ -61,6 +61,10 @@ class Policy:
         For people.
     hosts : tuple of str
         Host kinds (:func:`host_kind`) that take this policy when none is named.
+    wheels : tuple of str
+        Kinds of wheels (:func:`wheel_kind`) that a host of another kind takes this policy for.
+    executes : bool
+        Whether the wheel is installed and run. Without, only checks of its bytes are carried out.
     gate_provider : {"cpu", "coreml"}
         The provider whose latency the gate judges.
     required : Mapping[str, bool]
@@ -75,6 +79,8 @@ class Policy:
     name: str
     summary: str
     hosts: tuple[str, ...] = ()
+    wheels: tuple[str, ...] = ()
+    executes: bool = True
     gate_provider: Provider
     required: Mapping[str, bool]
     limits: Limits
@@ -85,12 +91,24 @@ class Policy:
 
     def to_json(self) -> dict[str, Any]:
         """Return the policy as JSON values."""
-        return {**asdict(self), "hosts": list(self.hosts), "required": dict(self.required)}
+        return {
+            **asdict(self),
+            "hosts": list(self.hosts),
+            "wheels": list(self.wheels),
+            "required": dict(self.required),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Policy:
         """Rebuild what :meth:`to_json` wrote."""
-        return cls(**{**data, "hosts": tuple(data["hosts"]), "limits": Limits(**data["limits"])})
+        return cls(
+            **{
+                **data,
+                "hosts": tuple(data["hosts"]),
+                "wheels": tuple(data["wheels"]),
+                "limits": Limits(**data["limits"]),
+            }
+        )
 
 
 def host_kind() -> str:
@@ -107,8 +125,32 @@ def policy_names() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.toml"))
 
 
-def find_policy(name: str | None) -> Policy:
-    """Load a policy by name, by path, or (``None``) the one for this kind of host.
+def wheel_kind(name: str) -> str:
+    """Return the kind of host that a wheel is made for, by its name; empty when it is for several.
+
+    ``macos-arm64`` for the tags ``macosx_*_arm64`` and ``macosx_*_universal2``.
+    """
+    platforms = name.removesuffix(".whl").rpartition("-")[2].split(".")
+    kinds = set()
+    for tag in platforms:
+        for machine in ("x86_64", "aarch64", "arm64", "universal2"):
+            if tag.endswith(f"_{machine}"):
+                system = "macos" if tag.startswith("macosx") else "linux"
+                arm = system == "macos" and machine == "universal2"
+                kinds.add(f"{system}-{'arm64' if arm else machine}")
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+def find_policy(name: str | None, *, wheel: str = "") -> Policy:
+    """Load a policy by name, by path, or (``None``) the one for this kind of host and wheel.
+
+    Parameters
+    ----------
+    name : str or None
+        Name or path.
+    wheel : str
+        File name of the wheel. For one that is made for another kind of host, a policy is looked
+        for that only reads it.
 
     Raises
     ------
@@ -118,10 +160,13 @@ def find_policy(name: str | None) -> Policy:
     from verify.strict import nearest
 
     if name is None:
-        for known in policy_names():
-            policy = load_policy(_folder() / f"{known}.toml")
-            if host_kind() in policy.hosts:
-                return policy
+        kind = wheel_kind(wheel)
+        known = [load_policy(_folder() / f"{entry}.toml") for entry in policy_names()]
+        here = [policy for policy in known if host_kind() in policy.hosts]
+        foreign = [policy for policy in here if kind != host_kind() and kind in policy.wheels]
+        suited = foreign or [policy for policy in here if policy.executes]
+        if suited:
+            return suited[0]
         raise PolicyError(
             f"No policy is made for this kind of host ({host_kind()}).",
             hint=f"Name one with --policy: {', '.join(policy_names())}, or a TOML file.",

@@ -37,7 +37,13 @@ def judge(document: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
         quick=chosen["quick"], only=only, keyword=" or ".join(words), skip=chosen["skip"]
     )
     kind = document["host"]["kind"]
-    conclusion = verdict.decide(results, policy=policy, selection=selection, host=kind)
+    conclusion = verdict.decide(
+        results,
+        policy=policy,
+        selection=selection,
+        host=kind,
+        built=(document.get("wheel") or {}).get("cross") or "",
+    )
     return {
         **document,
         "policy": policy_part(policy),

@@ -20,8 +20,9 @@ from typing import Any
 from verify import __version__, environment, host, verdict
 from verify.checks import CHECKS, Check
 from verify.encoder import ModelRecipe
-from verify.errors import EnvironmentFailed, WheelNotUsable
-from verify.policy import Policy
+from verify.errors import WheelNotUsable
+from verify.official import get_official
+from verify.policy import Policy, wheel_kind
 from verify.result import CheckResult
 from verify.selection import Selection
 from verify.target.context import TargetContext, clean_environment
@@ -128,19 +129,30 @@ def run(options: Options, *, say: Say) -> dict[str, Any]:
     started, created = time.monotonic(), datetime.now(UTC)
     machine = host.describe()
     path, manifest, manifest_path = find_wheel(options.wheel, options.manifest)
-    wheel = environment.inspect_wheel(path, manifest)
+    wheel = environment.inspect_wheel(path, manifest, foreign=not options.policy.executes)
+    _refuse_other_policy(path.name, options.policy)
     if manifest is not None and wheel.sha256 != manifest["wheel"]["sha256"]:
         raise WheelNotUsable(
             f"{path.name} is not the wheel that {manifest_path} describes.",
             hint="Run `nox -s build` again, or move the wheel to a folder without a manifest.",
             context={"manifest": manifest["wheel"]["sha256"], "found": wheel.sha256},
         )
-    options.recipe.check_files(options.models)
+    if options.policy.executes:
+        options.recipe.check_files(options.models)
     scratch = (options.work / "verify").resolve()
     scratch.mkdir(parents=True, exist_ok=True)
     work = options.work.resolve()
-    targets = {"candidate": environment.make_candidate(wheel, work, say=lambda t: say("", t))}
-    no_official = _official(options, manifest, work, targets, say)
+    targets: dict[str, Path] = {}
+    if options.policy.executes:
+        targets["candidate"] = environment.make_candidate(wheel, work, say=lambda t: say("", t))
+    official = get_official(
+        options.selection,
+        options.policy,
+        manifest=manifest,
+        work=work,
+        wanted=options.official,
+        say=lambda text: say("", text),
+    )
     context = TargetContext(
         role="candidate",
         work=scratch,
@@ -149,14 +161,15 @@ def run(options: Options, *, say: Say) -> dict[str, Any]:
         policy=options.policy,
         quick=options.selection.quick,
         manifest=manifest,
-        targets=targets,
+        targets={**targets, **official.targets},
+        wheels={"candidate": wheel.path, **official.wheels},
         adaptive_seconds=options.adaptive_seconds,
         host=machine["kind"],
     )
     results: list[CheckResult] = []
     samples: dict[str, list[Any]] = {"latency": []}
     covered: list[Any] = []
-    for checks, left_out in _plan(options, no_official):
+    for checks, left_out in _plan(options, official.missing):
         if left_out:
             results += [
                 CheckResult(id=check.id, status="not-run", summary=left_out) for check in checks
@@ -169,7 +182,11 @@ def run(options: Options, *, say: Say) -> dict[str, Any]:
             samples.setdefault(kind, []).extend(series)
         covered += answer["coverage"]
     conclusion = verdict.decide(
-        results, policy=options.policy, selection=options.selection, host=machine["kind"]
+        results,
+        policy=options.policy,
+        selection=options.selection,
+        host=machine["kind"],
+        built=built_where(manifest),
     )
     return {
         "schema": 1,
@@ -185,6 +202,7 @@ def run(options: Options, *, say: Say) -> dict[str, Any]:
             "manifest_sha256": hashlib.sha256(manifest_path.read_bytes()).hexdigest()
             if manifest is not None
             else None,
+            "cross": built_where(manifest) or None,
         },
         "policy": policy_part(options.policy),
         "selection": options.selection.to_json(),
@@ -193,6 +211,30 @@ def run(options: Options, *, say: Say) -> dict[str, Any]:
         "samples": samples,
         "coverage": covered,
     }
+
+
+def built_where(manifest: Mapping[str, Any] | None) -> str:
+    """Return the manifest's words on a cross-built wheel, or an empty string.
+
+    ``cross-built on linux-x86_64, never executed`` stands there until a run on hardware says
+    otherwise: the build cannot know.
+    """
+    cross = (manifest or {}).get("cross")
+    if not isinstance(cross, Mapping):
+        return ""
+    executed = "executed" if cross.get("executed") else "never executed"
+    return f"cross-built on {cross.get('host', 'another host')}, {executed} by the build"
+
+
+def _refuse_other_policy(name: str, policy: Policy) -> None:
+    """Refuse a wheel that the policy does not read, before anything is done with it."""
+    kind = wheel_kind(name)
+    if policy.wheels and kind not in policy.wheels:
+        raise WheelNotUsable(
+            f'The policy "{policy.name}" is for wheels of {", ".join(policy.wheels)}; {name} is '
+            f"for {kind or 'another platform'}.",
+            hint="Leave --policy out, and the one for this wheel and host is taken.",
+        )
 
 
 def policy_part(policy: Policy) -> dict[str, Any]:
@@ -230,7 +272,7 @@ def run_checks(
 ) -> dict[str, Any]:
     """Run checks that share a function; the process they run in may die without harm."""
     names = [check.id for check in checks]
-    if checks[0].place == "host":
+    if checks[0].place != "target":
         from verify.target.__main__ import run_check
 
         return run_check(
@@ -276,45 +318,20 @@ def run_checks(
     }
 
 
-def _plan(options: Options, no_official: str) -> Iterator[tuple[list[Check], str]]:
+def _plan(options: Options, no_official: Mapping[str, str]) -> Iterator[tuple[list[Check], str]]:
     """Yield groups of checks that share a function, each with why it is left out (or nothing)."""
 
     def reason(check: Check) -> str:
         left_out = options.selection.left_out(check, options.policy)
-        if not left_out and "official" in check.needs and no_official:
-            return no_official
-        return left_out
+        if left_out:
+            return left_out
+        if check.place != "wheel" and not options.policy.executes:
+            return f'nothing was executed: the policy "{options.policy.name}" reads bytes alone'
+        return no_official.get(check.place, "") if "official" in check.needs else ""
 
-    for (_, left_out), group in groupby(CHECKS, key=lambda check: (check.run, reason(check))):
+    listed = [check for check in CHECKS if options.selection.concerns(check, options.policy)]
+    for (_, left_out), group in groupby(listed, key=lambda check: (check.run, reason(check))):
         yield list(group), left_out
-
-
-def _official(
-    options: Options,
-    manifest: Mapping[str, Any] | None,
-    work: Path,
-    targets: dict[str, Path],
-    say: Say,
-) -> str:
-    """Make the official environment where it is wanted; return why there is none, or nothing."""
-    wanted = [
-        check
-        for check in CHECKS
-        if "official" in check.needs and not options.selection.left_out(check, options.policy)
-    ]
-    if not options.official:
-        return "left out by --no-official"
-    if not wanted:
-        return "not needed"
-    upstream = str((manifest or {}).get("upstream_version", environment.OFFICIAL_VERSION))
-    if upstream != environment.OFFICIAL_VERSION:
-        return f"no lock for the official wheel of {upstream}"
-    try:
-        targets["official"] = environment.make_official(work, say=lambda text: say("", text))
-    except EnvironmentFailed as error:
-        say("", f"going on without the official wheel: {error.problem}")
-        return f"the official wheel could not be installed: {error.problem.splitlines()[0]}"
-    return ""
 
 
 def _worker(

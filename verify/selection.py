@@ -70,6 +70,14 @@ class Selection:
             return "left out by --quick"
         return ""
 
+    def concerns(self, check: Check, policy: Policy) -> bool:
+        """Return whether a run lists the check at all.
+
+        Checks of a wheel's bytes are about one kind of wheel: they belong to the policies that
+        name them, and to whoever asks for one with ``--only``.
+        """
+        return check.place != "wheel" or check.id in policy.required or check.id in self.only
+
     def to_json(self) -> dict[str, object]:
         """Return the ``selection`` part of verify.json."""
         patterns: Sequence[str] = [*self.only, *([f"-k {self.keyword}"] if self.keyword else [])]

@@ -3,7 +3,8 @@
 Order of the rules: a required check that failed, or that did not run for another reason than the
 user's, gives NO-GO (exit 1); else one that is inconclusive or was not selected gives INCONCLUSIVE
 (exit 2); else the run has passed (exit 0) with GO where CoreML executed here, and with
-GO-WITH-FALLBACK where it did not or where a required check was waived.
+GO-WITH-FALLBACK where it did not or where a required check was waived. A policy that executes
+nothing gives NOT-EXECUTED in their place (exit 0): the bytes are right, and that is all.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from verify.policy import Policy
 from verify.result import CheckResult
 from verify.selection import Selection
 
-Decision = Literal["GO", "GO-WITH-FALLBACK", "NO-GO", "INCONCLUSIVE"]
+Decision = Literal["GO", "GO-WITH-FALLBACK", "NOT-EXECUTED", "NO-GO", "INCONCLUSIVE"]
 
 EXIT_PASSED, EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_NOT_RUN = 0, 1, 2, 3
 EXECUTES = "provider.executes"
@@ -40,6 +41,13 @@ _PROVEN = {
     "concurrency.threads": "threads may share one session",
     "memory.growth": "memory does not grow",
     "robustness.inputs": "bad inputs are refused and do no harm",
+    "macho.load": "macOS finds in the binaries what it must load, as in the official ones",
+    "macho.imports": "every imported symbol exists on the oldest macOS",
+    "macho.objc": "the code calls Objective-C as the official binaries do",
+    "macho.exports": "the binaries export the C API and nothing else",
+    "macho.layout": "the binaries are stripped and can be mapped",
+    "macho.signature": "the code signatures hold",
+    "macho.wheel": "the wheel's tags and RECORD are honest",
 }
 
 
@@ -57,6 +65,15 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Setting:
+    """What a verdict is about, for its words."""
+
+    policy: Policy
+    host: str
+    built: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Sorted:
     """Required checks by what they mean for the verdict."""
 
@@ -68,7 +85,12 @@ class _Sorted:
 
 
 def decide(
-    results: Sequence[CheckResult], *, policy: Policy, selection: Selection, host: str
+    results: Sequence[CheckResult],
+    *,
+    policy: Policy,
+    selection: Selection,
+    host: str,
+    built: str = "",
 ) -> Verdict:
     """Draw the conclusion from every check's outcome.
 
@@ -82,11 +104,13 @@ def decide(
         Says which were left out by the user.
     host : str
         Host kind, for the words.
+    built : str
+        How the wheel was built, where that is worth saying: cross-built, never executed.
     """
     by_id = {result.id: result for result in results}
     found = _sort(by_id, policy, selection)
     executed = _passed(by_id, EXECUTES)
-    decision, code = _decision(found, executed)
+    decision, code = _decision(found, executed, policy)
     proven = [
         f"{_PROVEN.get(result.id, result.id)} ({_said(result)})"
         for result in results
@@ -97,15 +121,16 @@ def decide(
         for result in results
         if result.status != "passed"
     ]
-    headline = _headline(decision, found, by_id, policy, host)
+    setting = _Setting(policy=policy, host=host, built=built)
+    headline = _headline(decision, found, by_id, setting)
     return Verdict(
         decision=decision,
         exit_code=code,
         headline=headline,
-        paragraph=_paragraph(decision, found, by_id, policy, host),
+        paragraph=_paragraph(decision, found, by_id, setting),
         proven=tuple(proven),
         not_proven=tuple(not_proven),
-        next=tuple(_next(decision, found, host, executed)),
+        next=tuple(_next(decision, found, executed, setting)),
     )
 
 
@@ -137,11 +162,13 @@ def _sort(by_id: Mapping[str, CheckResult], policy: Policy, selection: Selection
     )
 
 
-def _decision(found: _Sorted, executed: bool) -> tuple[Decision, int]:
+def _decision(found: _Sorted, executed: bool, policy: Policy) -> tuple[Decision, int]:
     if found.failed or found.missing:
         return "NO-GO", EXIT_FAILED
     if found.open or found.unselected:
         return "INCONCLUSIVE", EXIT_INCONCLUSIVE
+    if not policy.executes:
+        return "NOT-EXECUTED", EXIT_PASSED
     if executed and not found.waived:
         return "GO", EXIT_PASSED
     return "GO-WITH-FALLBACK", EXIT_PASSED
@@ -151,12 +178,13 @@ def _headline(
     decision: Decision,
     found: _Sorted,
     by_id: Mapping[str, CheckResult],
-    policy: Policy,
-    host: str,
+    setting: _Setting,
 ) -> str:
+    policy, host = setting.policy, setting.host
     if decision == "NO-GO":
         names = ", ".join(result.id for result in (*found.failed, *found.missing))
-        return f"{decision}: required checks did not pass: {names}."
+        unexecuted = "" if policy.executes else f" Nothing was executed on this {host} host."
+        return f"{decision}: required checks did not pass: {names}.{unexecuted}"
     if decision == "INCONCLUSIVE":
         parts = []
         if found.open:
@@ -164,6 +192,13 @@ def _headline(
         if found.unselected:
             parts.append(f"{len(found.unselected)} required checks were not selected")
         return f"{decision}: nothing failed, but {' and '.join(parts)}."
+    if decision == "NOT-EXECUTED":
+        parts = [f"nothing of this wheel was executed on this {host} host"]
+        if setting.built:
+            parts.append(setting.built)
+        if found.waived:
+            parts.append("waived: " + ", ".join(result.id for result in found.waived))
+        return f"{decision}: the bytes are right; {'; '.join(parts)}."
     if decision == "GO":
         return f"{decision}: CoreML executes on this {host} host, and every required check passed."
     parts = []
@@ -182,16 +217,20 @@ def _paragraph(
     decision: Decision,
     found: _Sorted,
     by_id: Mapping[str, CheckResult],
-    policy: Policy,
-    host: str,
+    setting: _Setting,
 ) -> str:
+    policy, host = setting.policy, setting.host
     required = [name for name, wanted in policy.required.items() if wanted]
     passed = [name for name in required if _passed(by_id, name)]
     sentences = [
         f"On this {host} host {len(passed)} of {len(required)} checks that the policy "
         f'"{policy.name}" requires passed.'
     ]
-    if _passed(by_id, EXECUTES):
+    if setting.built:
+        sentences.append(f"The wheel was {setting.built}.")
+    if not policy.executes:
+        sentences.append("Only its bytes were read: no code of it ran, on the CPU or on CoreML.")
+    elif _passed(by_id, EXECUTES):
         sentences.append("CoreML executed the encoder here.")
     elif EXECUTES in by_id:
         sentences.append(f"CoreML execution was not proven here: {_said(by_id[EXECUTES])}.")
@@ -215,7 +254,10 @@ def _paragraph(
         "GO": "The wheel may serve on this kind of host.",
         "GO-WITH-FALLBACK": "The wheel may serve with the CPU provider; switch to CoreML only "
         "where a run like this one has proven it.",
-        "NO-GO": "Do not ship this wheel for this kind of host.",
+        "NOT-EXECUTED": "The wheel may go to a Mac to be verified there; it may not serve before.",
+        "NO-GO": "Do not ship this wheel for this kind of host."
+        if policy.executes
+        else "Do not ship this wheel.",
         "INCONCLUSIVE": "This run does not tell; do not read it as a pass.",
     }
     return " ".join([*sentences, closing[decision]])
@@ -224,9 +266,10 @@ def _paragraph(
 def _next(
     decision: Decision,
     found: _Sorted,
-    host: str,
     executed: bool,
+    setting: _Setting,
 ) -> list[str]:
+    policy, host = setting.policy, setting.host
     steps = [
         f"{result.id}: {result.hint}"
         for result in (*found.failed, *found.missing, *found.open)
@@ -240,12 +283,17 @@ def _next(
         )
     if found.unselected:
         steps.append("Run without --only and -k: required checks were not selected.")
-    if not executed and not host.startswith("macos"):
+    if not policy.executes:
+        steps.append(
+            "Take the wheel to a Mac with Apple silicon: `python -m verify run WHEEL --policy "
+            "macos-arm64` executes it there."
+        )
+    elif not executed and not host.startswith("macos"):
         steps.append(
             "Run `nox -s verify` on Apple silicon with the wheel built there: only that proves "
             "execution on CoreML."
         )
-    if decision in ("GO", "GO-WITH-FALLBACK"):
+    if decision in ("GO", "GO-WITH-FALLBACK", "NOT-EXECUTED"):
         steps.append("Keep verify.json: `python -m verify compare` tells later runs from it.")
     return steps
 

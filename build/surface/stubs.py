@@ -23,7 +23,7 @@ LIBOBJC = "/usr/lib/libobjc.A.dylib"
 LIBSYSTEM = "/usr/lib/libSystem.B.dylib"
 _CLASS = "_OBJC_CLASS_$_"
 _WIDTH = 98
-_LIST = re.compile(r"^\s+(symbols|objc-classes):\s*\[(.*?)\]", re.S | re.M)
+_LIST = re.compile(r"^\s+(symbols|weak-symbols|objc-classes):\s*\[(.*?)\]", re.S | re.M)
 _FIELD = re.compile(
     r"^(install-name|current-version|compatibility-version):\s*'?([^'\n]+)'?$", re.M
 )
@@ -45,6 +45,9 @@ class Stub:
         The library's versions.
     symbols : frozenset[str]
         Linker symbols, those of classes included (``_OBJC_CLASS_$_…``).
+    weak : frozenset[str]
+        Those among them that the library defines weakly, so that a program may replace them:
+        ``operator new``, say. What binds to one asks all loaded libraries, not this one alone.
     head : tuple[str, ...]
         Comment lines.
     """
@@ -54,6 +57,7 @@ class Stub:
     current: str
     compatibility: str = "1"
     symbols: frozenset[str] = frozenset()
+    weak: frozenset[str] = frozenset()
     head: tuple[str, ...] = ()
 
 
@@ -79,7 +83,8 @@ def read_stub(path: Path, surface: Path) -> Stub:
         install_name=fields["install-name"],
         current=fields.get("current-version", "1"),
         compatibility=fields.get("compatibility-version", "1"),
-        symbols=frozenset(lists.get("symbols", set()) | classes),
+        symbols=frozenset(lists.get("symbols", set()) | lists.get("weak-symbols", set()) | classes),
+        weak=frozenset(lists.get("weak-symbols", ())),
         head=tuple(line[2:] for line in text.splitlines() if line.startswith("# ")),
     )
 
@@ -92,15 +97,17 @@ def read_stubs(surface: Path) -> list[Stub]:
 def stub_text(stub: Stub) -> str:
     """Return a stub as its file has it; equal stubs give equal bytes."""
     classes = sorted(s.removeprefix(_CLASS) for s in stub.symbols if s.startswith(_CLASS))
-    plain = sorted(s for s in stub.symbols if not s.startswith(_CLASS))
+    weak = sorted(stub.weak & stub.symbols)
+    plain = sorted(s for s in stub.symbols - stub.weak if not s.startswith(_CLASS))
     lines = ["--- !tapi-tbd", *(f"# {line}" for line in stub.head), "tbd-version:     4"]
     lines += ["targets:         [ arm64-macos ]", f"install-name:    '{stub.install_name}'"]
     lines.append(f"current-version: {stub.current}")
     if stub.compatibility != "1":
         lines.append(f"compatibility-version: {stub.compatibility}")
-    if plain or classes:
+    if plain or weak or classes:
         lines += ["exports:", "  - targets:         [ arm64-macos ]"]
-    lines += _wrapped("symbols:", plain) + _wrapped("objc-classes:", classes)
+    lines += _wrapped("symbols:", plain) + _wrapped("weak-symbols:", weak)
+    lines += _wrapped("objc-classes:", classes)
     return "\n".join([*lines, "..."]) + "\n"
 
 

@@ -268,3 +268,12 @@ def test_every_symbol_of_the_repositorys_stubs_is_known_on_macos_13_3() -> None:
 def test_no_framework_header_that_came_after_13_3() -> None:
     names = {path.name for path in APPLE.rglob("*.h")}
     assert not names & {"MLComputePlan.h", "MLOptimizationHints.h", "MLModelStructure.h"}
+
+
+def test_what_a_program_may_replace_is_listed_as_weak() -> None:
+    """Else memory could be allocated by a replaced ``operator new`` and freed by libc++'s own."""
+    (libcxx,) = (stub for stub in read_stubs(APPLE) if stub.install_name == LIBCXX)
+    replaceable = {name for name in libcxx.symbols if re.match(r"__Z(n[wa]|d[la])", name)}
+    assert "__Znwm" in replaceable
+    assert replaceable <= libcxx.weak <= libcxx.symbols
+    assert "___cxa_throw" not in libcxx.weak

@@ -83,6 +83,10 @@ class Wheel(_Model):
     manifest_sha256: Sha256 | None = Field(
         description="Hash of the `manifest.json` beside the wheel; null for a wheel without one."
     )
+    cross: str | None = Field(
+        default=None,
+        description="How a cross-built wheel was built, from its manifest; null for others.",
+    )
 
 
 class Policy(_Model):
@@ -107,8 +111,9 @@ class Selection(_Model):
 class Verdict(_Model):
     """The conclusion in plain words."""
 
-    decision: Literal["GO", "GO-WITH-FALLBACK", "NO-GO", "INCONCLUSIVE"] = Field(
-        description="One word. `GO-WITH-FALLBACK` means that the headline names the fallback."
+    decision: Literal["GO", "GO-WITH-FALLBACK", "NOT-EXECUTED", "NO-GO", "INCONCLUSIVE"] = Field(
+        description="One word. `GO-WITH-FALLBACK` means that the headline names the fallback, "
+        "`NOT-EXECUTED` that the wheel's bytes were read and nothing else."
     )
     exit_code: Literal[0, 1, 2, 3] = Field(
         description="0 every required check passed, 1 one failed, 2 inconclusive, 3 could not run."

@@ -29,6 +29,7 @@ STATUS_WORDS = {
 DECISIONS = {
     "GO": "passed",
     "GO-WITH-FALLBACK": "fallback",
+    "NOT-EXECUTED": "fallback",
     "NO-GO": "failed",
     "INCONCLUSIVE": "inconclusive",
 }

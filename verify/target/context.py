@@ -45,6 +45,8 @@ class TargetContext:
         The build's manifest, where there is one.
     targets : Mapping[str, Path]
         Role to the Python interpreter of its environment. ``official`` may be absent.
+    wheels : Mapping[str, Path]
+        Role to the wheel file, for checks that read bytes alone. ``official`` may be absent.
     adaptive_seconds : float or None
         How long sampling may go on when the result is not clear; ``None`` for not at all.
     host : str
@@ -65,6 +67,7 @@ class TargetContext:
     quick: bool = False
     manifest: Mapping[str, Any] | None = None
     targets: Mapping[str, Path] = field(default_factory=dict)
+    wheels: Mapping[str, Path] = field(default_factory=dict)
     adaptive_seconds: float | None = None
     host: str = ""
     references: Path | None = None

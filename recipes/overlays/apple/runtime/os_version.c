@@ -12,7 +12,9 @@ struct build_version {
   uint32_t version;
 };
 
-extern bool _availability_version_check(uint32_t count, struct build_version versions[]);
+/* Weak, as Apple's own code imports it: a system without it still loads the library. */
+extern bool _availability_version_check(uint32_t count, struct build_version versions[])
+    __attribute__((weak_import));
 
 int32_t __isPlatformVersionAtLeast(uint32_t platform, uint32_t major, uint32_t minor,
                                    uint32_t patch) {
@@ -20,5 +22,5 @@ int32_t __isPlatformVersionAtLeast(uint32_t platform, uint32_t major, uint32_t m
       .platform = platform,
       .version = (major << 16) | ((minor & 0xff) << 8) | (patch & 0xff),
   };
-  return _availability_version_check(1, &wanted);
+  return _availability_version_check && _availability_version_check(1, &wanted);
 }

@@ -1,0 +1,175 @@
+"""What the ``macho`` checks find: broken rules, and differences from the official binary.
+
+A broken rule fails. A difference fails unless ``differences.toml`` explains that very difference:
+one entry per file role, side and item, with a reason. There are no wildcards, so nothing is
+explained in advance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from verify.result import CheckResult
+
+Role = Literal["extension", "library"]
+Side = Literal["ours", "official"]
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Why one difference from the official binary is right.
+
+    Parameters
+    ----------
+    check : str
+        Id of the check that meets it.
+    files : tuple of {"extension", "library"}
+        In which of the wheel's two binaries it may appear.
+    side : {"ours", "official"}
+        Who has the item and the other has not.
+    items : tuple of str
+        The differences, written as the check writes them.
+    reason : str
+        The cause, from the sources.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field
+
+    check: str
+    files: tuple[Role, ...]
+    side: Side
+    items: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanations:
+    """The content of ``differences.toml``."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field
+
+    schema: Literal[1]
+    difference: tuple[Explanation, ...] = ()
+
+    def reason(self, check: str, difference: Difference) -> str:
+        """Return the reason for a difference, or an empty string."""
+        for entry in self.difference:
+            if (
+                entry.check == check
+                and difference.file in entry.files
+                and entry.side == difference.side
+                and difference.item in entry.items
+            ):
+                return entry.reason
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One item that only one side has."""
+
+    file: Role
+    side: Side
+    item: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one check found in all of the wheel's binaries.
+
+    Parameters
+    ----------
+    check : str
+        Its id.
+    compared : str
+        What was looked at, in a few words with numbers, for the summary of a pass.
+    problems : sequence of str
+        Broken rules: they cannot be explained away.
+    differences : sequence of Difference
+        Against the official binary.
+    evidence : Mapping
+        JSON values for the report.
+    """
+
+    check: str
+    compared: str
+    problems: Sequence[str] = ()
+    differences: Sequence[Difference] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def result(self, explanations: Explanations) -> CheckResult:
+        """Judge: passed when no rule is broken and every difference has its reason."""
+        explained: list[dict[str, str]] = []
+        open_ones: list[dict[str, str]] = []
+        for difference in self.differences:
+            reason = explanations.reason(self.check, difference)
+            record: dict[str, str] = {
+                "file": difference.file,
+                "only_in": difference.side,
+                "item": difference.item,
+                "reason": reason,
+            }
+            (explained if reason else open_ones).append(record)
+        count = len(self.problems) + len(open_ones)
+        told = [
+            *self.problems,
+            *(
+                f"{entry['item']} only in {entry['only_in']} ({entry['file']})"
+                for entry in open_ones
+            ),
+        ]
+        if count:
+            more = f"; and {count - _SHOWN} more" if count > _SHOWN else ""
+            summary = "; ".join(told[:_SHOWN]) + more
+        else:
+            because = f", {len(explained)} differences explained" if explained else ""
+            summary = f"{self.compared}{because}"
+        return CheckResult(
+            id=self.check,
+            status="failed" if count else "passed",
+            summary=summary,
+            measured=count,
+            limit=0,
+            unit="findings",
+            evidence={
+                "problems": list(self.problems),
+                "unexplained": open_ones,
+                "explained": explained,
+                **self.evidence,
+            },
+            hint="The evidence lists every finding. A difference that is right gets an entry with "
+            "its reason in verify/macho/differences.toml."
+            if count
+            else "",
+        )
+
+
+def compare(file: Role, ours: Iterable[str], official: Iterable[str]) -> list[Difference]:
+    """Return what only one of two sets holds, sorted."""
+    mine, theirs = set(ours), set(official)
+    sides: tuple[tuple[Side, set[str]], ...] = (
+        ("ours", mine - theirs),
+        ("official", theirs - mine),
+    )
+    return [
+        Difference(file=file, side=side, item=item) for side, only in sides for item in sorted(only)
+    ]
+
+
+def load_explanations(path: Path | None = None) -> Explanations:
+    """Read ``differences.toml`` strictly.
+
+    Raises
+    ------
+    PolicyError
+        When it has mistakes.
+    """
+    from verify import strict
+
+    where = path or Path(__file__).with_name("differences.toml")
+    data = strict.read_toml(where, what="table of differences")
+    return strict.load(Explanations, data, where=f"The table {where.name}")

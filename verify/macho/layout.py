@@ -1,0 +1,80 @@
+"""``macho.layout``: stripped, identified, and the sizes of sections side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from verify.macho.binaries import ROLES, Binaries
+from verify.macho.findings import Outcome
+from verify.macho.image import Image
+
+CHECK = "macho.layout"
+_PAGE = 0x4000
+
+
+def layout(ours: Binaries, official: Binaries) -> Outcome:
+    """Judge what stripping leaves behind and how segments lie; list sections side by side."""
+    problems: list[str] = []
+    evidence: dict[str, Any] = {}
+    for image in ours.images:
+        problems += [f"{image.name}: {problem}" for problem in rules(image)]
+    seen: dict[str, str] = {}
+    for image in ours.images:
+        if image.uuid and image.uuid in seen:
+            problems.append(f"{image.name} has the UUID of {seen[image.uuid]}")
+        seen.setdefault(image.uuid, image.name)
+    for role in ROLES:
+        mine, theirs = ours.of(role), official.of(role)
+        if mine is None or theirs is None:
+            problems.append(f"there is no {role} to compare")
+            continue
+        evidence[role] = {
+            "bytes": {"ours": len(mine.data), "official": len(theirs.data)},
+            "local_symbols": {"ours": mine.local_symbols, "official": theirs.local_symbols},
+            "debug_symbols": {"ours": mine.debug_symbols, "official": theirs.debug_symbols},
+            "sections": side_by_side(mine, theirs),
+        }
+    size = sum(len(image.data) for image in ours.images)
+    return Outcome(
+        check=CHECK,
+        compared=f"{len(ours.images)} stripped files, {size / 2**20:.1f} MiB",
+        problems=problems,
+        evidence=evidence,
+    )
+
+
+def rules(image: Image) -> list[str]:
+    """Return what breaks a rule: symbols left behind, no UUID, segments that cannot be mapped."""
+    problems = []
+    if image.debug_symbols:
+        problems.append(f"{image.debug_symbols} debugging entries in the symbol table")
+    if image.local_symbols:
+        problems.append(f"{image.local_symbols} local symbols: it is not stripped")
+    debug = sorted({entry.name for entry in image.sections if entry.segment == "__DWARF"})
+    if debug:
+        problems.append(f"debugging sections {', '.join(debug)}")
+    if not image.uuid.strip("0"):
+        problems.append("no UUID, so that a crash report cannot name the build")
+    end = 0
+    for segment in image.segments:
+        if segment.address % _PAGE or segment.offset % _PAGE:
+            problems.append(f"segment {segment.name} does not start at a page of 16 KiB")
+        if segment.address < end:
+            problems.append(f"segment {segment.name} overlaps the one before it")
+        end = segment.address + segment.size
+        if segment.offset + segment.file_size > len(image.data):
+            problems.append(f"segment {segment.name} lies outside the file")
+    return problems
+
+
+def side_by_side(ours: Image, official: Image) -> list[dict[str, Any]]:
+    """Return ``{"section", "ours", "official"}`` in bytes; ``None`` where there is none."""
+    sizes = [
+        {f"{entry.segment},{entry.name}": entry.size for entry in image.sections}
+        for image in (ours, official)
+    ]
+    names = list(dict.fromkeys([*sizes[0], *sizes[1]]))
+    return [
+        {"section": name, "ours": sizes[0].get(name), "official": sizes[1].get(name)}
+        for name in names
+    ]
