@@ -76,6 +76,9 @@ class Delta:
         Largest distance in units in the last place, over finite elements.
     max_abs, max_rel : float
         Largest absolute and relative distance over finite elements.
+    scale : float
+        The largest finite magnitude among the official values: what ``max_abs`` is to be held
+        against where values cancel.
     """
 
     status: Status
@@ -85,6 +88,7 @@ class Delta:
     max_ulp: int = 0
     max_abs: float = 0.0
     max_rel: float = 0.0
+    scale: float = 0.0
 
     def numbers(self) -> dict[str, Any]:
         """Return the measured distances as a JSON object."""
@@ -94,6 +98,7 @@ class Delta:
             "max_ulp": self.max_ulp,
             "max_abs": self.max_abs,
             "max_rel": self.max_rel,
+            "scale": self.scale,
         }
 
 
@@ -146,6 +151,7 @@ def worst_of(deltas: list[Delta]) -> Delta:
         max_ulp=max(delta.max_ulp for delta in deltas),
         max_abs=max(delta.max_abs for delta in deltas),
         max_rel=max(delta.max_rel for delta in deltas),
+        scale=max(delta.scale for delta in deltas),
     )
 
 
@@ -252,6 +258,7 @@ def _floats(official: Tensor, candidate: Tensor, tolerance: Tolerance) -> Delta:
         max_ulp=int(ulp.max()),
         max_abs=float(distance.max()),
         max_rel=float(relative.max()),
+        scale=float(np.abs(np.where(finite, wide_left, 0.0)).max()),
     )
 
 

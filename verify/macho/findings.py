@@ -126,7 +126,8 @@ class Outcome:
             more = f"; and {count - _SHOWN} more" if count > _SHOWN else ""
             summary = "; ".join(told[:_SHOWN]) + more
         else:
-            because = f", {len(explained)} differences explained" if explained else ""
+            noun = "difference" if len(explained) == 1 else "differences"
+            because = f", {len(explained)} {noun} explained" if explained else ""
             summary = f"{self.compared}{because}"
         return CheckResult(
             id=self.check,
