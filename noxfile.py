@@ -127,7 +127,10 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def conversion(session: nox.Session) -> None:
     """Evaluate the programs that the CoreML provider emits, operation by operation."""
-    with_model(session, "conversion")
+    if any(word.endswith(".onnx") for word in session.posargs):
+        ortmill(session, "verify", "conversion", *session.posargs)  # the user's own model
+    else:
+        with_model(session, "conversion")
 
 
 @nox.session
@@ -199,6 +202,15 @@ def lock(session: nox.Session) -> None:
             "--no-emit-index-url", "--no-emit-find-links", *session.posargs,
             source, "--output-file", str(Path(source).with_suffix(".txt")), external=True,
         )  # fmt: skip
+    # For another platform alone, so not universal: what the emulated wheel needs beside it.
+    session.run(
+        str(folder / "bin" / "uv"), "pip", "compile", "--quiet",
+        "--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.11",
+        "--only-binary", ":all:", "--generate-hashes", "--no-annotate", "--no-header",
+        "--no-emit-index-url", "--no-emit-find-links", *session.posargs,
+        "tests/emulation/requirements.in",
+        "--output-file", "tests/emulation/requirements.txt", external=True,
+    )  # fmt: skip
 
 
 @nox.session

@@ -2,13 +2,14 @@
 
 On the CPU one graph with dynamic axes serves every length, and a batch is padded to its longest
 text. On CoreML each text goes through the smallest static graph that holds it, in the MLProgram
-format: that is the form which the provider takes as one partition.
+format: that is the form which the provider takes as one partition. :meth:`Embedder.width` is that
+choice.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
@@ -19,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.encoder import EncoderSpec, load_model_recipe, recipe_path
-from verify.graph import ensure_graph
+from verify.graph import Output, ensure_graph
+from verify.pooling import normalise, pool
 from verify.sessions import EmbedderError, load_tokenizer, make_session, session_options
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
 
 Provider = Literal["cpu", "coreml"]
 Precision = Literal["fp32", "fp16"]
+Pooling = Literal["host", "graph"]
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
@@ -89,6 +92,7 @@ class Embedder:
         provider_options: Mapping[str, str],
         batch_size: int,
         padded: bool,
+        pooling: Pooling,
     ) -> None:
         self.model_dir = model_dir
         self.encoder = encoder
@@ -96,6 +100,7 @@ class Embedder:
         self.precision = precision
         self.batch_size = batch_size
         self.padded = padded
+        self.pooling = pooling
         self._graphs = graphs
         self._session_options = session_options
         self._threads = threads
@@ -119,6 +124,7 @@ class Embedder:
         provider_options: Mapping[str, str] | None = None,
         batch_size: int = 32,
         padded: bool = False,
+        pooling: Pooling = "host",
     ) -> Embedder:
         """Make an embedder.
 
@@ -146,6 +152,10 @@ class Embedder:
             Texts per run at most.
         padded : bool
             Run the static graphs on the CPU too, padded to their bucket as CoreML would.
+        pooling : {"host", "graph"}
+            Where the mean and the normalisation are computed: in numpy, or inside the graph,
+            whose output is then ``sentence_embedding``: one call does it all, and the token
+            vectors never leave the provider. The results are equal up to rounding.
 
         Raises
         ------
@@ -158,6 +168,8 @@ class Embedder:
             )
         if precision not in ("fp32", "fp16"):
             raise EmbedderError(f'There is no precision "{precision}".', hint="fp32 or fp16.")
+        if pooling not in ("host", "graph"):
+            raise EmbedderError(f'There is no pooling "{pooling}".', hint='"host" or "graph".')
         if threads is not None and (threads < 1 or session_options is not None):
             raise EmbedderError(
                 "threads must be at least 1, and be left out when session_options are given."
@@ -179,6 +191,7 @@ class Embedder:
             provider_options=provider_options or {},
             batch_size=batch_size,
             padded=padded or provider == "coreml",
+            pooling=pooling,
         )
 
     def __enter__(self) -> Embedder:
@@ -206,6 +219,8 @@ class Embedder:
         EmbedderError
             When ``texts`` is one string, or holds something that is not a string.
         """
+        if self.pooling == "graph":
+            return self._each_batch(texts, self.run)
         pooled = self.pooled_before_norm(texts)
         return normalise(pooled) if self.encoder.normalise else pooled
 
@@ -213,16 +228,32 @@ class Embedder:
         """Return the mean-pooled vectors before they are scaled, float32 ``[n, hidden]``.
 
         A NaN, an infinity or a zero vector shows here and is hidden by normalising.
+
+        Raises
+        ------
+        EmbedderError
+            When the graph pools: it gives the scaled vector alone.
         """
+        if self.pooling == "graph":
+            raise EmbedderError(
+                "A graph that pools gives no vector before normalising.",
+                hint='Make the embedder with pooling="host".',
+            )
+        return self._each_batch(texts, lambda feeds: pool(self.run(feeds), feeds.attention_mask))
+
+    def _each_batch(self, texts: Sequence[str], vectors: Callable[[Feeds], Floats]) -> Floats:
         encoded = [self.token_ids(text) for text in _texts(texts)]
         result = np.zeros((len(encoded), self.encoder.hidden), dtype=np.float32)
         for rows in self._batches([len(ids) for ids in encoded]):
-            feeds = self.feeds([encoded[row] for row in rows])
-            result[rows] = pool(self.run(feeds), feeds.attention_mask)
+            result[rows] = vectors(self.feeds([encoded[row] for row in rows]))
         return result
 
     def embed_timed(self, text: str) -> tuple[Floats, StageTimes]:
-        """Embed one text and return ``([hidden], times)``, text in to vector out."""
+        """Embed one text and return ``([hidden], times)``, text in to vector out.
+
+        Where the graph pools, its time is in ``inference``; ``pool`` and ``normalise`` are what
+        is left of them on the host, which is next to nothing.
+        """
         start = perf_counter_ns()
         ids = self.token_ids(text)
         tokenised = perf_counter_ns()
@@ -230,9 +261,10 @@ class Embedder:
         built = perf_counter_ns()
         states = self.run(feeds)
         inferred = perf_counter_ns()
-        pooled = pool(states, feeds.attention_mask)
+        here = self.pooling == "host"
+        pooled = pool(states, feeds.attention_mask) if here else states
         reduced = perf_counter_ns()
-        vector = normalise(pooled) if self.encoder.normalise else pooled
+        vector = normalise(pooled) if here and self.encoder.normalise else pooled
         end = perf_counter_ns()
         return vector[0], StageTimes(
             tokenise=tokenised - start,
@@ -257,10 +289,8 @@ class Embedder:
         return ids
 
     def feeds(self, encoded: Sequence[Sequence[int]]) -> Feeds:
-        """Pad token ids to one length: the longest, or the bucket that holds it."""
-        longest = max(len(ids) for ids in encoded)
-        width = self.encoder.bucket(longest) if self.padded else longest
-        shape = (len(encoded), width)
+        """Pad token ids to one length, that of :meth:`width`."""
+        shape = (len(encoded), self.width([len(ids) for ids in encoded]))
         ids = np.full(shape, self.encoder.pad_token_id, dtype=np.int64)
         mask = np.zeros(shape, dtype=np.int64)
         for row, tokens in enumerate(encoded):
@@ -270,11 +300,35 @@ class Embedder:
             input_ids=ids, attention_mask=mask, token_type_ids=np.zeros(shape, dtype=np.int64)
         )
 
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """Sequence lengths of the static graphs; none where one graph serves every length."""
+        return self.encoder.buckets if self.padded else ()
+
+    def width(self, lengths: Sequence[int]) -> int:
+        """Return the sequence length at which texts of so many tokens are run together.
+
+        With static graphs it is the smallest bucket that holds the longest text, so that Core ML
+        sees no shape that it has not compiled. Without, it is the longest text itself: a single
+        text is not padded at all.
+
+        Raises
+        ------
+        VerifyError
+            When no bucket holds a text; :meth:`token_ids` cuts texts to what the last one holds.
+        """
+        longest = max(lengths)
+        return self.encoder.bucket(longest) if self.padded else longest
+
+    @property
+    def _output(self) -> Output:
+        return "sentence_embedding" if self.pooling == "graph" else "last_hidden_state"
+
     def run(self, feeds: Feeds) -> Floats:
-        """Run the graph: float32 ``[batch, sequence, hidden]``."""
+        """Run the graph: float32 ``[batch, sequence, hidden]``, or ``[batch, hidden]`` pooled."""
         session = self.session(feeds.input_ids.shape[1] if self.padded else 0)
         outputs = session.run(
-            ["last_hidden_state"],
+            [self._output],
             {
                 "input_ids": feeds.input_ids,
                 "attention_mask": feeds.attention_mask,
@@ -303,6 +357,7 @@ class Embedder:
             self._graphs,
             static=(1, width) if width else None,
             precision=self.precision,
+            output=self._output,
         )
         options = self._session_options or session_options(self._threads)
         wanted = _PROVIDERS[self.provider]
@@ -320,22 +375,6 @@ class Embedder:
         order = sorted(range(len(lengths)), key=lambda row: lengths[row])
         size = 1 if self.padded else self.batch_size
         return [order[start : start + size] for start in range(0, len(order), size)]
-
-
-def pool(states: Floats, mask: Integers) -> Floats:
-    """Mean of the token vectors under the mask: float32 ``[batch, hidden]``.
-
-    The padded places are multiplied by zero, so a NaN there still shows.
-    """
-    weights = mask.astype(np.float32)[:, :, None]
-    total = np.einsum("bsh,bs->bh", states, weights[:, :, 0], optimize=False)
-    return np.asarray(total / weights.sum(axis=1), dtype=np.float32)
-
-
-def normalise(pooled: Floats) -> Floats:
-    """Scale each row to length 1, with the floor of 1e-12 that torch's ``normalize`` has."""
-    norms = np.linalg.norm(pooled, axis=1, keepdims=True)
-    return np.asarray(pooled / np.maximum(norms, 1e-12), dtype=np.float32)
 
 
 def _texts(texts: Sequence[str]) -> Sequence[str]:

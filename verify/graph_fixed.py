@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from verify import graph_family
-from verify.coverage.model import ModelFileError, facts, load
+from verify.coverage.model import UNKNOWN, ModelFileError, facts, load
 from verify.encoder import file_sha256
 from verify.errors import VerifyError
 
@@ -87,9 +87,15 @@ def run(options: argparse.Namespace, console: Console, say: Callable[[str], None
         context, wheel = cli.open_wheel(options, folder, policy, say=say)
         say("folding constants")
         plain = folder / "fixed.onnx"
-        _write(fixed, plain)
-        fold(context, plain, target)
-        record = write_record(source, target, fixes=parse_fixes(options.fix), wheel=wheel)
+        write_model(fixed, plain)
+        folded = fold(context, plain, target)
+        if not folded:
+            console.print(
+                "half precision beside single: the constants are not folded and stay as they are"
+            )
+        record = write_record(
+            source, target, fixes=parse_fixes(options.fix), wheel=wheel if folded else None
+        )
         answers = measure(
             context,
             [
@@ -175,35 +181,66 @@ def fix_axes(model: onnx.ModelProto, fixes: Mapping[str, int]) -> onnx.ModelProt
     if missing:
         raise VerifyError(
             f"The dynamic axes {', '.join(missing)} would stay.",
-            hint="Add " + " ".join(f"--fix {name}=N" for name in missing) + ".",
+            hint="Add " + " ".join(_fix(name) for name in missing) + ".",
         )
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     for item in (*fixed.graph.input, *fixed.graph.output):
         for dim in item.type.tensor_type.shape.dim:
-            if not dim.HasField("dim_value") and dim.dim_param in fixes:
-                dim.dim_value = fixes[dim.dim_param]
+            name = dim.dim_param or UNKNOWN  # axes without a name are fixed together
+            if not dim.HasField("dim_value") and name in fixes:
+                dim.dim_value = fixes[name]
     del fixed.graph.value_info[:]
     return fixed
 
 
-def fold(context: TargetContext, source: Path, target: Path) -> None:
+def _fix(name: str) -> str:
+    return "--fix '?=N' (for the axes without a name)" if name == UNKNOWN else f"--fix {name}=N"
+
+
+def fold(context: TargetContext, source: Path, target: Path) -> bool:
     """Write ``target``: the model as the wheel's runtime folds it at its basic level.
+
+    The CPU provider takes half precision apart, with a cast around every node. A model of half
+    precision alone is folded in single and made half again; one that mixes both stays as it is.
+
+    Returns
+    -------
+    bool
+        Whether the model was folded.
 
     Raises
     ------
     VerifyError
         When the runtime cannot load the model.
     """
-    folded = source.with_name("folded.onnx")
-    payload = {"path": str(source), "output": str(folded)}
+    import onnx
+    from onnx import TensorProto
+
+    from verify.target.conversion import retyped, widened
+
+    single, half = TensorProto.FLOAT, TensorProto.FLOAT16
+    model = onnx.load(str(source))
+    kinds = float_types(model)
+    plain = source
+    if half in kinds:
+        plain = source.with_name(f"{source.stem}-wide.onnx")
+        write_model(widened(model), plain)
+    folded = source.with_name(f"{source.stem}-folded.onnx")
+    payload = {"path": str(plain), "output": str(folded)}
     call = context.call("verify.target.coverage_fold:fold", payload)
     if call.value is None or not folded.is_file():
         last = (call.stderr.strip().splitlines() or [f"exit code {call.returncode}"])[-1]
         raise VerifyError(
-            f"onnxruntime cannot load the model with these axes: {last[:300]}.",
-            hint="Try other sizes; some models take certain lengths only.",
+            f"onnxruntime cannot load the model with these axes: {last[:300]}",
+            hint="Try other sizes, some models take certain ones only; and the model as it is with "
+            "the CPU provider.",
         )
+    whole = kinds != {single, half}
+    if not whole:
+        folded = source
+    elif half in kinds:
+        write_model(retyped(onnx.load(str(folded)), single, half), folded)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
@@ -214,12 +251,32 @@ def fold(context: TargetContext, source: Path, target: Path) -> None:
             f"The model cannot be written to {target}: {error.strerror or error}.",
             hint="Name another file with --output.",
         ) from None
+    return whole
+
+
+def float_types(model: onnx.ModelProto) -> set[int]:
+    """Return which of ONNX's FLOAT and FLOAT16 a model declares or casts to anywhere."""
+    from onnx import TensorProto
+
+    graph = model.graph
+    found = {tensor.data_type for tensor in graph.initializer}
+    found |= {
+        value.type.tensor_type.elem_type
+        for value in (*graph.input, *graph.output, *graph.value_info)
+    }
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to":
+                found.add(attribute.i)
+            if attribute.HasField("t"):
+                found.add(attribute.t.data_type)
+    return found & {TensorProto.FLOAT, TensorProto.FLOAT16}
 
 
 def write_record(
-    source: Path, target: Path, *, fixes: Mapping[str, int], wheel: str
+    source: Path, target: Path, *, fixes: Mapping[str, int], wheel: str | None
 ) -> dict[str, Any]:
-    """Write ``<target>.json``: both hashes, the axes and the wheel; return it."""
+    """Write ``<target>.json``: both hashes, the axes and the wheel that folded; return it."""
     record = {
         "source": source.name,
         "source_sha256": file_sha256(source),
@@ -232,7 +289,14 @@ def write_record(
     return record
 
 
-def _write(model: onnx.ModelProto, path: Path) -> None:
+def write_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model as one file, the same bytes every time.
+
+    Raises
+    ------
+    VerifyError
+        When it is over 2 GiB, or the file cannot be written.
+    """
     try:
         path.write_bytes(model.SerializeToString(deterministic=True))
     except Exception as error:  # protobuf's own error for more than 2 GiB

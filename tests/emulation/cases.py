@@ -8,6 +8,7 @@ kernel was not told about foreign programs.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -56,6 +57,7 @@ def run_cases(
     label: str,
     say: Say,
     trace: Path | None = None,
+    cancel: threading.Event | None = None,
 ) -> Results:
     """Run a case set with one wheel on one processor.
 
@@ -72,6 +74,8 @@ def run_cases(
     say : callable
     trace : Path, optional
         Where to write the translated code.
+    cancel : threading.Event, optional
+        Once set, the run is given up.
 
     Raises
     ------
@@ -103,7 +107,14 @@ def run_cases(
     while position < len(known) or not _ended(journal):
         arguments = ["-m", "verify.differential.runner", "--child", str(cases), str(position)]
         argv = command(emulator, profile, [*arguments, str(journal), CONFIGURATION], trace=trace)
-        ended = run(argv, environment(*site, REPOSITORY), log=log, still=still, patience=_PATIENCE)
+        ended = run(
+            argv,
+            environment(*site, REPOSITORY),
+            log=log,
+            still=still,
+            patience=_PATIENCE,
+            cancel=cancel,
+        )
         if not ended.how:
             break
         last = _last_begun(journal)

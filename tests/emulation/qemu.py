@@ -8,6 +8,7 @@ code that is translated, once, to the file of ``-D``.
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.emulation.errors import EmulationError
 from tests.emulation.root import Emulator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -147,6 +149,7 @@ def run(
     still: Callable[[], object],
     patience: float,
     line: Callable[[str], None] | None = None,
+    cancel: threading.Event | None = None,
 ) -> Ended:
     """Run a process to its end, its output in a log.
 
@@ -162,6 +165,13 @@ def run(
         processor, since the machine may be busy with others; by the clock, twenty times as many.
     line : callable, optional
         Called with each whole line of the log as it comes.
+    cancel : threading.Event, optional
+        Once set, the process is ended.
+
+    Raises
+    ------
+    EmulationError
+        It was cancelled.
     """
     began = time.monotonic()
     told = 0
@@ -175,6 +185,8 @@ def run(
         ended = False
         while not ended and not how:
             ended = child.poll() is not None
+            if cancel is not None and cancel.is_set():
+                raise EmulationError("the emulation was interrupted")
             if line:
                 lines = log.read_bytes().decode("utf-8", "replace").split("\n")[:-1]
                 for text in lines[told:]:

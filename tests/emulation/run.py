@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -84,6 +85,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parser().parse_args(argv)
+    # A runner that is cancelled must not leave emulators behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
 
     def say(text: str) -> None:

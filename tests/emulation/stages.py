@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -61,6 +62,7 @@ class Bench:
     say: Callable[[str], None]
     take: Callable[[CheckResult], None]
     jobs: list[Job] = field(default_factory=list)
+    cancel: threading.Event = field(default_factory=threading.Event)
 
     @property
     def cases(self) -> Path:
@@ -162,6 +164,7 @@ def _run(
             label=f"{role} on {profile.name}{', traced' if trace else ''}",
             say=bench.say,
             trace=trace,
+            cancel=bench.cancel,
         )
     except EmulationError as error:
         if role == "candidate":
@@ -204,4 +207,9 @@ def _both(bench: Bench, action: Callable[[str], T]) -> dict[str, T]:
     """Do something for each wheel at the same time: the emulators do the work, not threads."""
     with ThreadPoolExecutor(max_workers=len(bench.sites)) as pool:
         futures = {role: pool.submit(action, role) for role in bench.sites}
-        return {role: future.result() for role, future in futures.items()}
+        try:
+            return {role: future.result() for role, future in futures.items()}
+        except BaseException:
+            # The pool waits for the other emulator: it is not to run on.
+            bench.cancel.set()
+            raise

@@ -93,7 +93,7 @@ def proven(context: TargetContext, **changes):
         **{
             "buckets": (8, 16),
             "precisions": ("fp32", "fp16"),
-            "minimum_os": "13.3",
+            "setting": proof.Setting(minimum_os="13.3"),
             "texts": 20,
             "say": said.append,
             **changes,
@@ -125,10 +125,11 @@ def test_a_weight_changed_in_the_emitted_package_names_its_operation(context, mo
     real = proof._call
 
     def corrupting(context, name, payload):
-        real(context, name, payload)
+        said = real(context, name, payload)
         if name == "emit":
             [folder] = find_packages(Path(payload["graphs"][0]["folder"]))
             change_weight(folder, "layer1_query_linear_matmul")
+        return said
 
     monkeypatch.setattr(proof, "_call", corrupting)
     [entry], results = proven(context, buckets=(8,), precisions=("fp32",))
@@ -218,8 +219,8 @@ def emitted(tmp_path_factory, python):
     file = context.work / "inner.npz"
     entry = {"graph": str(path), "values": list(names.values()), "width": 4, "file": str(file)}
     proof._call(context, "values", {"graphs": [entry], "texts": ["the"]})
-    with np.load(file) as stored_values:
-        return package, {name: stored_values[value][0] for name, value in names.items()}
+    with np.load(file) as values:
+        return package, {name: values[f"v{place}"][0] for place, name in enumerate(names)}
 
 
 def test_the_intact_emitted_package_agrees_in_every_value(emitted):

@@ -11,6 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from tests.unit.operator_cases import CONVOLUTIONS, STORED, draw, scale
 from verify.conversion import evaluators as own
+from verify.conversion import images
 from verify.conversion.half import PESSIMISTIC, half_matmul, half_sum, losses, rounded
 
 
@@ -24,6 +25,43 @@ def reference(op: str, inputs: list[np.ndarray], **attributes) -> np.ndarray:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
     return ReferenceEvaluator(model).run(None, dict(zip(names, inputs, strict=True)))[0]
+
+
+def runtime(op: str, inputs: list[np.ndarray], **attributes) -> np.ndarray:
+    """Run one operator on onnxruntime's CPU provider."""
+    import onnxruntime
+
+    names = [f"i{place}" for place in range(len(inputs))]
+    graph = helper.make_graph(
+        [helper.make_node(op, names, ["y"], **attributes)],
+        "g",
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape)
+            for name, value in zip(names, inputs, strict=True)
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, dict(zip(names, inputs, strict=True)))[0]
+
+
+def resized(x: np.ndarray, sizes: np.ndarray, **attributes) -> np.ndarray:
+    """Resize with ONNX's reference implementation."""
+    node = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], **attributes)
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
+            helper.make_tensor_value_info("sizes", TensorProto.INT64, None),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
+    return ReferenceEvaluator(model).run(None, {"x": x, "sizes": sizes})[0]
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS)
@@ -109,6 +147,149 @@ def test_batch_norm_agrees_with_onnx():
         }
     )
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_instance_norm_agrees_with_onnx():
+    x, gamma, beta = draw(2, 3, 4, 5), draw(3, seed=1), draw(3, seed=2)
+    wanted = reference("InstanceNormalization", [x, gamma, beta], epsilon=1e-3)
+    found = own.instance_norm({"x": x, "gamma": gamma, "beta": beta, "epsilon": np.float32(1e-3)})
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"weight": (4, 2, 3, 3)},
+        {"weight": (4, 2, 3, 3), "strides": [2, 3], "pads": [1, 0, 2, 1]},
+        {"weight": (4, 3, 2, 2), "group": 2, "strides": [2, 2]},
+        {"weight": (4, 1, 3, 2), "group": 4, "dilations": [2, 1], "pads": [1, 1, 1, 1]},
+    ],
+)
+def test_conv_transpose_agrees_with_onnx(case):
+    x, weight = draw(2, 4, 5, 6), draw(*case["weight"], seed=1)
+    bias = draw(weight.shape[1] * case.get("group", 1), seed=2)
+    attributes = {key: value for key, value in case.items() if key != "weight"}
+    wanted = runtime("ConvTranspose", [x, weight, bias], **attributes)
+    pads = case.get("pads", [0] * 4)
+    given_ = {
+        "x": x,
+        "weight": weight,
+        "bias": bias,
+        "strides": case.get("strides"),
+        "dilations": case.get("dilations"),
+        "groups": case.get("group"),
+        "pad_type": "custom",
+        "pad": [pads[0], pads[2], pads[1], pads[3]],
+    }
+    np.testing.assert_allclose(own.conv_transpose(given_), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "auto"), [("same", "SAME_UPPER"), ("same_lower", "SAME_LOWER")])
+def test_conv_transpose_with_same_padding_multiplies_the_size(kind, auto):
+    x, weight = draw(1, 2, 5, 4), draw(2, 3, 4, 3, seed=1)
+    wanted = runtime("ConvTranspose", [x, weight], strides=[2, 2], auto_pad=auto)
+    given_ = {"x": x, "weight": weight, "strides": [2, 2], "pad_type": kind}
+    found = own.conv_transpose(given_)
+    assert found.shape == (1, 3, 10, 8)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_conv_transpose_is_the_adjoint_of_conv():
+    x, weight, y = draw(1, 3, 9, 7), draw(4, 3, 3, 3, seed=1), draw(1, 4, 4, 3, seed=2)
+    strides = {"strides": [2, 2], "weight": weight}
+    there = float((own.conv({"x": x, **strides}) * y).sum())
+    back = own.conv_transpose({"x": y, **strides})
+    assert there == pytest.approx(float((x * back).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("refused", [{"output_shape": [1, 1, 4, 4]}, {"pad_type": "same"}])
+def test_conv_transpose_without_semantics_is_refused(refused):
+    weight = draw(1, 1, 1, 1)
+    with pytest.raises(ValueError, match=r"output_shape|larger"):
+        own.conv_transpose({"x": draw(1, 1, 2, 2), "weight": weight, "strides": [3, 3], **refused})
+
+
+def test_depth_to_space_agrees_with_onnx():
+    x = draw(2, 12, 3, 4)
+    wanted = reference("DepthToSpace", [x], blocksize=2)
+    np.testing.assert_array_equal(images.depth_to_space({"x": x, "block_size": 2}), wanted)
+
+
+RESIZES = [
+    ("half_pixel", "UNALIGN_CORNERS"),
+    ("align_corners", "STRICT_ALIGN_CORNERS"),
+    ("asymmetric", "DEFAULT"),
+]
+
+
+@pytest.mark.parametrize("size", [(10, 12), (4, 9), (1, 3)])
+@pytest.mark.parametrize(("where", "mode"), RESIZES)
+def test_resize_bilinear_agrees_with_onnx(where, mode, size):
+    x = draw(1, 2, 5, 6)
+    sizes = np.asarray([1, 2, *size], dtype=np.int64)
+    wanted = resized(x, sizes, mode="linear", coordinate_transformation_mode=where)
+    given_ = {"x": x, "target_size_height": size[0], "target_size_width": size[1]}
+    found = images.resize_bilinear({**given_, "sampling_mode": mode})
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("corners", "where"), [(True, "align_corners"), (False, "half_pixel")])
+def test_upsample_bilinear_agrees_with_onnx(corners, where):
+    x = draw(1, 2, 5, 6)
+    sizes = np.asarray([1, 2, 15, 12], dtype=np.int64)
+    wanted = resized(x, sizes, mode="linear", coordinate_transformation_mode=where)
+    scales = {"scale_factor_height": 3.0, "scale_factor_width": 2.0}
+    found = images.upsample_bilinear({"x": x, **scales, "align_corners": corners})
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_nearest_neighbours_agree_with_onnx():
+    x = draw(1, 2, 5, 6)
+    options = {"mode": "nearest", "nearest_mode": "floor"}
+    options["coordinate_transformation_mode"] = "asymmetric"
+    wanted = resized(x, np.asarray([1, 2, 15, 12], dtype=np.int64), **options)
+    scales = {"scale_factor_height": 3.0, "scale_factor_width": 2.0}
+    np.testing.assert_array_equal(images.upsample_nearest_neighbor({"x": x, **scales}), wanted)
+    sizes = {"target_size_height": 7, "target_size_width": 4}
+    wanted = resized(x, np.asarray([1, 2, 7, 4], dtype=np.int64), **options)
+    np.testing.assert_array_equal(images.resize_nearest_neighbor({"x": x, **sizes}), wanted)
+
+
+@pytest.mark.parametrize("mode", ["DEFAULT", "STRICT_ALIGN_CORNERS", "UNALIGN_CORNERS"])
+@settings(deadline=None)
+@given(size=st.integers(1, 30))
+def test_a_grid_of_the_same_size_is_the_identity(mode, size):
+    np.testing.assert_allclose(images.grid(mode, size, size), np.arange(size), atol=1e-12)
+
+
+def test_the_documented_grids_and_no_other():
+    found = images.grid("OFFSET_CORNERS", 2, 5)
+    np.testing.assert_allclose(found, [0.1, 0.3, 0.5, 0.7, 0.9])
+    assert images.grid("ALIGN_CORNERS", 5, 1).tolist() == [2.0]
+    with pytest.raises(ValueError, match="FANCY"):
+        images.grid("FANCY", 2, 3)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize(
+    ("size", "pad", "stride"), [((8, 9), 0, 2), ((6, 7), 1, 2), ((7, 7), 1, 3)]
+)
+def test_pools_rounded_up_agree_with_the_runtime(size, pad, stride, bare):
+    x = draw(1, 2, *size)
+    attributes = {"kernel_shape": [3, 3], "strides": [stride] * 2, "pads": [pad] * 4}
+    given_ = {
+        "x": x,
+        "kernel_sizes": [3, 3],
+        "strides": [stride] * 2,
+        "pad_type": "custom",
+        "pad": [pad] * 4,
+        "ceil_mode": True,
+    }
+    wanted = runtime("MaxPool", [x], ceil_mode=1, **attributes)
+    np.testing.assert_array_equal(own.max_pool(given_), wanted)
+    wanted = runtime("AveragePool", [x], ceil_mode=1, count_include_pad=int(not bare), **attributes)
+    found = own.avg_pool({**given_, "exclude_padding_from_average": bare})
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_silu_neither_overflows_nor_loses_sign():
@@ -239,6 +420,9 @@ def test_pessimistic_forms_compute_the_same_thing(kind):
         },
         "reduce_sum": {"x": x, "axes": [1], "keep_dims": True},
         "reduce_mean": {"x": x, "axes": [-1, 1], "keep_dims": False},
+        "conv": {"x": x, "weight": draw(4, 3, 5, seed=1), "bias": draw(4, seed=2)},
+        "conv_transpose": {"x": x, "weight": draw(3, 4, 5, seed=1)},
+        "avg_pool": {"x": x, "kernel_sizes": [3], "strides": [1], "pad_type": "valid"},
     }[kind]
     if kind == "matmul":
         wanted = x @ arguments["y"].swapaxes(-1, -2)
@@ -251,6 +435,8 @@ def test_pessimistic_forms_compute_the_same_thing(kind):
         apart = x - x.mean(-1, keepdims=True)
         scale = np.sqrt(x.var(-1, keepdims=True) + 1e-5)
         wanted = apart / scale * arguments["gamma"] + arguments["beta"]
+    elif kind in ("conv", "conv_transpose", "avg_pool"):
+        wanted = getattr(own, kind)(arguments)
     elif kind == "reduce_sum":
         wanted = x.sum(1, keepdims=True)
     else:

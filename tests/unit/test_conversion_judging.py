@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from verify.cli import main
 from verify.conversion import cli
-from verify.conversion.evaluate import Evaluation
 from verify.conversion.judge import exit_code, judge
 from verify.conversion.mapping import known_values, map_names, safe_name
-from verify.conversion.measure import compare
+from verify.conversion.measure import Compared, compare, similarity
 from verify.conversion.package import PackageError
 from verify.conversion.proof import spread
 from verify.judgement import violations
@@ -161,20 +160,69 @@ def test_the_departing_operation_is_in_the_summary():
 
 def test_padding_does_not_count_and_nan_does():
     wanted = np.random.default_rng(0).normal(size=(1, 4, 8))
-    data = {"attention_mask": np.array([[[1, 1, 1, 0]]]), "out": wanted[None]}
+    mask = np.array([[1, 1, 1, 0]])
     found = wanted.copy()
     found[0, 3] = 99.0
-    result = Evaluation(outputs={"y": found}, values={}, lost=())
-    cosine, vector, element = compare(result, data, {"y": "out"}, 0)
-    assert (cosine, vector, element) == (pytest.approx(1.0, abs=1e-12), 0.0, 0.0)
+    same = compare({"y": found}, {"y": wanted}, mask=mask)
+    assert same == Compared(cosine=pytest.approx(1.0, abs=1e-12), vector=0.0, element=0.0)
     found[0, 0, 0] = np.nan
-    assert compare(result, data, {"y": "out"}, 0)[0] == -1.0
+    assert compare({"y": found}, {"y": wanted}, mask=mask).cosine == -1.0
 
 
 def test_another_shape_is_the_worst_cosine():
-    data = {"attention_mask": np.ones((1, 1, 4)), "out": np.ones((1, 1, 4, 8))}
-    result = Evaluation(outputs={"y": np.ones((1, 8, 4))}, values={}, lost=())
-    assert compare(result, data, {"y": "out"}, 0)[0] == -1.0
+    found = compare({"y": np.ones((1, 8, 4))}, {"y": np.ones((1, 4, 8))}, mask=np.ones((1, 4)))
+    assert (found.cosine, found.vector) == (-1.0, float("inf"))
+
+
+def test_an_output_that_is_no_text_is_compared_whole_with_its_scale():
+    wanted = np.random.default_rng(0).normal(size=(3, 5))
+    assert compare({"y": wanted}, {"y": wanted}) == Compared(cosine=1.0, vector=0.0, element=0.0)
+    scaled = compare({"y": 1.01 * wanted}, {"y": wanted})
+    assert scaled.cosine == pytest.approx(1 - (0.01 / 1.01) ** 2 / 2)
+    assert scaled.vector == pytest.approx(0.01)
+    single = compare({"y": np.array([2.0])}, {"y": np.array([1.0])})  # a cosine would be 1
+    assert single.cosine < 0.9
+    zeros = np.zeros(4)
+    assert compare({"y": zeros}, {"y": zeros}).cosine == 1.0
+    assert compare({"y": zeros + 1}, {"y": zeros}).cosine == 0.5
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(-100, 100), min_size=2, max_size=9),
+    st.floats(0.1, 10),
+)
+def test_similarity_is_symmetric_and_the_cosine_at_equal_lengths(values, factor):
+    one = np.array(values)
+    other = one[::-1].copy()
+    assert similarity(one, other) == pytest.approx(similarity(other, one), abs=1e-12)
+    assert similarity(one, factor * other) <= 1.0
+    length = float(np.linalg.norm(one))
+    if length > 1e-3:
+        assert similarity(one, other) == pytest.approx(float(one @ other) / length**2, abs=1e-9)
+
+
+def test_the_worst_of_several_outputs_counts():
+    good = np.ones(4)
+    found = compare({"a": good, "b": -good}, {"a": good, "b": good})
+    assert found.cosine == pytest.approx(-1.0)
+
+
+def test_one_wrong_element_fails_though_no_limit_on_the_cosine_sees_it():
+    entry = with_mode("exact", worst_cosine=0.99999999, max_abs_vector=2e-4)
+    assert statuses(entry)[0]["exact"] == "failed"
+    exact = next(result for result in judge([entry]) if result.id == "conversion.exact")
+    assert "off by 0.0002" in exact.summary
+    assert violations(exact.evidence["judged"], find_policy("linux").limits) != []
+    # In half precision that much is rounding.
+    assert statuses(with_mode("fp16", max_abs_vector=2e-4))[0]["half"] == "passed"
+
+
+def test_the_worst_case_is_named_and_every_cosine_kept():
+    entry = with_mode("fp16", cosines=[0.9999, 0.99995], worst_cosine=0.9999, worst_name="emoji")
+    half = next(result for result in judge([entry]) if result.id == "conversion.half")
+    assert "(emoji, static [1,32] fp32)" in half.summary
+    assert half.evidence["cosines"] == {"static [1,32] fp32": [0.9999, 0.99995]}
 
 
 def test_a_wide_graph_has_the_same_weights_and_no_half():

@@ -223,11 +223,36 @@ def test_an_operation_that_does_not_fit_its_type_is_refused_by_coremltools(intac
         load_program(read_package(copy))
 
 
+def job(package: Path, **changes: Any) -> dict[str, Any]:
+    """Return a job for one case of one package."""
+    return {
+        "label": "x",
+        "what": "inputs",
+        "cases": ["one"],
+        "package": str(package),
+        "minimum_os": "14.0",
+        "device": False,
+        "modes": {"exact": [0]},
+        **changes,
+    }
+
+
+def test_what_the_cpu_provider_cannot_compute_either_is_not_judged(intact, tmp_path):
+    folder, inputs, _ = intact
+    data = {name: value[None] for name, value in inputs.items()}
+    data["last_hidden_state"] = np.full((1, 1, 4, 16), np.nan, dtype=np.float32)
+    np.savez(tmp_path / "values.npz", **data)
+    names = {name: name for name in data}
+    asked = job(folder, values=str(tmp_path / "values.npz"), names=names, keys=names)
+    answer = measure(asked, lambda text: None)
+    assert "the CPU provider itself has NaN or infinity in last_hidden_state" in answer["refused"]
+    assert [result.status for result in judge([answer])] == ["passed", "not-run", "not-run"]
+
+
 def test_a_refused_program_is_a_finding_and_no_crash(intact, tmp_path):
     folder, _, _ = intact
     copy = mutated(folder, tmp_path, ints("joined", "shape", 1, 8, 8))
-    job = {"label": "x", "package": str(copy), "minimum_os": "14.0", "modes": {"exact": [0]}}
-    answer = measure(job, lambda text: None)
+    answer = measure(job(copy), lambda text: None)
     assert answer["modes"] == {}
     assert [found[:28] for found in answer["problems"]] == ["coremltools refuses the prog"]
     package, exact, half = judge([answer])
@@ -238,15 +263,9 @@ def test_an_operation_that_cannot_be_evaluated_is_named_and_not_run(intact, tmp_
     folder, inputs, _ = intact
     copy = mutated(folder, tmp_path, ints("turned", "perm", 0, 1, 1, 3))
     data = {name: value[None] for name, value in inputs.items()}
-    np.savez(tmp_path / "values.npz", attention_mask=np.ones((1, 1, 4)), **data)
-    job = {
-        "label": "x",
-        "package": str(copy),
-        "values": str(tmp_path / "values.npz"),
-        "names": {"states": "states", "mask": "mask"},
-        "minimum_os": "14.0",
-        "modes": {"exact": [0]},
-    }
-    answer = measure(job, lambda text: None)
+    np.savez(tmp_path / "values.npz", **data)
+    names = {"states": "states", "mask": "mask"}
+    asked = job(copy, values=str(tmp_path / "values.npz"), names=names, keys=names)
+    answer = measure(asked, lambda text: None)
     assert answer["refused"].startswith("transpose turned")
     assert [result.status for result in judge([answer])] == ["passed", "not-run", "not-run"]

@@ -237,10 +237,22 @@ def test_a_value_that_vanishes_is_named():
 
 
 def test_an_operation_without_semantics_is_listed_and_not_evaluated():
-    program = small(lambda mb, x: mb.instance_norm(x=x, name="y"))
-    assert unknown_operations(program) == {"instance_norm": 1}
-    with pytest.raises(NotEvaluated, match="instance_norm"):
+    program = small(lambda mb, x: mb.local_response_norm(x=x, size=3, name="y"))
+    assert unknown_operations(program) == {"local_response_norm": 1}
+    with pytest.raises(NotEvaluated, match="local_response_norm"):
         evaluate(program, {"x": np.zeros((1, 2, 3), np.float32)})
+
+
+def test_a_reduction_that_is_declared_in_half_is_not_rounded_in_the_exact_mode():
+    def build(mb, x):
+        return mb.reduce_mean(x=mb.cast(x=x, dtype="fp16"), axes=[2], keep_dims=False, name="y")
+
+    x = np.random.default_rng(0).normal(size=(1, 2, 3)).astype(np.float32)
+    found = evaluate(small(build), {"x": x}).outputs["y"]
+    np.testing.assert_allclose(found, x.mean(2), rtol=1e-6)
+    half = evaluate(small(build), {"x": x}, "fp16").outputs["y"]
+    assert np.array_equal(half, half.astype(np.float16).astype(np.float32))
+    assert not np.array_equal(half, found)
 
 
 def test_a_missing_input_is_no_result(package):

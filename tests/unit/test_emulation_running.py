@@ -7,6 +7,8 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +77,22 @@ class TestQemu:
         )
         assert ended.how == how or (how == "no progress" and ended.how.startswith(how))
         assert lines == (["hello"] if not how else [])
+
+    def test_a_run_that_is_cancelled_ends_its_process(self, tmp_path: Path) -> None:
+        log = tmp_path / "log"
+        cancel = threading.Event()
+        cancel.set()
+        began = time.monotonic()
+        with pytest.raises(EmulationError, match="interrupted"):
+            qemu.run(
+                [sys.executable, "-c", "import time; time.sleep(600)"],
+                {},
+                log=log,
+                still=lambda: 0,
+                patience=600,
+                cancel=cancel,
+            )
+        assert time.monotonic() - began < 300
 
 
 class TestWheels:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.verify_examples import TINY, policy
+from tests.unit.verify_examples import TINY, policy, tiny_weights
 from verify.target.context import TargetContext
 from verify.target.coverage import Coverage, judge, parse_log
 from verify.target.providers import count_kernels
+from verify.weights import write_safetensors
 
 HEAD = "2026-11-22 16:00:00.000000000 [{level}:onnxruntime:, {where}] {text}"
 
@@ -108,3 +109,52 @@ def test_kernels_are_counted_by_provider() -> None:
     ]
     expected = {"CPUExecutionProvider": 1, "CoreMLExecutionProvider": 1, "unknown": 1}
     assert count_kernels(events) == expected
+
+
+@pytest.mark.parametrize(
+    ("quick", "wanted"),
+    [
+        (
+            False,
+            [
+                "static [1,8] fp32",
+                "static [1,16] fp32",
+                "static [1,8] fp16",
+                "static [1,16] fp16",
+            ],
+        ),
+        (True, ["static [1,16] fp32"]),
+    ],
+)
+def test_every_bucket_is_asked_about_in_both_precisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: bool, wanted: list[str]
+) -> None:
+    import onnxruntime
+
+    from verify.target import coverage
+
+    asked: list[tuple[str, str]] = []
+
+    def measure(context: TargetContext, path: Path, label: str) -> Coverage:
+        asked.append((label, path.name))
+        return Coverage(graph=label, partitions=1, nodes_total=100, nodes_taken=99, nodes=())
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [coverage.COREML])
+    monkeypatch.setattr(coverage, "measure", measure)
+    write_safetensors(tmp_path / "model.safetensors", tiny_weights())
+    context = TargetContext(
+        role="candidate",
+        work=tmp_path,
+        model_dir=tmp_path,
+        encoder=TINY,
+        policy=policy(),
+        quick=quick,
+        listener=lambda check, text: None,
+    )
+    results = coverage.coverage(context)
+    assert [label for label, _ in asked] == wanted
+    for label, name in asked:  # "static [1,8] fp16" is asked about static-1x8-fp16.onnx
+        shape, precision = label.removeprefix("static [").split("] ")
+        assert name == f"static-{shape.replace(',', 'x')}-{precision}.onnx"
+    assert [result.status for result in results] == ["passed", "passed"]
+    assert len(context.coverage) == len(wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,76 @@ def test_padding_to_buckets_changes_nothing(model: Path, embedder: Embedder) -> 
         assert np.allclose(padded.embed(TEXTS), embedder.embed(TEXTS), atol=1e-6)
 
 
+@pytest.mark.parametrize("padded", [False, True])
+def test_pooling_in_the_graph_gives_the_same_vectors(
+    model: Path, embedder: Embedder, padded: bool
+) -> None:
+    with Embedder.from_recipe(model, TINY, padded=padded, pooling="graph") as pooled:
+        found = pooled.embed(TEXTS)
+        assert found.shape == (len(TEXTS), TINY.hidden)
+        assert found.dtype == np.float32
+        assert np.abs(found - embedder.embed(TEXTS)).max() < 1e-6
+        vector, times = pooled.embed_timed("a b c")
+        assert np.abs(vector - embedder.embed(["a b c"])[0]).max() < 1e-6
+        assert times.inference > times.pool + times.normalise
+        with pytest.raises(EmbedderError, match="before normalising"):
+            pooled.pooled_before_norm(["a"])
+        assert pooled.embed([]).shape == (0, TINY.hidden)
+
+
+def test_pooling_in_the_graph_in_half_precision(model: Path) -> None:
+    with (
+        Embedder.from_recipe(model, TINY, precision="fp16") as host,
+        Embedder.from_recipe(model, TINY, precision="fp16", pooling="graph") as graph,
+    ):
+        assert np.abs(host.embed(TEXTS) - graph.embed(TEXTS)).max() < 1e-3
+
+
+def test_an_encoder_that_does_not_normalise_is_not_normalised_by_its_graph(model: Path) -> None:
+    plain = replace(TINY, name="tiny-plain", normalise=False)
+    with (
+        Embedder.from_recipe(model, plain) as host,
+        Embedder.from_recipe(model, plain, pooling="graph") as graph,
+    ):
+        found = graph.embed(TEXTS)
+        assert np.abs(found - host.embed(TEXTS)).max() < 1e-5
+        assert np.abs(np.linalg.norm(found, axis=1) - 1).max() > 0.01
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, TINY.max_length), min_size=1, max_size=8))
+def test_the_smallest_bucket_that_holds_the_longest_text(lengths: list[int]) -> None:
+    chosen = TINY.bucket(max(lengths))
+    assert chosen in TINY.buckets
+    assert chosen >= max(lengths)
+    assert all(size < max(lengths) for size in TINY.buckets if size < chosen)
+
+
+def test_static_graphs_are_padded_to_buckets_and_the_dynamic_one_is_not(
+    model: Path, embedder: Embedder
+) -> None:
+    assert embedder.buckets == ()
+    assert [embedder.width([n]) for n in (1, 3, 8, 9, 16)] == [1, 3, 8, 9, 16]
+    assert embedder.width([3, 9]) == 9  # a batch on the CPU: its longest text
+    with Embedder.from_recipe(model, TINY, padded=True) as padded:
+        assert padded.buckets == TINY.buckets
+        assert [padded.width([n]) for n in (1, 3, 8, 9, 16)] == [8, 8, 8, 16, 16]
+        with pytest.raises(VerifyError, match="17 tokens"):
+            padded.width([17])
+        ids = padded.token_ids("a b c")
+        feeds = padded.feeds([ids])
+        assert feeds.input_ids.shape == (1, 8)
+        assert feeds.input_ids[0].tolist() == ids + [TINY.pad_token_id] * (8 - len(ids))
+        assert feeds.attention_mask[0].tolist() == [1] * len(ids) + [0] * (8 - len(ids))
+    assert embedder.feeds([ids]).input_ids[0].tolist() == ids
+
+
+def test_coreml_gets_the_static_graphs_without_being_asked(model: Path) -> None:
+    with Embedder.from_recipe(model, TINY, provider="coreml") as made:
+        assert made.buckets == TINY.buckets
+        assert made.width([3]) == 8
+
+
 def test_no_texts_give_no_rows(embedder: Embedder) -> None:
     assert embedder.embed([]).shape == (0, TINY.hidden)
 
@@ -108,6 +179,7 @@ def test_what_is_no_list_of_texts_is_refused(embedder: Embedder, texts: list[str
         ({"provider": "cuda"}, "no provider"),
         ({"precision": "int3"}, "no precision"),
         ({"threads": 0}, "threads"),
+        ({"pooling": "cls"}, "no pooling"),
         ({"batch_size": 0}, "batch_size"),
         ({"encoder": "no-such-model"}, "no model recipe"),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from tests.unit.verify_examples import TINY, numpy_states, tiny_weights
 from verify.cli import main
@@ -15,7 +16,8 @@ from verify.coverage.model import facts
 from verify.errors import VerifyError
 from verify.graph import build_graph, ensure_graph, graph_name
 from verify.graph_family import members, random_encoder, random_weights
-from verify.graph_fixed import fix_axes, parse_fixes
+from verify.graph_fixed import fix_axes, float_types, parse_fixes
+from verify.target.conversion import retyped
 from verify.weights import write_safetensors
 
 Array = np.ndarray[Any, Any]
@@ -185,3 +187,35 @@ def test_wrong_usage_of_model(
     monkeypatch.chdir(tmp_path)
     assert main(["model", *argv]) == 3
     assert argv[0].removeprefix("--") in capsys.readouterr().err.replace("none.onnx", "from-onnx")
+
+
+def half_network(*, casts: bool = False) -> Any:
+    """A product in half precision, with a mixed graph's cast to single where wanted."""
+    nodes = [helper.make_node("Mul", ["x", "w"], ["p"])]
+    if casts:
+        nodes.append(helper.make_node("Cast", ["p"], ["y"], to=1))
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", 10, [2])],
+        [helper.make_tensor_value_info("y" if casts else "p", 1 if casts else 10, [2])],
+        [helper.make_tensor("w", 10, [2], np.array([1.5, 1 / 3], dtype=np.float16))],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_types_of_a_model() -> None:
+    assert float_types(half_network()) == {10}
+    assert float_types(half_network(casts=True)) == {1, 10}
+    assert float_types(build_graph(tiny_weights(), TINY)) == {1}
+
+
+def test_half_made_single_and_half_again_is_the_same() -> None:
+    model = half_network()
+    wide = retyped(model, 10, 1)
+    assert float_types(wide) == {1}
+    back = retyped(wide, 1, 10)
+    assert back.graph.input == model.graph.input
+    one, other = (numpy_helper.to_array(item.graph.initializer[0]) for item in (model, back))
+    assert one.dtype == other.dtype == np.float16
+    assert np.array_equal(one, other)

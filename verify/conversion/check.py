@@ -23,7 +23,7 @@ def conversion(context: TargetContext) -> Sequence[CheckResult]:
     nothing, or cannot be asked, the three checks are ``not-run`` with the reason.
     """
     from verify.conversion.cli import recipe_minimum_os
-    from verify.conversion.proof import prove
+    from verify.conversion.proof import Setting, prove
 
     version = str((context.manifest or {}).get("version", OFFICIAL_VERSION))
     precisions: tuple[Literal["fp32", "fp16"], ...] = (
@@ -34,7 +34,7 @@ def conversion(context: TargetContext) -> Sequence[CheckResult]:
             context,
             buckets=(min(_BUCKET, context.encoder.buckets[-1]),),
             precisions=precisions,
-            minimum_os=recipe_minimum_os(version),
+            setting=Setting(minimum_os=recipe_minimum_os(version)),
             texts=_QUICK_TEXTS if context.quick else _TEXTS,
             say=context.say,
         )

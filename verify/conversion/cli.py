@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from verify.conversion.judge import exit_code, judge
-from verify.conversion.proof import prove
+from verify.conversion import own
+from verify.conversion.judge import exit_code, judge, judge_device
+from verify.conversion.package import allowed_spec_version
+from verify.conversion.proof import Setting, prove
+from verify.coverage.model import load
+from verify.encoder import ModelRecipe, load_model_recipe, recipe_path
 from verify.errors import VerifyError
 from verify.graph import Precision
 from verify.result import CheckResult
@@ -20,8 +25,16 @@ from verify.result import CheckResult
 DESCRIPTION = (
     "Evaluate what the CoreML provider emits, operation by operation and without a Mac, and "
     "compare it with the CPU provider: in single precision, in half as the Neural Engine computes, "
-    "and with sums in half."
+    "and with sums in half. For the encoder's graphs on the reference texts, or for an ONNX model "
+    "of your own. On a Mac Core ML predicts as well."
 )
+EPILOG = """\
+examples:
+  python -m verify conversion                              every bucket, fp32 and fp16, all texts
+  python -m verify conversion --buckets 128 --texts 8      a quick look
+  python -m verify conversion --model net.onnx --fix batch=1
+  python -m verify conversion --model net.onnx --inputs cases.npz"""
+DEFAULT_MODEL = "all-minilm-l6-v2"
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 
 
@@ -39,7 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         type=_precisions,
-        default=PRECISIONS,
         metavar="fp32,fp16",
         help="types of the graphs; default: both",
     )
@@ -51,6 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VERSION",
         help="macOS that must read the packages; default: the build recipe's",
     )
+    parser.add_argument("--policy", metavar="NAME|FILE", help="limits; default: this host's")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="whether Core ML predicts too; auto: on a Mac (default: %(default)s)",
+    )
+    own.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -64,27 +84,25 @@ def run(options: argparse.Namespace) -> int:
     from filelock import FileLock
 
     from verify import environment, host
-    from verify.encoder import load_model_recipe, recipe_path
     from verify.policy import find_policy
     from verify.report_json import dumps
     from verify.run import find_wheel
     from verify.target.context import TargetContext
 
     started = time.monotonic()
-    recipe = load_model_recipe(recipe_path(options.model))
-    models = options.models or options.work / "models" / recipe.name
+    policy = find_policy(options.policy)
+    kind = host.describe()["kind"]
+    subject = _subject(options)
+    device = _device(options.device, kind)
     path, manifest, _ = find_wheel(options.wheel, options.manifest)
     wheel = environment.inspect_wheel(path, manifest)
-    recipe.check_files(models)
-    buckets = options.buckets or recipe.encoder.buckets
-    too_long = [size for size in buckets if size > recipe.encoder.positions]
-    if too_long:
-        raise VerifyError(
-            f"{recipe.name} has {recipe.encoder.positions} positions, too few for a bucket of "
-            f"{too_long[0]}.",
-            hint="Give smaller ones with --buckets.",
-        )
-    minimum_os = options.minimum_os or recipe_minimum_os(wheel.version)
+    if not subject.model:
+        subject.recipe.check_files(subject.models)
+    setting = Setting(
+        minimum_os=options.minimum_os or recipe_minimum_os(wheel.version),
+        device=device,
+    )
+    allowed_spec_version(setting.minimum_os)  # a macOS that nobody knows is told at once
     work = options.work.resolve()
     scratch = work / "verify"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -93,22 +111,27 @@ def run(options: argparse.Namespace) -> int:
         context = TargetContext(
             role="candidate",
             work=scratch,
-            model_dir=models.resolve(),
-            encoder=recipe.encoder,
-            policy=find_policy(None),
+            model_dir=subject.models.resolve(),
+            encoder=subject.recipe.encoder,
+            policy=policy,
             manifest=manifest,
             targets={"candidate": environment.make_candidate(wheel, work, say=_say)},
-            host=host.describe()["kind"],
+            host=kind,
         )
-        measured = prove(
-            context,
-            buckets=buckets,
-            precisions=options.precision,
-            minimum_os=minimum_os,
-            texts=options.texts,
-            say=_say,
-        )
-    results = judge(measured)
+        if subject.model:
+            measured = own.prove_model(context, subject.model, options, setting, say=_say)
+        else:
+            measured = prove(
+                context,
+                buckets=subject.buckets,
+                precisions=options.precision or PRECISIONS,
+                setting=setting,
+                texts=options.texts,
+                say=_say,
+            )
+    limits = policy.limits
+    results = judge(measured, exact=limits.conversion_exact_min, half=limits.conversion_half_min)
+    results.append(judge_device(measured, half=limits.conversion_half_min))
     seconds = round(time.monotonic() - started, 1)
     code = exit_code(results)
     if options.json:
@@ -123,6 +146,65 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(text(measured, results, seconds))
     return code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is proven: a model of the user's, or the recipe's encoder in some buckets."""
+
+    recipe: ModelRecipe
+    models: Path
+    buckets: tuple[int, ...] = ()
+    model: Path | None = None
+
+
+def _subject(options: argparse.Namespace) -> Subject:
+    """Find out what is asked about; options that would have no effect are refused."""
+    mine = own.given_options(options)
+    if options.model.endswith(".onnx"):
+        for name in ("buckets", "precision", "texts", "models"):
+            if getattr(options, name) is not None:
+                raise VerifyError(
+                    f"--{name} has no effect beside a model of your own.",
+                    hint="Fix its axes with --fix AXIS=N, and choose its inputs with --inputs.",
+                )
+        path = Path(options.model)
+        load(path)  # a wrong file is told before an environment is made
+        recipe = load_model_recipe(recipe_path(DEFAULT_MODEL))
+        return Subject(recipe=recipe, models=options.work, model=path)
+    if mine:
+        raise VerifyError(
+            f"--{mine[0]} has no effect without a model of your own.",
+            hint="Give it with --model FILE.onnx.",
+        )
+    recipe = load_model_recipe(recipe_path(options.model))
+    buckets = options.buckets or recipe.encoder.buckets
+    too_long = [size for size in buckets if size > recipe.encoder.positions]
+    if too_long:
+        raise VerifyError(
+            f"{recipe.name} has {recipe.encoder.positions} positions, too few for a bucket of "
+            f"{too_long[0]}.",
+            hint="Give smaller ones with --buckets.",
+        )
+    models = options.models or options.work / "models" / recipe.name
+    return Subject(recipe=recipe, models=models, buckets=tuple(buckets))
+
+
+def _device(wanted: str, kind: str) -> bool:
+    """Whether Core ML is asked to predict.
+
+    Raises
+    ------
+    VerifyError
+        When it must and this host is no Mac.
+    """
+    there = kind.startswith("macos")
+    if wanted == "yes" and not there:
+        raise VerifyError(
+            f"Core ML predicts on macOS only, and this host is {kind}.",
+            hint="Leave --device out: the proof without a device needs no Mac.",
+        )
+    return there and wanted != "no"
 
 
 def text(
@@ -141,15 +223,14 @@ def text(
             f"{entry['label']:24} {entry['facts'].get('operations', '?'):>4} "
             f"{_worst(exact, 9):>12} "
             f"{_distance(exact):>9} "
-            f"{_worst(half, 6):>9} "
-            f"{'-' if half is None else format(median(half['cosines']), '.6f'):>9} "
-            f"{_worst(rough, 6):>10}"
+            f"{_below(half, min):>9} {_below(half, median):>9} {_below(rough, min):>10}"
         )
     lines.append("")
     for result in results:
         lines.append(f"{result.id}: {result.status}: {result.summary}")
         if result.hint:
             lines.append(f"  hint: {result.hint}")
+    lines += _devices(measured)
     vanished = {
         sentence
         for entry in measured
@@ -160,6 +241,26 @@ def text(
         lines.append(f"  in half: {len(vanished) - 5} more; --json lists them all")
     lines.append(f"{seconds} s")
     return "\n".join(lines)
+
+
+def _devices(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each package on what Core ML does with it, where there is a Core ML."""
+    lines = []
+    for entry in measured:
+        found = entry.get("device") or {}
+        for name, said in (
+            ("coremltools", found.get("devices")),
+            ("provider", found.get("provider")),
+        ):
+            if said:
+                parts = ", ".join(
+                    f"{device} {share['operations']:.0f} ({100 * share['cost']:.1f} % of the cost)"
+                    for device, share in said.items()
+                )
+                lines.append(f"  {entry['label']}, plan by {name}: {parts}")
+        if found.get("plans_differ"):
+            lines.append(f"  {entry['label']}: the plans differ: {found['plans_differ']}")
+    return lines
 
 
 def recipe_minimum_os(version: str) -> str:
@@ -187,6 +288,13 @@ def recipe_minimum_os(version: str) -> str:
 
 def _worst(mode: Mapping[str, Any] | None, digits: int) -> str:
     return "not run" if mode is None else format(mode["worst_cosine"], f".{digits}f")
+
+
+def _below(mode: Mapping[str, Any] | None, pick: Callable[[Sequence[float]], float]) -> str:
+    """Return one of the cosines with seven digits, cut and not rounded: only 1 reads as 1."""
+    if mode is None:
+        return "not run"
+    return format(math.floor(pick(mode["cosines"]) * 1e7) / 1e7, ".7f")
 
 
 def _distance(mode: Mapping[str, Any] | None) -> str:

@@ -22,7 +22,20 @@ from verify.conversion.program import (
 Mode = Literal["exact", "fp16", "fp16-accumulate"]
 """``exact``: single precision, no value rounded below it, so that what is left is the conversion.
 ``fp16``: weights, inputs and every result rounded to half. ``fp16-accumulate``: sums too."""
-MOVING = frozenset({"expand_dims", "identity", "reshape", "squeeze", "transpose"})
+MOVING = frozenset(
+    {
+        "concat",
+        "depth_to_space",
+        "expand_dims",
+        "identity",
+        "reshape",
+        "slice_by_index",
+        "slice_by_size",
+        "split",
+        "squeeze",
+        "transpose",
+    }
+)
 """Operations that only move values: what they give is rounded because what they got was."""
 
 

@@ -1,7 +1,8 @@
 """Half precision in numpy: rounding, what it loses, and sums that are kept in it.
 
 Half precision (IEEE 754 binary16) ends at 65504 and below 2**-24 (6e-8) there is only zero. The
-Neural Engine computes in it whatever type the program declares.
+Neural Engine computes in it: Apple's guide to typed execution keeps programs of float32 on the GPU
+and the CPU.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from verify.conversion.evaluators import avg_pool, conv, conv_transpose
 
 Array = NDArray[Any]
 Loss = Literal["overflow", "underflow"]
@@ -173,8 +176,23 @@ def _reduce(mean: bool) -> Callable[[Mapping[str, Any]], Array]:
     return reduce
 
 
+def _conv(given: Mapping[str, Any]) -> Array:
+    return conv(given, half_matmul)
+
+
+def _conv_transpose(given: Mapping[str, Any]) -> Array:
+    return conv_transpose(given, half_matmul)
+
+
+def _avg_pool(given: Mapping[str, Any]) -> Array:
+    return avg_pool(given, lambda x, axes: np.squeeze(half_sum(x, axes), axis=axes))
+
+
 PESSIMISTIC: Mapping[str, Callable[[Mapping[str, Any]], Array]] = MappingProxyType(
     {
+        "avg_pool": _avg_pool,
+        "conv": _conv,
+        "conv_transpose": _conv_transpose,
         "layer_norm": _layer_norm,
         "linear": _linear,
         "matmul": _matmul,

@@ -8,8 +8,14 @@ from typing import Any
 from verify.result import CheckResult, Status
 
 EXACT, HALF, PACKAGE = "conversion.exact", "conversion.half", "conversion.package"
+DEVICE = "conversion.device"
+"""Core ML's own predictions; the command has it, a run of all checks executes by other checks."""
 MIN_COSINE_EXACT = 0.9999999
 MIN_COSINE_HALF = 0.9995
+MAX_DIFFERENCE_EXACT = 1e-4
+"""Of an element of a sentence vector of length 1, or as a share of another output's largest
+element. A single wrong element moves the cosine by half the square of that, which no limit on the
+cosine sees; what the conversion rounds differently is below 1e-6."""
 
 Measured = Sequence[Mapping[str, Any]]
 
@@ -24,9 +30,71 @@ def judge(
     return [_package(measured), _cosine(measured, EXACT, exact), _cosine(measured, HALF, half)]
 
 
+def judge_device(measured: Measured, *, half: float = MIN_COSINE_HALF) -> CheckResult:
+    """Judge what Core ML predicted; without a Mac that is ``not-run``, and the exit code stands.
+
+    A prediction must be as near to the CPU provider, and to our evaluation in half precision, as
+    that evaluation must be to the CPU provider.
+    """
+    asked = {entry["label"]: entry["device"] for entry in measured if "device" in entry}
+    if not asked:
+        return CheckResult(
+            id=DEVICE,
+            status="not-run",
+            summary="Core ML executes on macOS only; nothing is said about devices and predictions",
+            hint="Run the same command on a Mac.",
+        )
+    evidence: dict[str, Any] = {"packages": asked}
+    errors = {label: found["error"] for label, found in asked.items() if "error" in found}
+    bad = ""
+    worst = None
+    if errors:
+        label, said = next(iter(errors.items()))
+        bad = f"{label}: Core ML refuses the package: {said}"
+    for label, found in asked.items():
+        if "error" in found:
+            continue
+        for with_whom, words in (("cpu", "the CPU provider"), ("fp16", "our evaluation in half")):
+            least = min(found["predictions"][with_whom])
+            worst = least if worst is None else min(worst, least)
+            if not least >= half and not bad:
+                bad = f"{label}: Core ML's prediction has cosine {least:.7f} with {words}"
+    devices: dict[str, int] = {}
+    for found in asked.values():
+        for name, share in found.get("devices", {}).items():
+            devices[name] = devices.get(name, 0) + int(share["operations"])
+    where = ", ".join(f"{count} on {name}" for name, count in devices.items())
+    missing = [entry["label"] for entry in measured if "device" not in entry]
+    status: Status = "failed" if bad else "not-run" if missing else "passed"
+    summary = bad or (
+        f"{missing[0]}: not evaluated, so nothing to compare with"
+        if missing
+        else f"{len(asked)} packages predicted, worst cosine {worst:.7f}; operations: {where}"
+    )
+    return CheckResult(
+        id=DEVICE,
+        status=status,
+        summary=summary,
+        measured=worst,
+        limit=half,
+        unit="cosine",
+        evidence=evidence,
+        hint="The evidence has each operation's device; conversion.half says what half should give."
+        if bad
+        else "",
+    )
+
+
 def exit_code(results: Sequence[CheckResult]) -> int:
-    """Return 1 when a check failed, 2 when one could not be judged, 0 when all passed."""
-    statuses = {result.status for result in results}
+    """Return 1 when a check failed, 2 when one could not be judged, 0 when all passed.
+
+    ``conversion.device`` counts where there was a device: it is no part of the proof without one.
+    """
+    statuses = {
+        result.status
+        for result in results
+        if result.id != DEVICE or result.evidence.get("packages")
+    }
     if "failed" in statuses:
         return 1
     return 0 if statuses == {"passed"} else 2
@@ -78,6 +146,11 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
             for label, result in ran.items()
         },
         "texts": {label: len(result["texts"]) for label, result in ran.items()},
+        # Floats of nine digits: the distances from 1 are what a picture shows.
+        "cosines": {
+            label: [round(float(value), 9) for value in result["cosines"]]
+            for label, result in ran.items()
+        },
     }
     if check == HALF:
         evidence["accumulate"] = {
@@ -92,7 +165,7 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
     }
     if departures and check == EXACT:
         evidence["departures"] = departures
-    bad = _bad(ran, limit)
+    bad = _bad(ran, limit, MAX_DIFFERENCE_EXACT if check == EXACT else None)
     status: Status = "failed" if bad else "not-run" if missing else "passed"
     summary = bad
     if not bad and missing:
@@ -101,12 +174,21 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
     worst = min((result["worst_cosine"] for result in ran.values()), default=None)
     if worst is not None and status != "not-run":
         name = "conversion_exact_min" if check == EXACT else "conversion_half_min"
-        # A NaN or an overflow fails by itself, whatever the limit.
-        odd = any(result["overflow"] or result["first_nan"] for result in ran.values())
+        # A NaN, an overflow or a wrong element fails by itself, whatever the limit.
+        odd = any(
+            result["overflow"]
+            or result["first_nan"]
+            or (check == EXACT and _too_far(result, MAX_DIFFERENCE_EXACT))
+            for result in ran.values()
+        )
         evidence["judged"] = {name: "nan" if odd else worst}
     if not summary:
-        texts = min(len(result["texts"]) for result in ran.values())
-        summary = f"worst cosine {worst:.9f} over {len(ran)} packages, {texts} texts each"
+        count = min(len(result["texts"]) for result in ran.values())
+        what = measured[0].get("what", "texts")
+        label, last = min(ran.items(), key=lambda item: item[1]["worst_cosine"])
+        summary = f"worst cosine {worst:.9f} over {len(ran)} packages, {count} {what} each"
+        if check == HALF:
+            summary += f" ({_case(last)}, {label})"
         vanished = sum(len(result["vanished"]) for result in ran.values())
         if vanished:
             summary += f"; {vanished} values vanish in half precision"
@@ -124,7 +206,7 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
     )
 
 
-def _bad(ran: Mapping[str, Mapping[str, Any]], limit: float) -> str:
+def _bad(ran: Mapping[str, Mapping[str, Any]], limit: float, furthest: float | None) -> str:
     """Return what is worst, an overflow before a low cosine; or nothing."""
     for label, result in ran.items():
         if result["overflow"]:
@@ -134,8 +216,27 @@ def _bad(ran: Mapping[str, Mapping[str, Any]], limit: float) -> str:
     for label, result in sorted(ran.items(), key=lambda item: item[1]["worst_cosine"]):
         # The negated form holds for NaN too.
         if not result["worst_cosine"] >= limit:
-            return f"{label}: cosine {result['worst_cosine']:.9f} is below {limit}"
+            return (
+                f"{label}: cosine {result['worst_cosine']:.9f} is below {limit} ({_case(result)})"
+            )
+    for label, result in ran.items():
+        if furthest is not None and _too_far(result, furthest):
+            return f"{label}: an element is off by {result['max_abs_vector']:.3g}, over {furthest}"
     return ""
+
+
+def too_far(result: Mapping[str, Any]) -> bool:
+    """Whether an exact evaluation departs: by its cosine or by its furthest element."""
+    return not result["worst_cosine"] >= MIN_COSINE_EXACT or _too_far(result, MAX_DIFFERENCE_EXACT)
+
+
+def _too_far(result: Mapping[str, Any], furthest: float) -> bool:
+    found = result["max_abs_vector"]
+    return found is None or found > furthest
+
+
+def _case(result: Mapping[str, Any]) -> str:
+    return str(result.get("worst_name", f"number {result['worst_text']}"))
 
 
 def _why(entry: Mapping[str, Any]) -> str:
@@ -153,7 +254,10 @@ def _hint(check: str, status: Status) -> str:
     if status == "passed":
         return ""
     if check == HALF:
-        return "Use a mask bias that half precision holds, such as -10000, or keep it in float32."
+        return (
+            "Use a mask bias that half precision holds, such as -10000; keep what grows beyond "
+            "65504 in float32."
+        )
     return "The converter changes what the model computes; the evidence names the operation."
 
 
@@ -162,5 +266,5 @@ def _nothing(check: str) -> CheckResult:
         id=check,
         status="not-run",
         summary="the provider emitted no package, so there is nothing to evaluate",
-        hint="`python -m verify run --only coverage.nodes` says what keeps the nodes back.",
+        hint="`python -m verify coverage` says what keeps the nodes back.",
     )

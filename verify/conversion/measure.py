@@ -1,22 +1,25 @@
-"""One package measured: integrity, then every text in every arithmetic, against the CPU provider.
+"""One package measured: integrity, then every case in every arithmetic, against the CPU provider.
 
-The numbers are those of the sentence vector where the output is ``[1, tokens, hidden]``: the mean
-over the unmasked tokens, compared by cosine in float64. Other outputs are compared as they are.
+Where texts were run, the numbers are those of the sentence vector of an output
+``[1, tokens, hidden]``: the mean over the unmasked tokens, compared by cosine in float64. Any
+other output is compared whole, by a similarity that a wrong scale lowers too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.conversion.evaluate import Evaluation, Mode, constants_for, evaluate, unknown_operations
+from verify.conversion.evaluate import Mode, constants_for, evaluate, unknown_operations
 from verify.conversion.half import Lost
 from verify.conversion.package import integrity, read_package
 from verify.conversion.program import NotEvaluated, Program, load_program
+from verify.target.conversion import MASK
 
 Array = NDArray[Any]
 
@@ -27,8 +30,10 @@ def measure(job: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any
     Parameters
     ----------
     job : Mapping
-        ``package`` and ``values`` (paths), ``names`` (package's name to ONNX value), ``label``,
-        ``minimum_os``, ``modes`` (mode to the list of text numbers).
+        ``package`` and ``values`` (paths), ``names`` (package's name to ONNX value), ``keys``
+        (ONNX value to its key in the file of values), ``label``, ``minimum_os``, ``cases`` (their
+        names), ``what`` (they are called), ``modes`` (mode to the list of case numbers), and
+        ``device``, whether Core ML is there to predict.
     say : callable
         Takes a line of progress.
 
@@ -42,6 +47,7 @@ def measure(job: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any
     problems, facts = integrity(package, job["minimum_os"])
     answer: dict[str, Any] = {
         "label": job["label"],
+        "what": job["what"],
         "problems": problems,
         "facts": facts,
         "unknown": {},
@@ -60,16 +66,29 @@ def measure(job: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any
     answer["unknown"] = unknown_operations(program)
     if answer["unknown"]:
         return answer
-    with np.load(job["values"], allow_pickle=False) as stored:
-        data = {name: stored[name] for name in stored.files}
+    data, mask = stored_values(Path(job["values"]), job["keys"])
     for mode, rows in job["modes"].items():
-        say(f"{job['label']}: {mode}, {len(rows)} texts")
+        say(f"{job['label']}: {mode}, {len(rows)} {job['what']}")
         try:
-            answer["modes"][mode] = run_mode(program, data, job["names"], mode, rows)
+            found = run_mode(program, data, job["names"], mode, rows, mask=mask)
         except NotEvaluated as error:
             answer["refused"] = str(error)
             return answer
+        answer["modes"][mode] = {**found, "worst_name": job["cases"][found["worst_text"]]}
+    if job["device"]:
+        from verify.conversion.device import measure_device
+
+        say(f"{job['label']}: Core ML")
+        chosen = job["modes"]["fp16-accumulate"]
+        answer["device"] = measure_device(package, program, data, job["names"], chosen, mask=mask)
     return answer
+
+
+def stored_values(path: Path, keys: Mapping[str, str]) -> tuple[dict[str, Array], Array | None]:
+    """Return the CPU provider's values by ONNX name, ``[cases, …]`` each, and the masks if any."""
+    with np.load(path, allow_pickle=False) as stored:
+        data = {name: stored[key] for name, key in keys.items()}
+        return data, stored[MASK] if MASK in stored.files else None
 
 
 def run_mode(
@@ -78,13 +97,22 @@ def run_mode(
     names: Mapping[str, str],
     mode: Mode,
     rows: Sequence[int],
+    *,
+    mask: Array | None,
 ) -> dict[str, Any]:
-    """Evaluate the program for each text and compare it with the stored values."""
-    cosines, distances, states = [], [], []
+    """Evaluate the program for each case and compare it with the stored values.
+
+    Raises
+    ------
+    NotEvaluated
+        When an operation cannot be evaluated, or the CPU provider's own values are not finite.
+    """
+    compared = []
     lost: dict[tuple[str, str], Lost] = {}
     first_nan = ""
     constants = constants_for(program, mode)
     for row in rows:
+        check_finite(data, names, row)
         inputs = {name: data[names[name]][row] for name in program.inputs}
         result = evaluate(program, inputs, mode, constants=constants)
         first_nan = first_nan or result.first_nan
@@ -92,46 +120,93 @@ def run_mode(
             known = lost.get((entry.kind, entry.value))
             if known is None or known.share < entry.share:
                 lost[(entry.kind, entry.value)] = entry
-        cosine, vector, state = compare(result, data, names, row)
-        cosines.append(cosine)
-        distances.append(vector)
-        states.append(state)
+        wanted = {name: data[names[name]][row] for name in result.outputs}
+        compared.append(compare(result.outputs, wanted, mask=None if mask is None else mask[row]))
+    cosines = [entry.cosine for entry in compared]
     worst = int(np.argmin(cosines))
     return {
         "texts": list(rows),
         "cosines": cosines,
         "worst_cosine": cosines[worst],
         "worst_text": rows[worst],
-        "max_abs_vector": _finite(max(distances)),
-        "max_abs_state": _finite(max(states)),
+        "max_abs_vector": _finite(max(entry.vector for entry in compared)),
+        "max_abs_state": _finite(max(entry.element for entry in compared)),
         "first_nan": first_nan,
         **_losses(list(lost.values())),
     }
 
 
-def compare(
-    result: Evaluation, data: Mapping[str, Array], names: Mapping[str, str], row: int
-) -> tuple[float, float, float]:
-    """Return the worst cosine over the outputs, and the largest distance of vector and element.
+def check_finite(data: Mapping[str, Array], names: Mapping[str, str], row: int) -> None:
+    """Make sure that there is something to compare with.
 
-    A NaN or an infinity counts as cosine -1 and an infinite distance.
+    Raises
+    ------
+    NotEvaluated
+        When the CPU provider has a NaN or an infinity at the edge of the package.
     """
-    mask = data["attention_mask"][row].reshape(-1).astype(bool)
-    cosine, vector, element = 1.0, 0.0, 0.0
-    for name, found in result.outputs.items():
-        got = np.asarray(found, dtype=np.float64)
-        wanted = np.asarray(data[names[name]][row], dtype=np.float64)
-        if got.shape != wanted.shape:
-            return -1.0, float("inf"), float("inf")
-        if got.ndim == 3 and got.shape[:2] == (1, mask.size):
-            got, wanted = got[0, mask], wanted[0, mask]
+    for name in names.values():
+        value = data[name][row]
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise NotEvaluated(
+                f"the CPU provider itself has NaN or infinity in {name} for case {row}; "
+                "give other inputs"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """How near outputs are: the worst of them counts.
+
+    ``vector`` is the largest difference as a share: of an element of the sentence vector of length
+    1, or of the output's largest element. ``element`` is the largest difference as it is. A NaN,
+    an infinity or another shape is cosine -1 and an infinite difference.
+    """
+
+    cosine: float
+    vector: float
+    element: float
+
+
+def compare(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], *, mask: Array | None = None
+) -> Compared:
+    """Compare outputs by name; with a mask ``[1, tokens]``, token vectors are pooled under it."""
+    worst = Compared(cosine=1.0, vector=0.0, element=0.0)
+    kept = None if mask is None else mask.reshape(-1).astype(bool)
+    for name, value in found.items():
+        got = np.asarray(value, dtype=np.float64)
+        expected = np.asarray(wanted[name], dtype=np.float64)
+        if got.shape != expected.shape:
+            return Compared(cosine=-1.0, vector=float("inf"), element=float("inf"))
+        pooled = kept is not None and got.ndim == 3 and got.shape[:2] == (1, kept.size)
+        if pooled:
+            got, expected = got[0, kept], expected[0, kept]
         if not np.isfinite(got).all():
-            return -1.0, float("inf"), float("inf")
-        element = max(element, float(np.abs(got - wanted).max(initial=0.0)))
-        one, other = _unit(got), _unit(wanted)
-        cosine = min(cosine, float(one @ other))
-        vector = max(vector, float(np.abs(one - other).max(initial=0.0)))
-    return cosine, vector, element
+            return Compared(cosine=-1.0, vector=float("inf"), element=float("inf"))
+        element = float(np.abs(got - expected).max(initial=0.0))
+        if pooled:
+            one, other = _unit(got), _unit(expected)
+            cosine, vector = float(one @ other), float(np.abs(one - other).max(initial=0.0))
+        else:
+            cosine = similarity(got, expected)
+            vector = element / (float(np.abs(expected).max(initial=0.0)) or 1.0)
+        worst = Compared(
+            cosine=min(worst.cosine, cosine),
+            vector=max(worst.vector, vector),
+            element=max(worst.element, element),
+        )
+    return worst
+
+
+def similarity(one: Array, other: Array) -> float:
+    """Return ``1 - |a - b|^2 / (2 max(|a|, |b|)^2)``: the cosine, were both of one length.
+
+    A cosine does not see a wrong scale, and of a single number it is always 1 or -1.
+    """
+    longest = max(float(np.linalg.norm(one)), float(np.linalg.norm(other)))
+    if not longest:
+        return 1.0
+    return 1.0 - float(np.linalg.norm((one - other) / longest)) ** 2 / 2
 
 
 def _finite(value: float) -> float | None:
@@ -140,7 +215,7 @@ def _finite(value: float) -> float | None:
 
 
 def _unit(value: Array) -> Array:
-    flat = value.mean(axis=0) if value.ndim == 2 else value.reshape(-1)
+    flat = value.mean(axis=0)
     length = float(np.linalg.norm(flat))
     return np.asarray(flat / length) if length else np.asarray(flat)
 

@@ -161,7 +161,9 @@ def _coremltools(source: Any, values: Mapping[str, Any]) -> Any:
     """Ask coremltools' operation for its value on our arrays."""
     variables = [var for value in source.inputs.values() for var in _listed(value)]
     for var in variables:
-        var._sym_val = _Slot(values[var.name])
+        value = values[var.name]
+        # coremltools asks numpy with them, and numpy 2.4 takes no numpy.bool for a bool.
+        var._sym_val = _Slot(bool(value) if isinstance(value, np.bool_) else value)
     try:
         return source.value_inference()
     finally:

@@ -2,53 +2,83 @@
 
 from __future__ import annotations
 
-import json
-import os
+import math
 import shutil
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from verify.conversion.device import Placed, plans_differ, read_profile, summary
 from verify.conversion.evaluate import first_departure
-from verify.conversion.judge import MIN_COSINE_EXACT
+from verify.conversion.judge import too_far
 from verify.conversion.mapping import graph_values, known_values, map_names
-from verify.conversion.package import find_packages, read_package
+from verify.conversion.measure import stored_values
+from verify.conversion.package import Package, find_packages, read_package
 from verify.conversion.program import load_program
-from verify.errors import VerifyError
+from verify.conversion.workers import ProofError, Say, measure_all
 from verify.graph import Precision
 from verify.reference import default_folder, load_texts
-from verify.target.context import TargetContext, clean_environment
+from verify.target.context import TargetContext
+from verify.target.conversion import GRAPH_LINE
 
-Say = Callable[[str], None]
-WORKERS = 2
 ACCUMULATE_TEXTS = 4
-
-
-class ProofError(VerifyError):
-    """The conversion proof could not be carried out."""
-
-    title = "conversion"
+_DOING = {"emit": "made no session with CoreML", "values": "gave no values of its CPU provider"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """One graph with what belongs to it on disk."""
+    """One graph with what belongs to it on disk.
+
+    ``width`` is the length of its texts; a graph of a user's has ``feeds``, a file of inputs.
+    """
 
     label: str
-    width: int
     path: Path
     folder: Path
+    width: int = 0
+    feeds: Path | None = None
 
     @property
     def values(self) -> Path:
         """The CPU provider's values at the edges of the partitions."""
         return self.folder / "values.npz"
+
+    def wanted(self, values: Sequence[str], file: Path) -> dict[str, Any]:
+        """Return the part of a payload that asks for these values in a file."""
+        entry = {"graph": str(self.path), "values": list(values), "file": str(file)}
+        return entry | ({"feeds": str(self.feeds)} if self.feeds else {"width": self.width})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cases:
+    """What every graph is run on: texts, or the rows of the graph's own file of inputs.
+
+    ``names`` are the cases' names, for people.
+    """
+
+    names: tuple[str, ...]
+    texts: tuple[str, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """What the cases are called."""
+        return "texts" if self.texts else "inputs"
+
+    def only(self, place: int) -> dict[str, Any]:
+        """Return the part of a payload that asks for one case."""
+        return {"texts": [self.texts[place]] if self.texts else []}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is asked of every package: the oldest macOS to read it, and whether Core ML is here."""
+
+    minimum_os: str
+    device: bool = False
 
 
 def prove(
@@ -56,11 +86,11 @@ def prove(
     *,
     buckets: Sequence[int],
     precisions: Sequence[Precision],
-    minimum_os: str,
+    setting: Setting,
     texts: int | None = None,
     say: Say,
 ) -> list[dict[str, Any]]:
-    """Measure every package of every graph; see :func:`verify.conversion.measure.measure`.
+    """Measure every package of every graph of the encoder; see :func:`prove_graphs`.
 
     Parameters
     ----------
@@ -70,8 +100,7 @@ def prove(
         Sequence lengths.
     precisions : Sequence
         ``fp32``, ``fp16`` or both.
-    minimum_os : str
-        macOS that the packages must be readable on.
+    setting : Setting
     texts : int, optional
         Use only so many of the reference texts.
 
@@ -80,12 +109,10 @@ def prove(
     ProofError
         When the wheel makes no session with CoreML, or a process dies.
     """
-    chosen = [entry.text for entry in load_texts(default_folder())[0]][:texts]
+    chosen = load_texts(default_folder())[0][:texts]
     if not chosen:
         raise ProofError("There is no text to prove anything with.", hint="--texts 8, or more.")
-    home = context.work / "conversion"
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
+    home = fresh_home(context)
     graphs = []
     for precision in precisions:
         for width in buckets:
@@ -98,19 +125,47 @@ def prove(
                     folder=home / f"{width}-{precision}",
                 )
             )
-    say(f"{len(graphs)} sessions with CoreML")
-    _call(
-        context,
-        "emit",
-        {"graphs": [{"graph": str(g.path), "folder": str(g.folder)} for g in graphs]},
+    cases = Cases(
+        names=tuple(entry.id for entry in chosen), texts=tuple(entry.text for entry in chosen)
     )
-    jobs = _jobs(context, graphs, chosen, minimum_os, say)
+    return prove_graphs(context, graphs, cases, setting, say=say)
+
+
+def fresh_home(context: TargetContext) -> Path:
+    """Return the proof's folder below the context's, without what an earlier one left there."""
+    home = context.work / "conversion"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    return home
+
+
+def prove_graphs(
+    context: TargetContext, graphs: Sequence[Graph], cases: Cases, setting: Setting, *, say: Say
+) -> list[dict[str, Any]]:
+    """Measure every package that the provider emits for these graphs.
+
+    Returns
+    -------
+    list of dict
+        An entry for each package; see :func:`verify.conversion.measure.measure`. An exact
+        evaluation that departs has ``departure`` too: the operation, in a sentence.
+
+    Raises
+    ------
+    ProofError
+        When the wheel makes no session with CoreML, or a process dies.
+    """
+    say(f"{len(graphs)} sessions with CoreML")
+    pairs = [{"graph": str(g.path), "folder": str(g.folder)} for g in graphs]
+    said = _call(context, "emit", {"graphs": pairs, "profile": setting.device})
+    jobs = _jobs(context, graphs, cases, setting, say)
     try:
-        answers = _measured(jobs, say)
-        return [_located(context, job, answer, chosen, say) for job, answer in answers]
+        answers = measure_all(jobs, say)
+        found = [_located(context, job, answer, cases, say) for job, answer in answers]
     finally:
         for graph in graphs:
             graph.values.unlink(missing_ok=True)
+    return _profiled(found, jobs, said) if setting.device else found
 
 
 def spread(count: int, wanted: int) -> list[int]:
@@ -119,150 +174,122 @@ def spread(count: int, wanted: int) -> list[int]:
 
 
 def _jobs(
-    context: TargetContext, graphs: Sequence[Graph], texts: list[str], minimum_os: str, say: Say
+    context: TargetContext, graphs: Sequence[Graph], cases: Cases, setting: Setting, say: Say
 ) -> list[dict[str, Any]]:
     """Ask the CPU provider for the values at the packages' edges and return the workers' jobs."""
     jobs, wanted = [], []
-    everything = list(range(len(texts)))
+    everything = list(range(len(cases.names)))
     for graph in graphs:
         there = graph_values(graph.path)
-        found: list[str] = []
+        keys: dict[str, str] = {}
         for number, folder in enumerate(find_packages(graph.folder)):
             package = read_package(folder)
             names = map_names([*package.inputs, *package.outputs], there)
-            found += names.values()
+            for value in names.values():
+                keys.setdefault(value, f"v{len(keys)}")
             jobs.append(
                 {
                     "label": f"{graph.label} #{number}" if number else graph.label,
                     "package": str(folder),
                     "values": str(graph.values),
                     "names": names,
-                    "minimum_os": minimum_os,
-                    "graph": str(graph.path),
-                    "width": graph.width,
+                    "keys": keys,  # shared by the graph's packages, whole when all are read
+                    "minimum_os": setting.minimum_os,
+                    "device": setting.device,
+                    "graph": graph,
+                    "cost": _cost(package),
+                    "cases": list(cases.names),
+                    "what": cases.what,
                     "modes": {
                         "exact": everything,
                         "fp16": everything,
-                        "fp16-accumulate": spread(len(texts), ACCUMULATE_TEXTS),
+                        "fp16-accumulate": spread(len(everything), ACCUMULATE_TEXTS),
                     },
                 }
             )
-        if found:
-            wanted.append(_values(graph, list(dict.fromkeys(found))))
+        if keys:
+            wanted.append(graph.wanted(list(keys), graph.values))
     if wanted:
-        say(f"{len(texts)} texts on the CPU provider, {len(wanted)} graphs")
-        _call(context, "values", {"graphs": wanted, "texts": texts})
+        say(f"{len(everything)} {cases.what} on the CPU provider, {len(wanted)} graphs")
+        _call(context, "values", {"graphs": wanted, "texts": list(cases.texts)})
     return jobs
 
 
-def _values(graph: Graph, names: list[str]) -> dict[str, Any]:
-    return {
-        "graph": str(graph.path),
-        "values": names,
-        "width": graph.width,
-        "file": str(graph.values),
-    }
+def _cost(package: Package) -> int:
+    """Return how many elements the outputs have times operations: to share work out evenly."""
+    elements: int = sum(
+        math.prod(part.constant.size for part in op.outputs[0].type.tensorType.dimensions)
+        for op in package.block.operations
+        if op.outputs and op.type != "const"
+    )
+    return max(1, elements)
 
 
-def _call(context: TargetContext, name: str, payload: Mapping[str, Any]) -> None:
+def _call(context: TargetContext, name: str, payload: Mapping[str, Any]) -> str:
+    """Run the target's part; return what it said on standard error."""
     call = context.call(f"verify.target.conversion:{name}", payload, timeout=900.0)
     if call.value is not True:
         said = [line for line in call.stderr.strip().splitlines() if line.strip()]
+        ended = ""
+        if call.returncode < 0:
+            ended = f"its process was ended by {signal.Signals(-call.returncode).name}: "
         raise ProofError(
-            f"The wheel's environment gave no {name}: "
+            f"The wheel's onnxruntime {_DOING[name]}: {ended}"
             f"{said[-1] if said else f'exit code {call.returncode}'}",
-            hint="`python -m verify run --only provider.registered` tells more.",
+            hint="`python -m verify run --only provider.registered` tells more of the wheel, "
+            "`python -m verify coverage MODEL` of a model.",
         )
-
-
-def _measured(
-    jobs: Sequence[dict[str, Any]], say: Say
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Share the jobs out to processes of one thread each; keep the jobs' order."""
-    shares: list[list[dict[str, Any]]] = [[] for _ in range(min(WORKERS, len(jobs)))]
-    for job in sorted(jobs, key=lambda entry: -int(entry["width"])):
-        min(shares, key=lambda share: sum(int(entry["width"]) for entry in share)).append(job)
-    found: dict[str, dict[str, Any]] = {}
-    workers = [_start(share) for share in shares]
-    readers = [
-        threading.Thread(target=_read, args=(worker, found, say), daemon=True) for worker in workers
-    ]
-    try:
-        for reader in readers:
-            reader.start()
-        for worker in workers:
-            worker.wait()
-        for reader in readers:
-            reader.join()
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-    lost = [job["label"] for job in jobs if job["label"] not in found]
-    if lost:
-        codes = ", ".join(str(worker.returncode) for worker in workers)
-        raise ProofError(
-            f"The evaluation ended without a result for {', '.join(lost)} (exit codes {codes}).",
-            hint="Its own words are above. Out of memory? Try one bucket at a time.",
-        )
-    return [(job, found[job["label"]]) for job in jobs]
-
-
-def _start(share: Sequence[Mapping[str, Any]]) -> subprocess.Popen[str]:
-    environment = clean_environment()
-    # One thread each: two processes with two threads each fight for two cores.
-    environment.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"))
-    environment.update({k: v for k, v in os.environ.items() if k == "VIRTUAL_ENV"})
-    process = subprocess.Popen(
-        [sys.executable, "-m", "verify.conversion.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env=environment,
-    )
-    if process.stdin is not None:
-        process.stdin.write(json.dumps(list(share)))
-        process.stdin.close()
-    return process
-
-
-def _read(worker: subprocess.Popen[str], found: dict[str, dict[str, Any]], say: Say) -> None:
-    for line in worker.stdout or ():
-        kind, _, rest = line.rstrip("\n").partition(" ")
-        if kind == "@progress":
-            say(rest)
-        elif kind == "@answer":
-            answer = json.loads(rest)
-            found[answer["label"]] = answer
+    return call.stderr
 
 
 def _located(
     context: TargetContext,
     job: Mapping[str, Any],
     answer: dict[str, Any],
-    texts: Sequence[str],
+    cases: Cases,
     say: Say,
 ) -> dict[str, Any]:
     """Name the operation that departs, where the exact evaluation does."""
     exact = answer["modes"].get("exact")
-    if exact is None or exact["worst_cosine"] >= MIN_COSINE_EXACT:
+    if exact is None or not too_far(exact):
         return answer
     say(f"{job['label']}: looking for the operation that departs")
+    graph: Graph = job["graph"]
     package = read_package(Path(job["package"]))
     program = load_program(package)
     made = [name for operation in program.operations for name in operation.outputs]
-    names = known_values([*program.inputs, *made], graph_values(Path(job["graph"])))
+    names = known_values([*program.inputs, *made], graph_values(graph.path))
     file = Path(job["package"]).parent / "inner.npz"
-    entry = {
-        "graph": job["graph"],
-        "values": list(names.values()),
-        "width": job["width"],
-        "file": str(file),
-    }
-    _call(context, "values", {"graphs": [entry], "texts": [texts[exact["worst_text"]]]})
-    with np.load(file, allow_pickle=False) as stored:
-        reference = {name: stored[value][0] for name, value in names.items()}
+    values = list(dict.fromkeys(names.values()))
+    worst = exact["worst_text"]
+    entry = graph.wanted(values, file) | {"rows": [worst]}
+    _call(context, "values", {"graphs": [entry], **cases.only(worst)})
+    data, _ = stored_values(file, {value: f"v{place}" for place, value in enumerate(values)})
     file.unlink()
-    departure = first_departure(program, reference)
+    departure = first_departure(program, {name: data[value][0] for name, value in names.items()})
     return {**answer, "departure": departure.sentence() if departure else "none by itself"}
+
+
+def _profiled(
+    found: Sequence[dict[str, Any]], jobs: Sequence[Mapping[str, Any]], said: str
+) -> list[dict[str, Any]]:
+    """Add what the provider says of its own compute plan, and where coremltools was told else."""
+    parts = {
+        head.strip(): read_profile(rest)
+        for head, _, rest in (part.partition("\n") for part in said.split(GRAPH_LINE)[1:])
+    }
+    graphs = [str(job["graph"].path) for job in jobs]
+    known = []
+    for entry, graph in zip(found, graphs, strict=True):
+        profile = parts.get(graph, ())
+        device = entry.get("device", {})
+        # The provider does not say which partition its lines are of.
+        if profile and "plan" in device and graphs.count(graph) == 1:
+            plan = [Placed(**each) for each in device["plan"]]
+            device = {
+                **device,
+                "provider": summary(profile),
+                "plans_differ": plans_differ(plan, profile),
+            }
+        known.append({**entry, "device": device} if device else entry)
+    return known

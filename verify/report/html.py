@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from verify.errors import VerifyError
-from verify.report import charts, charts_time, view
+from verify.report import charts, charts_time, conversion, view
 from verify.report.compare import Comparison, compare
 from verify.report.figures import Curve
 from verify.report.graph import Left, left_behind, legend, node_picture, read_nodes
@@ -138,7 +138,7 @@ def render(document: Mapping[str, Any], *, history: Sequence[Mapping[str, Any]] 
     )
     environment.filters["ms"] = milliseconds
     environment.filters["commands"] = _commands
-    rows = view.check_rows(document)
+    rows = conversion.without_cosines(view.check_rows(document))
     page = environment.get_template("report.html.j2").render(
         style=Markup(_style(environment)),  # noqa: S704 - our own file
         verdict=view.verdict_view(document),
@@ -149,6 +149,7 @@ def render(document: Mapping[str, Any], *, history: Sequence[Mapping[str, Any]] 
         latency=_latency(document),
         graphs=_graphs(document),
         open_pictures=_OPEN_PICTURES,
+        half=conversion.section(document),
         runs=_history(document, history),
         host=view.host_facts(document),
         wheel=view.wheel_facts(document),

@@ -17,7 +17,7 @@ from typing import Any
 from verify.embedder import COREML_OPTIONS
 from verify.judgement import violations
 from verify.result import CheckResult
-from verify.target.context import TargetContext
+from verify.target.context import Precision, TargetContext
 from verify.target.providers import COREML
 
 PARTITIONS = "coverage.partitions"
@@ -65,23 +65,25 @@ class Coverage:
 
 
 def coverage(context: TargetContext) -> list[CheckResult]:
-    """Measure every static graph and judge partitions and nodes."""
+    """Measure every bucket in both precisions and judge partitions and nodes.
+
+    With ``--quick`` it is the longest bucket in single precision.
+    """
     import onnxruntime
 
     if COREML not in onnxruntime.get_available_providers():
         reason = f"{COREML} is not listed, so there is no one to ask"
         return [_result(name, "not-run", reason, {}, "") for name in (PARTITIONS, NODES)]
     widths = context.encoder.buckets
-    graphs: list[tuple[int, str]] = [(width, "fp32") for width in widths]
+    precisions: tuple[Precision, ...] = ("fp32",) if context.quick else ("fp32", "fp16")
+    graphs = [(width, name) for name in precisions for width in widths]
     if context.quick:
-        graphs = [(widths[-1], "fp32")]
-    else:
-        graphs.append((widths[-1], "fp16"))
+        graphs = graphs[-1:]
     found = []
     for width, precision in graphs:
         label = f"static [1,{width}] {precision}"
         context.say(f"coverage of {label}")
-        path = context.graph(static=(1, width), precision="fp16" if precision == "fp16" else "fp32")
+        path = context.graph(static=(1, width), precision=precision)
         measured = measure(context, path, label)
         if isinstance(measured, str):
             return [
