@@ -14,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from verify.cli import main
 from verify.conversion import cli
+from verify.conversion.closeness import Compared, compare, similarity
 from verify.conversion.judge import exit_code, judge
 from verify.conversion.mapping import known_values, map_names, safe_name
-from verify.conversion.measure import Compared, compare, similarity
 from verify.conversion.package import PackageError
 from verify.conversion.proof import spread
 from verify.judgement import violations

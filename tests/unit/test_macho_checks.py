@@ -31,7 +31,7 @@ from tests.unit.macho_examples import (
     wheel,
 )
 from verify.errors import PolicyError, WheelNotUsable
-from verify.macho import exports, imports, known, layout, load
+from verify.macho import exports, imports, known, layout, load, wanted
 from verify.macho import wheel as archive
 from verify.macho.binaries import Binaries, read_binaries
 from verify.macho.findings import Difference, Explanations, Outcome, compare, load_explanations
@@ -235,9 +235,9 @@ def test_a_weak_import_needs_no_proof(tmp_path: Path) -> None:
     more = {**image().imports, "_new_in_14": system}
     official = binaries(tmp_path / "b")
     strong = changed(tmp_path / "a", imports=more)
-    assert imports.needed(strong, official) == {system: {"_new_in_14"}}
+    assert wanted.needed(strong, official) == {system: {"_new_in_14"}}
     weak = changed(tmp_path / "c", imports=more, weak_imports=frozenset({"_new_in_14"}))
-    assert imports.needed(weak, official) == {}
+    assert wanted.needed(weak, official) == {}
     assert imports.imports(weak, official, NOBODY).result(NOTHING).status == "passed"
 
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.conversion.closeness import compare
 from verify.conversion.evaluate import constants_for, evaluate
-from verify.conversion.measure import compare
 from verify.conversion.package import Package, quiet
 from verify.conversion.program import Program
 

@@ -15,6 +15,7 @@ from verify.macho.binaries import ROLES, Binaries
 from verify.macho.findings import Difference, Outcome, compare
 from verify.macho.image import DYNAMIC, Image
 from verify.macho.known import Known
+from verify.macho.wanted import official_symbols
 
 CHECK = "macho.imports"
 _PROVEN_ELSEWHERE = ("/usr/lib/libSystem.B.dylib", "/usr/lib/libc++.1.dylib")
@@ -64,31 +65,6 @@ def imports(ours: Binaries, official: Binaries, known: Known) -> Outcome:
         differences=differences,
         evidence=evidence,
     )
-
-
-def official_symbols(official: Binaries) -> dict[str, set[str]]:
-    """Return every symbol that the official binaries import, by library."""
-    found: dict[str, set[str]] = {}
-    for image in official.images:
-        for symbol, library in image.imports.items():
-            found.setdefault(library, set()).add(symbol)
-    return found
-
-
-def needed(ours: Binaries, official: Binaries) -> dict[str, set[str]]:
-    """Return the symbols that need another proof than the official binaries, by library."""
-    proof = official_symbols(official)
-    found: dict[str, set[str]] = {}
-    for image in ours.images:
-        linked = {entry.name for entry in image.libraries}
-        for symbol, library in image.imports.items():
-            if (
-                library in linked
-                and symbol not in proof.get(library, set())
-                and symbol not in image.weak_imports
-            ):
-                found.setdefault(library, set()).add(symbol)
-    return found
 
 
 def _judge(

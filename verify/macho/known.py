@@ -170,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=TABLE, help="default: %(default)s")
     options = parser.parse_args(argv)
     from verify.macho.binaries import read_binaries
-    from verify.macho.imports import needed
+    from verify.macho.wanted import needed
 
     wanted = needed(read_binaries(options.wheel), read_binaries(options.official))
     proofs, witnesses, remaining = gather(wanted, options.evidence)
