@@ -32,6 +32,7 @@ __all__ = ["cmake"]
 TOOLCHAIN = open_workspace(ROOT, os.environ).tree(shipped(), "macos-arm64").toolchain
 CLANG = TOOLCHAIN / "bin" / "clang"
 pytestmark = [
+    pytest.mark.cross,
     pytest.mark.integration,
     pytest.mark.skipif(
         sys.platform != "linux" or not CLANG.is_file(),

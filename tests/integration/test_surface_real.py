@@ -35,7 +35,7 @@ from build.surface.stubs import check_linked, read_stubs
 from build.surface.symbols import read_file
 from build.surface.uses import AppleSource, read_sources
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cross]
 
 APPLE = Path(__file__).resolve().parents[2] / "recipes" / "overlays" / "apple"
 CACHE = default_cache_root(os.environ)

@@ -185,7 +185,7 @@ class TestKernels:
 FAKE_QEMU = f"""#!/bin/sh
 while [ "${{1##*/}}" != python3.11 ]; do shift; done
 shift
-exec {sys.executable} "$@"
+exec "{sys.executable}" "$@"
 """
 FAKE_ORT = """
 import os, signal

@@ -24,6 +24,8 @@ _PLATFORMS = {1: "macOS", 2: "iOS", 6: "Mac Catalyst", 7: "iOS simulator"}
 _ZEROFILL = {0x1, 0xC, 0x12}
 _COALESCED = (0, -3)
 _FLAT_ORDINALS = {0xFE: DYNAMIC, 0xFF: "(main executable)", 0x00: "(this image)"}
+# A process on arm64 macOS has 47 bits of addresses.
+_ADDRESSES = 1 << 47
 
 
 class MachOUnreadable(VerifyError):
@@ -226,6 +228,8 @@ def read_image(data: bytes, name: str) -> Image:
     for section in image.sections:
         if section.offset and section.offset + section.size > len(image.data):
             raise MachOUnreadable(f"The section {section.name} of {name} lies outside the file.")
+        if section.address + section.size > _ADDRESSES:
+            raise MachOUnreadable(f"The section {section.name} of {name} has no possible address.")
     return image
 
 
