@@ -243,21 +243,24 @@ def _build_locked(
             programs=programs,
             clock=clock,
         )
-    artefacts = make_artefacts(
-        recipe=recipe,
-        recipe_file=request.recipe_file,
-        platform=request.platform,
-        workspace=workspace,
-        tree=tree,
-        plan=plan,
-        programs=programs,
-        tools={**tools, "compiler": compiler.identity},
-        inputs=inputs,
-        key=key,
-        clock=clock.stages,
-        voice=voice,
-        patches=read_record(tree.records, "source"),
-    )
+        # Packing goes through ninja as well: a header that is newer than its objects, because the
+        # tools were installed anew say, is compiled there, and its compiler cache needs a server.
+        with cache_server(programs.launcher, plan.steps[2].env, voice.say):
+            artefacts = make_artefacts(
+                recipe=recipe,
+                recipe_file=request.recipe_file,
+                platform=request.platform,
+                workspace=workspace,
+                tree=tree,
+                plan=plan,
+                programs=programs,
+                tools={**tools, "compiler": compiler.identity},
+                inputs=inputs,
+                key=key,
+                clock=clock.stages,
+                voice=voice,
+                patches=read_record(tree.records, "source"),
+            )
     voice.finish(f"built {artefacts.wheel.name}")
     return artefacts
 

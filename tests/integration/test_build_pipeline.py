@@ -189,6 +189,24 @@ def test_a_lost_wheel_is_packed_again_and_is_the_same_to_the_byte(
     assert wheel(root).read_bytes() == kept
 
 
+def test_packing_has_the_compiler_cache_s_server_too(kit: Kit, cache: Path, tmp_path: Path) -> None:
+    """Packing compiles what is older than a header, and a launcher without a server fails."""
+    log = tmp_path / "sccache.log"
+    (binaries,) = (cache / "tools").glob("*/bin")
+    launcher = binaries / "sccache"
+    launcher.write_text(
+        f'#!/bin/sh\ncase "$1" in --*) echo "$1" >> "{log}";; *) exec "$@";; esac\n'
+    )
+    launcher.chmod(0o755)
+    root = kit.checkout(tmp_path / "co")
+    assert kit.build(root, cache).returncode == 0
+    log.unlink()
+    wheel(root).unlink()
+    assert kit.build(root, cache).returncode == 0
+    assert log.read_text().split()[0] == "--start-server"
+    assert "--stop-server" in log.read_text()
+
+
 def test_a_changed_define_configures_again_and_fetches_nothing(
     kit: Kit, cache: Path, tmp_path: Path
 ) -> None:
