@@ -17,7 +17,8 @@ from build.console import Voice
 from build.errors import BuildError, Interrupted, ResourceError, UsageError
 from build.loader import load_recipe
 from build.recipe import PLATFORMS, digest
-from build.stages import build, fetch_inputs
+from build.request import fetch_inputs
+from build.stages import build
 from build.workspace import Workspace, open_workspace
 
 DEFAULT_RECIPE = "onnxruntime-1.21.0"

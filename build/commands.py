@@ -24,8 +24,8 @@ from build.models import fetch_model
 from build.plan import Programs, child_environment, make_plan
 from build.provenance import MANIFEST_NAME, load_manifest
 from build.recipe import PlatformName, Recipe, digest
+from build.request import Request, fetch_inputs, fetch_official
 from build.schema import SCHEMAS, schema_text
-from build.stages import Request, fetch_inputs, fetch_official
 from build.toolchain import parallel_jobs
 from build.treelock import hold_tree
 from build.workspace import Tree, Workspace, host_platform

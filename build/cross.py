@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from build.errors import UsageError
 from build.recipe import (
     CompilerFlags,
@@ -117,6 +119,16 @@ def pins_digest(cross: CrossBuild, prefix: str = "cross-") -> str:
     return hashlib.sha256(json.dumps(pins).encode()).hexdigest()
 
 
+def cross_digest(cross: CrossBuild) -> str:
+    """Return the sha256 of all that the recipe says of a cross build, 64 hex digits.
+
+    Flags stand in the wrappers and not in CMake's arguments: without this number a changed flag
+    would leave everything that was compiled as it is.
+    """
+    data = TypeAdapter(CrossBuild).dump_python(cross, mode="json")
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
 def cross_compiler(cross: CrossBuild, places: CrossPlaces) -> Compiler:
     """Return the cross compiler as the build knows compilers."""
     tools = cross.tools
@@ -129,7 +141,7 @@ def cross_compiler(cross: CrossBuild, places: CrossPlaces) -> Compiler:
         cxx=places.program("clang++"),
         family="clang",
         version=cross.tools.compiler_version,
-        identity=f"{identity}, pins {pins_digest(cross)[:16]}",
+        identity=f"{identity}, recipe {cross_digest(cross)[:16]}",
     )
 
 

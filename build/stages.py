@@ -18,68 +18,28 @@ from pathlib import Path
 from typing import Any
 
 from build.artefacts import Artefacts, artefacts_stand, make_artefacts
-from build.cache import ContentCache
 from build.compilercache import cache_server, cache_socket
 from build.console import Voice
-from build.cross import CrossBuild, CrossPlaces, cross_compiler, find_cross, pins_digest
 from build.cross_layout import unpack_shared, write_own
-from build.errors import BuildError, CompileError, FetchError
-from build.fetch import Fetched, fetch_all
-from build.fetch_context import FetchContext
-from build.fetch_plan import Candidate, Choice, FetchItem, plan_fetch
+from build.errors import CompileError
+from build.fetch import Fetched
+from build.fetch_plan import FetchItem
 from build.plan import BuildPlan, Programs, child_environment, make_plan
 from build.prepare_tools import prepare_tools
 from build.process import Runner, end_leftover
-from build.recipe import PlatformName, PypiOrigin, Recipe, digest, source_digest
+from build.recipe import Recipe, digest, source_digest
 from build.records import Record, drop_record, inputs_digest, read_record, write_record
+from build.request import Request, fetch_inputs, the_compiler
 from build.source import Chosen, lay_out_source
-from build.toolchain import Compiler, check_disk, find_compiler, parallel_jobs
+from build.toolchain import Compiler, check_disk, parallel_jobs
 from build.treelock import hold_tree
 from build.wheel import check_writable
-from build.workspace import Tree, Workspace
+from build.workspace import Tree
 
 # Raised when a stage starts to do something else with the same inputs.
 _REVISIONS = {"source": 1, "configure": 1, "compile": 1, "artefacts": 1}
 # Names the program that runs in a tree, for the build that comes after a killed one.
 _RUNNING = "running.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a user asked to build.
-
-    ``recipe_file`` is the recipe's path below the checkout, for the manifest; ``jobs`` overrides
-    the number of compilers at once; ``fresh`` lays out the tree anew. ``host`` is the machine's own
-    platform, by default the one to build; ``sdk`` a macOS SDK to use in place of our declarations.
-    """
-
-    recipe: Recipe
-    recipe_file: str
-    platform: PlatformName
-    workspace: Workspace
-    env: Mapping[str, str]
-    choice: Choice = "auto"
-    offline: bool = False
-    jobs: int | None = None
-    fresh: bool = False
-    host: PlatformName | None = None
-    sdk: Path | None = None
-
-    @property
-    def cross(self) -> CrossBuild | None:
-        """How the platform is built here, where it is not the machine's own."""
-        return find_cross(self.recipe, self.platform, self.host or self.platform)
-
-    def places(self, tree: Tree) -> CrossPlaces | None:
-        """Return the folders of the cross toolchain, where there is one."""
-        if not (cross := self.cross):
-            return None
-        return CrossPlaces(
-            compiler=self.workspace.toolchain(pins_digest(cross, "cross-compiler")),
-            linker=self.workspace.toolchain(pins_digest(cross, "cross-linker")),
-            own=tree.toolchain,
-            sdk=self.sdk,
-        )
 
 
 @dataclass(kw_only=True)
@@ -90,45 +50,6 @@ class _Clock:
 
     def note(self, name: str, seconds: float, *, skipped: bool) -> None:
         self.stages.append({"name": name, "seconds": round(seconds, 3), "skipped": skipped})
-
-
-def fetch_inputs(request: Request, voice: Voice) -> list[tuple[FetchItem, Fetched | None]]:
-    """Bring every input into the cache.
-
-    Raises
-    ------
-    FetchError, IntegrityError
-        As :func:`build.fetch.fetch_all`.
-    """
-    if request.offline and request.recipe.dependencies_by_cmake:
-        raise FetchError(
-            f"{request.recipe_file} leaves its dependencies to CMake, which needs a network",
-            hint="build it without --offline, or list its dependencies in the recipe",
-        )
-    context = _fetch_context(request, voice)
-    items = plan_fetch(
-        request.recipe,
-        request.platform,
-        request.choice,
-        host=request.host,
-        cross=request.cross,
-    )
-    return list(zip(items, fetch_all(items, context), strict=True))
-
-
-def fetch_official(request: Request, origin: PypiOrigin, voice: Voice) -> Fetched:
-    """Bring the published wheel that ours is held beside into the cache."""
-    item = FetchItem(
-        name="official wheel",
-        version=origin.release,
-        role="data",
-        choice=request.choice,
-        candidates=(Candidate(index=0, origin=origin),),
-    )
-    fetched = fetch_all([item], _fetch_context(request, voice))[0]
-    if fetched is None:
-        raise FetchError("the official wheel could not be fetched", hint="try again")
-    return fetched
 
 
 def build(request: Request, voice: Voice) -> Artefacts:
@@ -143,20 +64,12 @@ def build(request: Request, voice: Voice) -> Artefacts:
     tree = workspace.tree(recipe, request.platform)
     compiler = the_compiler(request, tree)
     check_writable(request.workspace.wheels)
-    key = _artefacts_key(request, compiler)
+    key = artefacts_key(request, compiler)
     if standing := _standing(request, voice, key):
         return standing
     with hold_tree(tree.lock, workspace.root, voice.say):
         # Whoever held the tree may have made them while this build waited.
         return _standing(request, voice, key) or _build_locked(request, voice, compiler, tree, key)
-
-
-def the_compiler(request: Request, tree: Tree) -> Compiler:
-    """Return the compiler of a build: the machine's own, or the recipe's cross compiler."""
-    if (cross := request.cross) and (places := request.places(tree)):
-        return cross_compiler(cross, places)
-    platform = request.recipe.platforms[request.platform]
-    return find_compiler(request.env, request.platform, platform)
 
 
 def _standing(request: Request, voice: Voice, key: str) -> Artefacts | None:
@@ -336,7 +249,7 @@ def _configure(
         # The socket is another one in every run and decides nothing.
         env={name: value for name, value in step.env.items() if name != "SCCACHE_SERVER_UDS"},
         include=plan.top_level_include,
-        compiler=[str(compiler.cxx), compiler.identity],
+        compiler=[str(compiler.cxx), compiler.identity, *map(str, filter(None, [request.sdk]))],
     )
     record = read_record(tree.records, "configure")
     if record and record.inputs == key and (tree.build / "Release" / "build.ninja").is_file():
@@ -399,17 +312,6 @@ def _run(
     return time.monotonic() - begun
 
 
-def _fetch_context(request: Request, voice: Voice) -> FetchContext:
-    return FetchContext(
-        cache=ContentCache(request.workspace.cache),
-        recipes_dir=request.workspace.recipes,
-        env=request.env,
-        progress=voice,
-        choice=request.choice,
-        offline=request.offline,
-    )
-
-
 def _chosen(
     recipe: Recipe, inputs: Sequence[tuple[FetchItem, Fetched | None]]
 ) -> dict[str, Chosen]:
@@ -426,14 +328,15 @@ def _chosen(
     return chosen
 
 
-def _artefacts_key(request: Request, compiler: Compiler) -> str:
+def artefacts_key(request: Request, compiler: Compiler) -> str:
+    """Return the digest of everything that decides the artefacts."""
     return inputs_digest(
         revision=_REVISIONS,
         recipe=digest(request.recipe),
         platform=request.platform,
         choice=request.choice,
         python=sys.version_info[:2],
-        compiler=compiler.identity,
+        compiler=[compiler.identity, *map(str, filter(None, [request.sdk]))],
     )
 
 
@@ -452,6 +355,3 @@ def _size(folder: Path) -> int:
             except OSError:
                 continue
     return total
-
-
-__all__ = ["Artefacts", "BuildError", "Request", "build", "fetch_inputs"]

@@ -45,7 +45,7 @@ WHEELS = sorted((Path(__file__).resolve().parents[2] / "wheels").glob("onnxrunti
 def python(tmp_path_factory) -> Path:
     """Return an interpreter with the built wheel before the tests' own packages."""
     if not WHEELS:
-        pytest.skip("there is no wheel in wheels/; `nox -s build` makes one")
+        pytest.skip("NOT SHOWN: there is no wheel in wheels/ (`nox -s build` makes one)")
     home = tmp_path_factory.mktemp("target") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"

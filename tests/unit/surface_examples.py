@@ -28,7 +28,7 @@ def declaration(kind: str, member: str, **more: object) -> Declaration:
         documentation=" > ".join(page),
         selectors=selectors,
     )
-    return replace(made, **more)  # type: ignore[arg-type]
+    return replace(made, **more)  # type: ignore[arg-type]  # fields by keyword
 
 
 def surface(*declarations: Declaration) -> Surface:

@@ -109,7 +109,7 @@ def test_only_elf_files_are_read() -> None:
 
 def test_a_path_is_found_with_its_place_and_its_text() -> None:
     data = b"\x00\x01/home/me/tree/deps/re2/re2.cc\x00rest"
-    (hit,) = find_paths(data, ["/home/me", "/work/other"])
+    (hit,) = find_paths(data, ["/home/me", "/srv/other"])
     assert (hit.needle, hit.offset) == ("/home/me", 2)
     assert hit.text == "/home/me/tree/deps/re2/re2.cc"
 

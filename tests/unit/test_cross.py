@@ -33,7 +33,9 @@ from build.fetch_plan import plan_fetch
 from build.loader import load_recipe
 from build.plan import Programs, cmake_defines, cross_of, make_plan
 from build.recipe import PLATFORMS, PlatformName, source_digest
-from build.workspace import Tree
+from build.request import Request, the_compiler
+from build.stages import artefacts_key
+from build.workspace import Tree, Workspace
 from tests.unit.recipe_examples import shipped, small
 from tests.unit.test_unpack import deb_of, special, tar_of, zip_of
 
@@ -115,6 +117,27 @@ def test_the_system_is_not_part_of_the_compilers_text() -> None:
     other = replace(cross, target=replace(cross.target, sysroot=(system,)))
     assert wrapper_texts(other, PLACES)["clang++"] == wrapper_texts(cross, PLACES)["clang++"]
     assert cross_compiler(other, PLACES).identity != cross_compiler(cross, PLACES).identity
+
+
+def test_a_changed_flag_is_another_compiler() -> None:
+    """Or every object that stands would be taken for one that the new flag made."""
+    cross = mac()
+    flags = replace(cross.target.flags, c=(*cross.target.flags.c, "-fwrapv"))
+    other = replace(cross, target=replace(cross.target, flags=flags))
+    assert pins_digest(other) == pins_digest(cross)
+    assert cross_compiler(other, PLACES).identity != cross_compiler(cross, PLACES).identity
+    assert cross_compiler(cross, PLACES).identity == cross_compiler(mac(), PLACES).identity
+
+
+def test_another_sdk_is_another_build(tmp_path: Path) -> None:
+    def key(sdk: Path | None) -> str:
+        request = Request(
+            recipe=shipped(), recipe_file="r", platform="macos-arm64", host="linux-x86_64",
+            workspace=Workspace(root=tmp_path, cache=tmp_path), env={}, sdk=sdk,
+        )  # fmt: skip
+        return artefacts_key(request, the_compiler(request, Tree(root=tmp_path)))
+
+    assert len({key(None), key(Path("/one.sdk")), key(Path("/two.sdk"))}) == 3
 
 
 def test_the_linker_runs_with_its_own_libraries_and_ends_with_the_systems() -> None:
@@ -224,7 +247,7 @@ def test_the_coreml_overlay_stands_in_for_a_cross_build_alone() -> None:
         found = plan_fetch(
             shipped(),
             "macos-arm64",
-            choice,  # type: ignore[arg-type]
+            choice,  # type: ignore[arg-type]  # a Literal, given as text
             host="linux-x86_64" if cross else "macos-arm64",
             cross=mac() if cross else None,
         )

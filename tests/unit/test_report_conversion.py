@@ -78,5 +78,5 @@ def test_any_cosines_can_be_drawn(values: list[float], limit: float | None) -> N
 def test_a_cosine_next_to_one_never_reads_as_one() -> None:
     document = example_document()
     half(document)["evidence"]["cosines"] = {"a": [0.9999998, 1.0]}
-    [row] = conversion.section(document)["rows"]  # type: ignore[index]
+    [row] = conversion.section(document)["rows"]  # type: ignore[index]  # known to be there
     assert row.worst == "0.9999998"

@@ -1,0 +1,114 @@
+"""What is asked to be built, with which compiler, and its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from build.cache import ContentCache
+from build.console import Voice
+from build.cross import CrossBuild, CrossPlaces, cross_compiler, find_cross, pins_digest
+from build.errors import FetchError
+from build.fetch import Fetched, fetch_all
+from build.fetch_context import FetchContext
+from build.fetch_plan import Candidate, Choice, FetchItem, plan_fetch
+from build.recipe import PlatformName, PypiOrigin, Recipe
+from build.toolchain import Compiler, find_compiler
+from build.workspace import Tree, Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asked to build.
+
+    ``recipe_file`` is the recipe's path below the checkout, for the manifest; ``jobs`` overrides
+    the number of compilers at once; ``fresh`` lays out the tree anew. ``host`` is the machine's own
+    platform, by default the one to build; ``sdk`` a macOS SDK to use in place of our declarations.
+    """
+
+    recipe: Recipe
+    recipe_file: str
+    platform: PlatformName
+    workspace: Workspace
+    env: Mapping[str, str]
+    choice: Choice = "auto"
+    offline: bool = False
+    jobs: int | None = None
+    fresh: bool = False
+    host: PlatformName | None = None
+    sdk: Path | None = None
+
+    @property
+    def cross(self) -> CrossBuild | None:
+        """How the platform is built here, where it is not the machine's own."""
+        return find_cross(self.recipe, self.platform, self.host or self.platform)
+
+    def places(self, tree: Tree) -> CrossPlaces | None:
+        """Return the folders of the cross toolchain, where there is one."""
+        if not (cross := self.cross):
+            return None
+        return CrossPlaces(
+            compiler=self.workspace.toolchain(pins_digest(cross, "cross-compiler")),
+            linker=self.workspace.toolchain(pins_digest(cross, "cross-linker")),
+            own=tree.toolchain,
+            sdk=self.sdk,
+        )
+
+
+def the_compiler(request: Request, tree: Tree) -> Compiler:
+    """Return the compiler of a build: the machine's own, or the recipe's cross compiler."""
+    if (cross := request.cross) and (places := request.places(tree)):
+        return cross_compiler(cross, places)
+    platform = request.recipe.platforms[request.platform]
+    return find_compiler(request.env, request.platform, platform)
+
+
+def fetch_inputs(request: Request, voice: Voice) -> list[tuple[FetchItem, Fetched | None]]:
+    """Bring every input into the cache.
+
+    Raises
+    ------
+    FetchError, IntegrityError
+        As :func:`build.fetch.fetch_all`.
+    """
+    if request.offline and request.recipe.dependencies_by_cmake:
+        raise FetchError(
+            f"{request.recipe_file} leaves its dependencies to CMake, which needs a network",
+            hint="build it without --offline, or list its dependencies in the recipe",
+        )
+    context = _fetch_context(request, voice)
+    items = plan_fetch(
+        request.recipe,
+        request.platform,
+        request.choice,
+        host=request.host,
+        cross=request.cross,
+    )
+    return list(zip(items, fetch_all(items, context), strict=True))
+
+
+def fetch_official(request: Request, origin: PypiOrigin, voice: Voice) -> Fetched:
+    """Bring the published wheel that ours is held beside into the cache."""
+    item = FetchItem(
+        name="official wheel",
+        version=origin.release,
+        role="data",
+        choice=request.choice,
+        candidates=(Candidate(index=0, origin=origin),),
+    )
+    fetched = fetch_all([item], _fetch_context(request, voice))[0]
+    if fetched is None:
+        raise FetchError("the official wheel could not be fetched", hint="try again")
+    return fetched
+
+
+def _fetch_context(request: Request, voice: Voice) -> FetchContext:
+    return FetchContext(
+        cache=ContentCache(request.workspace.cache),
+        recipes_dir=request.workspace.recipes,
+        env=request.env,
+        progress=voice,
+        choice=request.choice,
+        offline=request.offline,
+    )
