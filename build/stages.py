@@ -106,7 +106,7 @@ def _build_locked(
             write_own(cross, places, parts, request.env)
             seconds = time.monotonic() - begun
         clock.note("toolchain", seconds, skipped=False)
-        voice.done("toolchain", compiler.identity.partition(", pins")[0], seconds)
+        voice.done("toolchain", compiler.identity.partition(", recipe")[0], seconds)
     programs, tools = prepare_tools(
         recipe,
         request.platform,
