@@ -1,0 +1,1 @@
+"""The shape of the packages `build` and `verify`, read from their source and tested."""
