@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.house.repeats import same_shape
 from tests.house.source import PACKAGES, House, Import, Module, When, circles
 
 MODULES_IN_A_FOLDER = 14
@@ -16,6 +17,8 @@ REPEATED_NAMES = 3
 LINES_OF_A_FUNCTION = 80
 PARAMETERS = 8
 PRODUCT_LINES = 32_500
+# `python -m tests.house.repeats` at 7a7d56a, of the same shape; none had the same lines.
+REPEATS_AT_FIRST = 13
 # The wheel under test, and what it cannot be imported without.
 BARE = frozenset({"numpy", "onnxruntime"})
 MODULES_OF = {"protobuf": "google"}
@@ -66,7 +69,7 @@ def small_folders(house: House) -> list[str]:
 
 
 def names_tell_apart(house: House) -> list[str]:
-    """A base name stands once in a package; at most three stand again, in another room."""
+    """A base name is used once in a package; at most three are used again, in another room."""
     problems = []
     for package in PACKAGES:
         rooms: dict[str, list[str]] = defaultdict(list)
@@ -185,3 +188,14 @@ def few_lines(house: House) -> list[str]:
     """The product, Python of both packages, stays small enough to be read."""
     lines = sum(len(module.text.splitlines()) for module in house.modules.values())
     return [f"{lines} lines"] if lines > PRODUCT_LINES else []
+
+
+def few_repeats(house: House) -> list[str]:
+    """At most a third of the repeated passages that there were before the rooms."""
+    found = same_shape(house)
+    limit = REPEATS_AT_FIRST // 3
+    if len(found) <= limit:
+        return []
+    return [
+        "\n  ".join([f"{len(found)} passages are repeated, more than {limit}", *map(str, found)])
+    ]
