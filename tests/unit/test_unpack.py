@@ -127,7 +127,7 @@ UNSAFE: dict[str, bytes] = {
     "zip: parent, backslash": zip_of({"root\\..\\..\\evil": b"x"}),
     "zip: absolute": zip_of({"/evil": b"x"}),
     "zip: drive": zip_of({"C:/evil": b"x"}),
-    "zip: link": zip_of({"root/link": b"../../evil"}, mode=0o120777),
+    "zip: pipe": zip_of({"root/pipe": b""}, mode=0o010644),
     "deb: parent": deb_of(("data.tar.gz", tar_of({"../evil": b"x"}))),
 }
 
@@ -142,7 +142,6 @@ def test_a_member_that_would_leave_the_folder_is_refused(tmp_path: Path, content
 
 
 def test_an_absolute_tar_member_stays_inside(tmp_path: Path) -> None:
-    # tarfile's data filter takes the leading slash off.
     name = f"{tmp_path}/evil"
     unpack(archive(tmp_path, tar_of({name: b"x"})), tmp_path / "out", strip_root=False)
     assert not Path(name).exists()
@@ -190,6 +189,6 @@ def test_a_full_disk_is_not_blamed_on_the_archive(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     stand_in: Callable[..., None] = full
-    monkeypatch.setattr(module, "_untar", stand_in)
+    monkeypatch.setattr(module, "_members", stand_in)
     with pytest.raises(ResourceError, match="the disk is full"):
         unpack(archive(tmp_path, tar_of(FILES)), tmp_path / "out", strip_root=True)
