@@ -157,8 +157,10 @@ def emulate(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting with ruff."""
+    """Run every hook of .pre-commit-config.yaml on all files: style, spelling, workflows."""
     python = environment(session, "tests")
+    session.run(python, "-m", "pre_commit", "run", "--all-files", *session.posargs, external=True)
+    # What is not yet added to git: pre-commit passes it over.
     session.run(python, "-m", "ruff", "check", ".", external=True)
     session.run(python, "-m", "ruff", "format", "--check", ".", external=True)
 
