@@ -96,7 +96,10 @@ def inspect(session: nox.Session) -> None:
 @nox.session
 def surface(session: nox.Session) -> None:
     """Check the Apple declarations of the cross build against the sources, the docs and pyobjc."""
-    ortmill(session, "build.surface", *session.posargs)
+    session.run(
+        environment(session, "tests"), "-m", "tests.surface", *session.posargs,
+        external=True, env={"PYTHONPATH": str(HERE)},
+    )  # fmt: skip
 
 
 @nox.session
@@ -226,6 +229,6 @@ def gen(session: nox.Session) -> None:
     )  # fmt: skip
     ortmill(session, "build", "fetch-model", "--quiet")
     session.run(
-        str(folder / "bin" / "python"), "-m", "verify.reference.gen", *session.posargs,
+        str(folder / "bin" / "python"), "-m", "verify.encoder.reference.gen", *session.posargs,
         external=True,
     )  # fmt: skip

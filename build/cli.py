@@ -12,14 +12,14 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from build import __version__, commands
-from build.console import Voice
-from build.errors import BuildError, Interrupted, ResourceError, UsageError
-from build.loader import load_recipe
-from build.recipe import PLATFORMS, digest
-from build.request import fetch_inputs
-from build.stages import build
-from build.workspace import Workspace, open_workspace
+from . import __version__, commands
+from .errors import BuildError, Interrupted, ResourceError, UsageError
+from .pipeline import build
+from .recipe.format import PLATFORMS, digest
+from .recipe.load import load_recipe
+from .request import fetch_inputs
+from .system.console import Voice
+from .tree.workspace import Workspace, open_workspace
 
 DEFAULT_RECIPE = "onnxruntime-1.21.0"
 DEFAULT_MODEL = "all-minilm-l6-v2"

@@ -10,25 +10,25 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from build import errors
-from build.cache import ContentCache
-from build.console import Voice
-from build.cross import find_cross
-from build.cross_layout import check_sdk
-from build.errors import UsageError, WheelError
-from build.fetch_context import FetchContext
-from build.fetch_plan import plan_fetch
-from build.inspection import inspect_wheels
-from build.loader import load_model_recipe, load_recipe
-from build.models import fetch_model
-from build.plan import Programs, child_environment, make_plan
-from build.provenance import MANIFEST_NAME, load_manifest
-from build.recipe import PlatformName, Recipe, digest
-from build.request import Request, fetch_inputs, fetch_official
-from build.schema import SCHEMAS, schema_text
-from build.toolchain import parallel_jobs
-from build.treelock import hold_tree
-from build.workspace import Tree, Workspace, host_platform
+from . import errors
+from .compile.plan import Programs, child_environment, make_plan
+from .errors import UsageError, WheelError
+from .fetch.cache import ContentCache
+from .fetch.context import FetchContext
+from .fetch.models import fetch_model
+from .fetch.wanted import plan_fetch
+from .package.comparison import inspect_wheels
+from .package.manifest import MANIFEST_NAME, load_manifest
+from .recipe.format import PlatformName, Recipe, digest
+from .recipe.load import load_model_recipe, load_recipe
+from .recipe.schema import SCHEMAS, schema_text
+from .request import Request, fetch_inputs, fetch_official
+from .system.console import Voice
+from .toolchain.compiler import parallel_jobs
+from .toolchain.cross import find_cross
+from .toolchain.cross_layout import check_sdk
+from .tree.lock import hold_tree
+from .tree.workspace import Tree, Workspace, host_platform
 
 
 def recipe_file(workspace: Workspace, name: str, folder: str = ".") -> Path:

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.cache import ContentCache
-from build.console import Voice
-from build.cross import CrossBuild, CrossPlaces, cross_compiler, find_cross, pins_digest
-from build.errors import FetchError
-from build.fetch import Fetched, fetch_all
-from build.fetch_context import FetchContext
-from build.fetch_plan import Candidate, Choice, FetchItem, plan_fetch
-from build.recipe import PlatformName, PypiOrigin, Recipe
-from build.toolchain import Compiler, find_compiler
-from build.workspace import Tree, Workspace
+from .errors import FetchError
+from .fetch.cache import ContentCache
+from .fetch.context import FetchContext
+from .fetch.inputs import Fetched, fetch_all
+from .fetch.wanted import Candidate, Choice, FetchItem, plan_fetch
+from .recipe.format import PlatformName, PypiOrigin, Recipe
+from .system.console import Voice
+from .toolchain.compiler import Compiler, find_compiler
+from .toolchain.cross import CrossBuild, CrossPlaces, cross_compiler, find_cross, pins_digest
+from .tree.workspace import Tree, Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ def fetch_inputs(request: Request, voice: Voice) -> list[tuple[FetchItem, Fetche
     Raises
     ------
     FetchError, IntegrityError
-        As :func:`build.fetch.fetch_all`.
+        As :func:`build.fetch.inputs.fetch_all`.
     """
     if request.offline and request.recipe.dependencies_by_cmake:
         raise FetchError(

@@ -12,9 +12,9 @@ __all__ = ["Embedder", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load :class:`~verify.embedder.Embedder` when it is first asked for (it needs numpy)."""
+    """Load :class:`Embedder` when it is first asked for (it needs numpy)."""
     if name == "Embedder":
-        from verify.embedder import Embedder
+        from .encoder.embedder import Embedder
 
         return Embedder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from verify import report_json
-from verify.arguments import parse, skips
-from verify.checks import CHECKS
-from verify.errors import VerifyError
+from .checks.table import CHECKS
+from .commands.arguments import parse, skips
+from .errors import VerifyError
+from .report import document as report_json
 
 EXIT_INTERRUPTED = 130
 
@@ -64,10 +64,11 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 def _run(options: argparse.Namespace, console: Console) -> int:
     from filelock import FileLock, Timeout
 
-    from verify import run, table
-    from verify.encoder import load_model_recipe, recipe_path
-    from verify.policy import find_policy
-    from verify.selection import Selection
+    from .encoder.model_recipe import load_model_recipe, recipe_path
+    from .policy.limits import find_policy
+    from .report import terminal as table
+    from .run import carry_out as run
+    from .run.selection import Selection
 
     # A missing wheel is told before anything else, and the wheel decides about the policy.
     wheel, _, _ = run.find_wheel(options.wheel, options.manifest)
@@ -138,8 +139,9 @@ def _checks(options: argparse.Namespace, console: Console) -> int:
 
 
 def _judge(options: argparse.Namespace, console: Console) -> int:
-    from verify import rejudge, table
-    from verify.policy import find_policy
+    from .policy.limits import find_policy
+    from .report import terminal as table
+    from .run import rejudge
 
     document = report_json.read(options.report)
     judged = rejudge.judge(document, _with_budget(find_policy(options.policy), options.budget_ms))
@@ -154,7 +156,7 @@ def _judge(options: argparse.Namespace, console: Console) -> int:
 def _compare(options: argparse.Namespace, console: Console) -> int:
     from dataclasses import asdict
 
-    from verify.report.compare import compare
+    from .report.two_runs import compare
 
     found = compare(
         report_json.read(options.before),
@@ -181,26 +183,27 @@ def _compare(options: argparse.Namespace, console: Console) -> int:
 
 
 def _differential(options: argparse.Namespace, console: Console) -> int:
-    from verify.differential import cli
+    from .commands import differential as cli
 
     return cli.run(options)
 
 
 def _conversion(options: argparse.Namespace, console: Console) -> int:
-    from verify.conversion import cli
+    from .commands import conversion as cli
 
     return cli.run(options)
 
 
 def _coverage(options: argparse.Namespace, console: Console) -> int:
-    from verify.coverage import cli
+    from .commands import coverage as cli
 
     with _Progress(console) as progress:
         return cli.run(options, console, lambda text: progress.say("", text))
 
 
 def _model(options: argparse.Namespace, console: Console) -> int:
-    from verify import graph_family, graph_fixed
+    from .coverage import fixed_shapes as graph_fixed
+    from .encoder import graph_family
 
     if options.from_onnx is not None:
         with _Progress(console) as progress:
@@ -236,15 +239,15 @@ def _report(options: argparse.Namespace, console: Console) -> int:
 def _write_reports(
     document: Mapping[str, Any], folder: Path, history: list[dict[str, Any]]
 ) -> None:
-    from verify import junit
-    from verify.report.html import write_report
+    from .report import junit
+    from .report.html import write_report
 
     report_json.write_text(folder / "junit.xml", junit.render(document))
     write_report(document, folder / "report.html", history=history)
 
 
 def _step_summary(document: Mapping[str, Any]) -> None:
-    from verify import table
+    from .report import terminal as table
 
     target = os.environ.get("GITHUB_STEP_SUMMARY")
     if target:

@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from verify.embedder import Embedder
-from verify.encoder import EncoderSpec
+from verify.encoder.embedder import Embedder
+from verify.encoder.model_recipe import EncoderSpec
 
 _WARM = 3
 #: One token of the model's vocabulary, and two special ones around the text.

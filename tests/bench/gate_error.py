@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, signal, special, stats
 
-from verify.statistics import weigh
+from verify.statistics.gate import weigh
 
 Floats = npt.NDArray[np.float64]
 ALPHA = 0.05

@@ -105,7 +105,13 @@ def run_cases(
 
     position, crashes = 0, 0
     while position < len(known) or not _ended(journal):
-        arguments = ["-m", "verify.differential.runner", "--child", str(cases), str(position)]
+        arguments = [
+            "-m",
+            "verify.differential.runner_inside",
+            "--child",
+            str(cases),
+            str(position),
+        ]
         argv = command(emulator, profile, [*arguments, str(journal), CONFIGURATION], trace=trace)
         ended = run(
             argv,

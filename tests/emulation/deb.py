@@ -1,6 +1,6 @@
 """Unpack a Debian package into a folder, without the rights of root.
 
-``build.unpack`` refuses a link with an absolute target, as it should: it unpacks sources. A
+``build.tree.unpack`` refuses a link with an absolute target, as it should: it unpacks sources. A
 Debian system has such links (Debian Policy 10.5 asks for them between top-level folders), and
 inside an emulated root they mean the root. They are made relative here; everything else goes
 through tarfile's data filter.

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from tests.emulation.qemu import Ended, Profile, command, environment, run
 from tests.emulation.root import Emulator
-from verify import reference
-from verify.embedder import pool
-from verify.encoder import EncoderSpec
-from verify.graph import ensure_graph
-from verify.sessions import load_tokenizer
-from verify.target.embedding import Comparison, compare
+from verify.checks.embedding_inside import Comparison, compare
+from verify.encoder import reference
+from verify.encoder.embedder import pool
+from verify.encoder.graph import ensure_graph
+from verify.encoder.model_recipe import EncoderSpec
+from verify.encoder.sessions import load_tokenizer
 
 Say = Callable[[str], None]
 Rows = list[int]

@@ -13,10 +13,10 @@ from io import BytesIO
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from build.binaries import ELF_MAGIC, inspect_elf, own_weaknesses
+from build.binary.elf import ELF_MAGIC, inspect_elf, own_weaknesses
 from build.errors import WheelError
 from tests.emulation.wheels import ArmWheel
-from verify.result import CheckResult
+from verify.policy.result import CheckResult
 
 #: manylinux names of the time before PEP 600, with the glibc that each stands for.
 _LEGACY = {"manylinux2014": (2, 17), "manylinux2010": (2, 12), "manylinux1": (2, 5)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.emulation.errors import EmulationError
 from tests.emulation.qemu import REPOSITORY
-from verify.encoder import ModelRecipe, load_model_recipe, recipe_path
+from verify.encoder.model_recipe import ModelRecipe, load_model_recipe, recipe_path
 
 MODEL = "all-minilm-l6-v2"
 

@@ -15,10 +15,10 @@ from tests.emulation.explained import Explanations, explain, read_explanations
 from tests.emulation.kernels import PREFIX
 from tests.emulation.qemu import Profile
 from tests.emulation.wheels import OFFICIAL_VERSION, ArmWheel
+from verify.checks.embedding_inside import Comparison as Closeness
 from verify.differential.comparison import Comparison
 from verify.differential.store import Results
-from verify.result import CheckResult
-from verify.target.embedding import Comparison as Closeness
+from verify.policy.result import CheckResult
 
 MIN_COSINE = 0.999999
 NORM_TOLERANCE = 1e-5

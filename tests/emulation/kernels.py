@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.differential.families.model import MICROSOFT, op_case
+from verify.differential.families.models import MICROSOFT, op_case
 from verify.differential.store import Case
 from verify.differential.values import from_array
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from build.cache import ContentCache
-from build.download import Transfer
-from build.http_session import DeadHosts, HttpOptions, make_session, request_arguments
-from build.origin_debian import DebianMirrors, fetch_debian, file_url, find_mirrors
-from build.recipe import DebianOrigin
+from build.fetch.cache import ContentCache
+from build.fetch.download import Transfer
+from build.fetch.http import DeadHosts, HttpOptions, make_session, request_arguments
+from build.fetch.origins.debian import DebianMirrors, fetch_debian, file_url, find_mirrors
+from build.recipe.format import DebianOrigin
 from tests.emulation.errors import EmulationError
 from tests.emulation.pins import Pins, parse_index, release_hashes, renewed
 

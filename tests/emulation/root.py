@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.cache import ContentCache
-from build.download import Transfer
 from build.errors import IntegrityError
-from build.http_session import TransferError
-from build.origin_debian import fetch_debian, find_mirrors
-from build.recipe import DebianOrigin
+from build.fetch.cache import ContentCache
+from build.fetch.download import Transfer
+from build.fetch.http import TransferError
+from build.fetch.origins.debian import fetch_debian, find_mirrors
+from build.recipe.format import DebianOrigin
 from tests.emulation.deb import unpack_deb
 from tests.emulation.errors import EmulationError
 from tests.emulation.pins import PIN_COMMAND, Package, Pins

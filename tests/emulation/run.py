@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from build.cache import ContentCache, default_cache_root
 from build.errors import BuildError
+from build.fetch.cache import ContentCache, default_cache_root
 from tests.emulation import inputs
 from tests.emulation.errors import EmulationError
 from tests.emulation.honesty import check_honesty
@@ -39,7 +39,7 @@ from tests.emulation.wheels import (
     install_wheel,
 )
 from verify.errors import VerifyError
-from verify.result import CheckResult
+from verify.policy.result import CheckResult
 
 _SCHEMA = 1
 

@@ -20,8 +20,8 @@ from tests.emulation.root import Emulator
 from tests.emulation.wheels import ArmWheel
 from verify.differential.compare import compare
 from verify.differential.store import Results, read_cases
-from verify.encoder import EncoderSpec
-from verify.result import CheckResult
+from verify.encoder.model_recipe import EncoderSpec
+from verify.policy.result import CheckResult
 
 _IMPORT_PATIENCE = 120.0
 T = TypeVar("T")

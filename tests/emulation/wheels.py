@@ -17,9 +17,9 @@ from pathlib import Path
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from build.cache import ContentCache
-from build.digest import file_sha256
-from build.pip_settings import pip_environment
+from build.fetch.cache import ContentCache
+from build.fetch.origins.pip_settings import pip_environment
+from build.system.digest import file_sha256
 from tests.emulation.errors import EmulationError
 
 Say = Callable[[str], None]

@@ -2,5 +2,5 @@
 
 Each partition's package is loaded with coremltools and evaluated operation by operation with
 coremltools' own semantics, on the values that the CPU provider has at the partition's inputs.
-Nothing here imports onnxruntime: :mod:`verify.target.conversion` asks it in its own environment.
+Only :mod:`verify.conversion.emit_inside` imports onnxruntime, in its own environment.
 """

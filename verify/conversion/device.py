@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.conversion.closeness import compare
-from verify.conversion.evaluate import constants_for, evaluate
-from verify.conversion.package import Package, quiet
-from verify.conversion.program import Program
+from .closeness import compare
+from .evaluate import constants_for, evaluate
+from .package import Package, quiet
+from .program import Program
 
 Array = NDArray[Any]
 Predict = Callable[[Mapping[str, Array]], Mapping[str, Any]]

@@ -9,15 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from verify.conversion.half import PESSIMISTIC, Lost, losses, rounded
-from verify.conversion.program import (
-    NotEvaluated,
-    Operation,
-    Program,
-    arguments,
-    evaluable,
-    run_operation,
-)
+from .half_precision import PESSIMISTIC, Lost, losses, rounded
+from .program import NotEvaluated, Operation, Program, arguments, evaluable, run_operation
 
 Mode = Literal["exact", "fp16", "fp16-accumulate"]
 """``exact``: single precision, no value rounded below it, so that what is left is the conversion.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from verify.conversion.images import IMAGES
+from .resizing import IMAGES
 
 Array = NDArray[Any]
 Arguments = Mapping[str, Any]

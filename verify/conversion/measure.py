@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.conversion.closeness import compare, finite
-from verify.conversion.evaluate import Mode, constants_for, evaluate, unknown_operations
-from verify.conversion.half import Lost
-from verify.conversion.package import integrity, read_package
-from verify.conversion.program import NotEvaluated, Program, load_program
-from verify.target.conversion import MASK
+from .closeness import compare, finite
+from .emit_inside import MASK
+from .evaluate import Mode, constants_for, evaluate, unknown_operations
+from .half_precision import Lost
+from .package import integrity, read_package
+from .program import NotEvaluated, Program, load_program
 
 Array = NDArray[Any]
 
@@ -76,7 +76,7 @@ def measure(job: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any
             return answer
         answer["modes"][mode] = {**found, "worst_name": job["cases"][found["worst_text"]]}
     if job["device"]:
-        from verify.conversion.device import measure_device
+        from .device import measure_device
 
         say(f"{job['label']}: Core ML")
         chosen = job["modes"]["fp16-accumulate"]

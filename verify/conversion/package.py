@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verify.errors import VerifyError
+from ..errors import VerifyError
 
 SPEC_VERSIONS: dict[int, int] = {12: 6, 13: 7, 14: 8, 15: 9, 26: 10}
 """macOS to the newest specification it reads: coremltools' table of deployment targets."""
@@ -190,7 +190,7 @@ def integrity(package: Package, minimum_os: str) -> tuple[list[str], dict[str, A
 
 
 def _refused_by(package: Package, version: int) -> str:
-    from verify.conversion.program import load_program
+    from .program import load_program
 
     try:
         load_program(package, version)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.conversion.package import Package, quiet
+from .package import Package, quiet
 
 Array = NDArray[Any]
 
@@ -124,7 +124,7 @@ def evaluable(kind: str, source: Any) -> bool:
     """Whether coremltools or :mod:`verify.conversion.evaluators` has semantics for it."""
     from coremltools.converters.mil.mil import Operation as Base
 
-    from verify.conversion.evaluators import OWN
+    from .evaluators import OWN
 
     return kind in OWN or type(source).value_inference is not Base.value_inference
 
@@ -137,7 +137,7 @@ def run_operation(operation: Operation, values: Mapping[str, Any]) -> tuple[Arra
     NotEvaluated
         When there are no semantics for it, or coremltools' refuse these inputs.
     """
-    from verify.conversion.evaluators import OWN
+    from .evaluators import OWN
 
     own: Callable[[Mapping[str, Any]], Any] | None = OWN.get(operation.kind)
     try:

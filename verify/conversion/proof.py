@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from verify.conversion.device import Placed, plans_differ, read_profile, summary
-from verify.conversion.evaluate import first_departure
-from verify.conversion.judge import too_far
-from verify.conversion.mapping import graph_values, known_values, map_names
-from verify.conversion.measure import stored_values
-from verify.conversion.package import Package, find_packages, read_package
-from verify.conversion.program import load_program
-from verify.conversion.workers import ProofError, Say, measure_all
-from verify.graph import Precision
-from verify.reference import default_folder, load_texts
-from verify.target.context import TargetContext
-from verify.target.conversion import GRAPH_LINE
+from ..encoder.graph import Precision
+from ..encoder.reference import default_folder, load_texts
+from ..environment.context import TargetContext
+from .device import Placed, plans_differ, read_profile, summary
+from .emit_inside import GRAPH_LINE
+from .evaluate import first_departure
+from .measure import stored_values
+from .outcome import too_far
+from .package import Package, find_packages, read_package
+from .program import load_program
+from .value_names import graph_values, known_values, map_names
+from .workers import ProofError, Say, measure_all
 
 ACCUMULATE_TEXTS = 4
 _DOING = {"emit": "made no session with CoreML", "values": "gave no values of its CPU provider"}
@@ -227,7 +227,7 @@ def _cost(package: Package) -> int:
 
 def _call(context: TargetContext, name: str, payload: Mapping[str, Any]) -> str:
     """Run the target's part; return what it said on standard error."""
-    call = context.call(f"verify.target.conversion:{name}", payload, timeout=900.0)
+    call = context.call(f"verify.conversion.emit_inside:{name}", payload, timeout=900.0)
     if call.value is not True:
         said = [line for line in call.stderr.strip().splitlines() if line.strip()]
         ended = ""

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from verify.errors import VerifyError
-from verify.target.context import clean_environment
+from ..environment.context import clean_environment
+from ..errors import VerifyError
 
 Say = Callable[[str], None]
 WORKERS = 2
@@ -63,7 +63,7 @@ def _start(share: Sequence[Mapping[str, Any]]) -> subprocess.Popen[str]:
     environment.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"))
     environment.update({k: v for k, v in os.environ.items() if k == "VIRTUAL_ENV"})
     process = subprocess.Popen(
-        [sys.executable, "-m", "verify.conversion.worker"],
+        [sys.executable, "-m", "verify.conversion.measure_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

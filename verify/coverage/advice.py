@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from verify.coverage.model import UNKNOWN, Shape
+from .nodes import UNKNOWN, Shape
 
 _TYPE = re.compile(r"Input type: \[(\d+)\]")
 _INTEGERS = {"6": "int32", "7": "int64"}

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from verify.coverage.measure import Answer, Left, Limits
-from verify.coverage.model import Shape
-from verify.errors import VerifyError
-from verify.report.graph import Node, legend, node_picture, read_nodes
+from ..errors import VerifyError
+from ..report.charts.graph_picture import Node, legend, node_picture, read_nodes
+from .nodes import Shape
+from .partitions import Answer, Left, Limits
 
 
 def shape_text(shapes: Sequence[Shape]) -> str:

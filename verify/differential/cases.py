@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from verify.differential.families import generated_cases
-from verify.differential.nodetests import read_node_tests
-from verify.differential.store import Case, write_cases
+from .families import generated_cases
+from .nodetests import read_node_tests
+from .store import Case, write_cases
 
 
 def all_cases(archive: Path | None) -> Iterator[Case]:

@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from verify.differential.comparison import VERDICTS, Comparison, Difference, Side
-from verify.differential.delta import TOLERANCES, Delta, Tolerance, compare_values, worst_of
-from verify.differential.store import Case, Outcome, Results
+from .comparison import VERDICTS, Comparison, Difference, Side
+from .delta import TOLERANCES, Delta, Tolerance, compare_values, worst_of
+from .store import Case, Outcome, Results
 
 # Sources lie elsewhere in each build, and a file of another release has other line numbers.
 _PLACE = re.compile(r"(?:/[\w.+-]+)+/onnxruntime/|(?<=\.cc):\d+|(?<=\.h):\d+|0x[0-9a-f]+")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from verify.differential.delta import Delta
-from verify.result import CheckResult
+from ..policy.result import CheckResult
+from .delta import Delta
 
 #: Verdicts against a case's own expected outputs, from best to worst.
 VERDICTS = ("passed", "failed", "error", "crash")

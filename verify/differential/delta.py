@@ -14,16 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.differential.values import (
-    STRING,
-    Absent,
-    Items,
-    Tensor,
-    Value,
-    from_array,
-    numbers,
-    storage_array,
-)
+from .values import STRING, Absent, Items, Tensor, Value, from_array, numbers, storage_array
 
 Status = Literal["identical", "within", "differs"]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from verify.differential.cases import prepare
-from verify.differential.compare import compare
-from verify.differential.comparison import Comparison
-from verify.differential.store import read_cases, read_results
-from verify.errors import VerifyError
+from ..errors import VerifyError
+from .cases import prepare
+from .compare import compare
+from .comparison import Comparison
+from .store import read_cases, read_results
 
 Say = Callable[[str], None]
 _POLL_SECONDS = 0.1
@@ -106,7 +106,7 @@ def run_targets(
         for target in targets:
             log: IO[bytes] = _log(work, target.role).open("wb")
             logs.append(log)
-            command = [str(target.python), "-m", "verify.differential.runner"]
+            command = [str(target.python), "-m", "verify.differential.runner_inside"]
             command += ["--cases", str(cases), "--out", str(_journal(work, target.role))]
             child = subprocess.Popen(
                 command, env=dict(environment), stdout=log, stderr=subprocess.STDOUT, cwd=work

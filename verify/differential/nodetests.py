@@ -19,17 +19,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from verify.differential.store import Case
-from verify.differential.values import (
-    ELEMENT_TYPES,
-    STRING,
-    Absent,
-    Items,
-    Tensor,
-    Value,
-    from_array,
-)
-from verify.errors import VerifyError
+from ..errors import VerifyError
+from .store import Case
+from .values import ELEMENT_TYPES, STRING, Absent, Items, Tensor, Value, from_array
 
 GROUPS = ("node", "simple", "pytorch-operator", "pytorch-converted")
 _MEMBER = re.compile(

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from verify.differential.values import STRING, Absent, Items, Tensor, Value
-from verify.errors import VerifyError
+from ..errors import VerifyError
+from .values import STRING, Absent, Items, Tensor, Value
 
 FORMAT = 1
 Group = Literal["node", "generated"]

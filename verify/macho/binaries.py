@@ -6,9 +6,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from verify.errors import WheelNotUsable
-from verify.macho.findings import Role
-from verify.macho.image import FAT_MAGICS, THIN_MAGIC, Image, read_image
+from ..errors import WheelNotUsable
+from .findings import Role
+from .image import FAT_MAGICS, THIN_MAGIC, Image, read_image
 
 ROLES: tuple[Role, ...] = ("extension", "library")
 _MAGICS = (*FAT_MAGICS, THIN_MAGIC, b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xfe\xed\xfa\xce")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from verify.macho.binaries import ROLES, Binaries
-from verify.macho.findings import Difference, Outcome, Role, compare
+from .binaries import ROLES, Binaries
+from .findings import Difference, Outcome, Role, compare
 
 CHECK = "macho.exports"
 ENTRY_POINTS: dict[Role, str] = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from verify.result import CheckResult
+from ..policy.result import CheckResult
 
 Role = Literal["extension", "library"]
 Side = Literal["ours", "official"]
@@ -169,7 +169,7 @@ def load_explanations(path: Path | None = None) -> Explanations:
     PolicyError
         When it has mistakes.
     """
-    from verify import strict
+    from ..policy import strict
 
     where = path or Path(__file__).with_name("differences.toml")
     data = strict.read_toml(where, what="table of differences")

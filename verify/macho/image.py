@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from verify.errors import VerifyError
+from ..errors import VerifyError
 
 FAT_MAGICS = (b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf")
 THIN_MAGIC = b"\xcf\xfa\xed\xfe"

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from verify.macho.binaries import ROLES, Binaries
-from verify.macho.findings import Difference, Outcome, compare
-from verify.macho.image import DYNAMIC, Image
-from verify.macho.known import Known
-from verify.macho.wanted import official_symbols
+from .binaries import ROLES, Binaries
+from .findings import Difference, Outcome, compare
+from .image import DYNAMIC, Image
+from .published_symbols import Known
+from .wanted import official_symbols
 
 CHECK = "macho.imports"
 _PROVEN_ELSEWHERE = ("/usr/lib/libSystem.B.dylib", "/usr/lib/libc++.1.dylib")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from verify.macho.binaries import ROLES, Binaries
-from verify.macho.findings import Outcome
-from verify.macho.image import Image
+from .binaries import ROLES, Binaries
+from .findings import Outcome
+from .image import Image
 
 CHECK = "macho.layout"
 _PAGE = 0x4000

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from verify.macho.binaries import ROLES, Binaries
-from verify.macho.callsites import UNREADABLE, CallSite, Reader, selector_references
-from verify.macho.findings import Difference, Outcome, compare
-from verify.macho.image import Image
-from verify.macho.registers import Value
+from .binaries import ROLES, Binaries
+from .code.callsites import UNREADABLE, CallSite, Reader, selector_references
+from .code.registers import Value
+from .findings import Difference, Outcome, compare
+from .image import Image
 
 CHECK = "macho.objc"
 CLASS = "_OBJC_CLASS_$_"

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from verify.macho.findings import Outcome
-from verify.macho.image import Image
+from .findings import Outcome
+from .image import Image
 
 CHECK = "macho.signature"
 SUPERBLOB, DIRECTORY, REQUIREMENTS = 0xFADE0CC0, 0xFADE0C02, 0xFADE0C01

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verify.macho.binaries import Binaries
+from .binaries import Binaries
 
 
 def official_symbols(official: Binaries) -> dict[str, set[str]]:

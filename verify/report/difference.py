@@ -28,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from verify.report.samples import Series
-from verify.statistics import effective_size
+from ..statistics.effective import effective_size
+from .samples import Series
 
 Outcome = Literal["slower", "faster", "no real difference", "too few samples"]
 Floats = npt.NDArray[np.float64]

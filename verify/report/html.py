@@ -17,14 +17,17 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from verify.errors import VerifyError
-from verify.report import charts, charts_time, conversion, view
-from verify.report.compare import Comparison, compare
-from verify.report.figures import Curve
-from verify.report.graph import Left, left_behind, legend, node_picture, read_nodes
-from verify.report.samples import Series, gate_series, latency_series
-from verify.report.text import MISSING, is_number, milliseconds, moment, value_text
-from verify.statistics import judge_p95
+from ..errors import VerifyError
+from ..statistics.gate import judge_p95
+from . import view
+from .charts import conversion_charts as conversion
+from .charts import overview as charts
+from .charts import time as charts_time
+from .charts.figures import Curve
+from .charts.graph_picture import Left, left_behind, legend, node_picture, read_nodes
+from .samples import Series, gate_series, latency_series
+from .text import MISSING, is_number, milliseconds, moment, value_text
+from .two_runs import Comparison, compare
 
 _MOST_RUNS = 12
 _MOST_PICTURES = 24

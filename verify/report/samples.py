@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from verify.report.text import is_number
+from .text import is_number
 
 STAGES = ("tokenise", "tensors", "inference", "pool", "normalise")
 _MILLISECONDS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from verify.errors import VerifyError
+from ..errors import VerifyError
 
 SCHEMA_FILE = Path(__file__).with_name("verify.schema.json")
 VERSION = 1

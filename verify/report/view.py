@@ -9,15 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from verify.report.text import (
-    MISSING,
-    bytes_text,
-    is_number,
-    moment,
-    pretty,
-    seconds_text,
-    value_text,
-)
+from .text import MISSING, bytes_text, is_number, moment, pretty, seconds_text, value_text
 
 STATUSES = ("passed", "failed", "inconclusive", "not-run")
 STATUS_WORDS = {

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from verify.statistics.effective import effective_size
-from verify.statistics.quantile import lower_rank, upper_rank
+from .effective import effective_size
+from .quantile import lower_rank, upper_rank
 
 Floats = npt.NDArray[np.float64]
 

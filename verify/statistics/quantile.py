@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from verify.errors import VerifyError
+from ..errors import VerifyError
 
 Floats = npt.NDArray[np.float64]
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from verify.errors import VerifyError
+from ..errors import VerifyError
 
 Floats = npt.NDArray[np.float64]
 MIN_BLOCKS = 6

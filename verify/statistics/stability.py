@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from verify.statistics.effective import autocorrelation_times, midranks
+from .effective import autocorrelation_times, midranks
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -9,18 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from verify.differential.families import (
-    binary,
-    casting,
-    fused,
-    layers,
-    linear,
-    movement,
-    quantised,
-    reductions,
-    unary,
-)
-from verify.differential.store import Case
+from ..store import Case
+from . import binary, casting, fused, layers, linear, movement, quantised, reductions, unary
 
 __all__ = ["generated_cases"]
 

@@ -7,17 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from verify.differential.families.data import Content, make, specials
-from verify.differential.families.model import Input, op_case
-from verify.differential.store import Case
-from verify.differential.values import (
-    ELEMENT_TYPES,
-    Tensor,
-    byte_count,
-    element_number,
-    from_array,
-    numbers,
-)
+from ..store import Case
+from ..values import ELEMENT_TYPES, Tensor, byte_count, element_number, from_array, numbers
+from .data import Content, make, specials
+from .models import Input, op_case
 
 _NUMERIC = (
     "float", "double", "float16", "int8", "int16", "int32", "int64",

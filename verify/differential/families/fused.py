@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from verify.differential.families.data import Content, make
-from verify.differential.families.model import Input, graph_case, node
-from verify.differential.store import Case
+from ..store import Case
+from .data import Content, make
+from .models import Input, graph_case, node
 
 _CONTENTS: tuple[Content, ...] = ("finite", "nan", "inf", "special")
 _ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid")

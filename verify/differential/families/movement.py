@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from verify.differential.families.data import make
-from verify.differential.families.model import op_case
-from verify.differential.store import Case
+from ..store import Case
+from .data import make
+from .models import op_case
 
 FD = ("float32", "float64")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from verify.differential.families.data import Content, make
-from verify.differential.families.model import ML, op_case
-from verify.differential.store import Case
+from ..store import Case
+from .data import Content, make
+from .models import ML, op_case
 
 
 def cases() -> Iterator[Case]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from verify.differential.families.data import Content, Shape, make
-from verify.differential.families.model import MICROSOFT, op_case
-from verify.differential.store import Case
+from ..store import Case
+from .data import Content, Shape, make
+from .models import MICROSOFT, op_case
 
 FD = ("float32", "float64")
 _TYPES = (*FD, "int32", "int64")

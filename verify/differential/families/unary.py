@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from verify.differential.families.data import SIZES, Content, make
-from verify.differential.families.model import MICROSOFT, op_case
-from verify.differential.store import Case
+from ..store import Case
+from .data import SIZES, Content, make
+from .models import MICROSOFT, op_case
 
 F = ("float32",)
 FD = ("float32", "float64")

@@ -1,0 +1,1 @@
+"""Read libraries: ELF, Mach-O, and what is wrong with one."""

@@ -1,0 +1,155 @@
+"""What a Mach-O file of ours must be: by itself, and beside the official one."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+from .macho import MachoFacts
+
+_SYSTEM = ("/usr/lib/", "/System/Library/")
+_OWN_FOLDER = re.compile(r"@loader_path/?\.?")
+# Every name of Python's C API as the linker writes it.
+_PYTHON = re.compile(r"__?Py[A-Z_]\w*")
+_RELATIVE = ("@loader_path/", "@rpath/")
+# More exports than this above the reference: the linker's export list was not applied.
+_EXPORT_SLACK = 16
+_MOST_TOLD = 5
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return a version of macOS as numbers that compare rightly: ``13`` is ``13.0``."""
+    numbers = [int(part) for part in version.split(".")]
+    return tuple(numbers + [0] * (3 - len(numbers)))
+
+
+def is_system_library(install_name: str) -> bool:
+    """Return whether every Mac has the library."""
+    return posixpath.normpath(install_name) == install_name and install_name.startswith(_SYSTEM)
+
+
+def _some(names: tuple[str, ...] | list[str]) -> str:
+    more = len(names) - _MOST_TOLD
+    return ", ".join(names[:_MOST_TOLD]) + (f" and {more} more" if more > 0 else "")
+
+
+def _target_weaknesses(facts: MachoFacts, architecture: str, minimum_os: str) -> list[str]:
+    found = []
+    if facts.architectures != (architecture,):
+        found.append(f"it is for {', '.join(facts.architectures)} and not for {architecture} alone")
+    if facts.filetype not in ("dylib", "bundle"):
+        found.append(f"it is no library that can be loaded but of the type {facts.filetype}")
+    if facts.platform != "macOS":
+        found.append(f"it is for {facts.platform or 'no platform that it names'}, not for macOS")
+    if not facts.minos:
+        found.append("it does not say which macOS it needs")
+    elif minimum_os and version_key(facts.minos) > version_key(minimum_os):
+        found.append(f"it needs macOS {facts.minos}, newer than {minimum_os}")
+    return found
+
+
+def _loading_weaknesses(facts: MachoFacts, file: str) -> list[str]:
+    found = []
+    if not facts.two_level:
+        found.append("its symbols are looked for in every library (flat namespace)")
+    native = facts.install_name.endswith(".dylib")
+    odd = [name for name in facts.flat_lookups if native or not _PYTHON.fullmatch(name)]
+    if facts.two_level and odd:
+        found.append(f"nothing that it is linked with defines {_some(odd)}")
+    if facts.fixups == "none":
+        found.append("it says nothing of what dyld must bind in it")
+    outside = [path for path in facts.rpaths if not _OWN_FOLDER.fullmatch(path)]
+    if outside:
+        found.append(f"it looks for libraries outside its own folder: {_some(outside)}")
+    if len(facts.rpaths) != len(set(facts.rpaths)):
+        # dyld of macOS 15.4 ends with "duplicate LC_RPATH" where older ones did not look.
+        found.append(f"it names the same rpath twice: {_some(facts.rpaths)}")
+    foreign = [
+        name
+        for name in facts.dependencies
+        if not is_system_library(name) and not name.startswith(_RELATIVE)
+    ]
+    if foreign:
+        found.append(f"it needs a library that is no part of macOS: {_some(foreign)}")
+    wanted = f"@rpath/{posixpath.basename(file)}" if file else facts.install_name
+    below = facts.install_name.startswith("@rpath/")
+    if facts.filetype == "dylib" and not (below and facts.install_name == wanted):
+        found.append(
+            f"its install name is {facts.install_name or 'empty'}, not {wanted or 'below @rpath'}"
+        )
+    return found
+
+
+def macho_weaknesses(
+    facts: MachoFacts, *, architecture: str, minimum_os: str, file: str = ""
+) -> list[str]:
+    """Return what no Mach-O file of ours may have or lack; empty when it is sound.
+
+    Parameters
+    ----------
+    facts : MachoFacts
+        The file.
+    architecture : str
+        The only one that it may be for, ``arm64``.
+    minimum_os : str
+        The newest macOS that it may ask for, ``13.3``; empty where nothing was promised.
+    file : str, optional
+        The file's name, which a library's install name must be too.
+    """
+    found = _target_weaknesses(facts, architecture, minimum_os)
+    if facts.executable_stack:
+        found.append("its stack is executable")
+    if facts.writable_code:
+        found.append(f"its code can be written to: {', '.join(facts.writable_code)}")
+    if not facts.stripped:
+        found.append(f"it is not stripped: {facts.local_symbols} symbols have no use")
+    found += _loading_weaknesses(facts, file)
+    signature = facts.signature
+    if signature is None:
+        found.append("it is not signed, and no Mac with Apple silicon would load it")
+    else:
+        found += [f"its signature does not hold: {problem}" for problem in signature.problems]
+        if not signature.problems and not signature.ad_hoc:
+            found.append("its signature is not ad hoc")
+    return found
+
+
+def check_macho_hardening(
+    facts: MachoFacts,
+    reference: MachoFacts,
+    *,
+    architecture: str,
+    minimum_os: str,
+    file: str = "",
+) -> list[str]:
+    """Return where one binary is weaker than another; empty when it is as strong.
+
+    Parameters
+    ----------
+    facts : MachoFacts
+        Our binary.
+    reference : MachoFacts
+        The same file of the official wheel, the same architecture of it.
+    architecture, minimum_os, file : str
+        As for :func:`macho_weaknesses`, whose clauses come first.
+    """
+    found = macho_weaknesses(facts, architecture=architecture, minimum_os=minimum_os, file=file)
+    extra = [name for name in facts.dependencies if name not in reference.dependencies]
+    if extra:
+        found.append(f"it needs libraries that the reference does not: {_some(extra)}")
+    lost = [path for path in reference.rpaths if path not in facts.rpaths]
+    if lost:
+        found.append(f"it does not look for libraries where the reference does: {_some(lost)}")
+    if reference.has_stack_protector and not facts.has_stack_protector:
+        found.append("no function has a stack protector")
+    if reference.fortified_symbols and not facts.fortified_symbols:
+        found.append("no call is fortified (_FORTIFY_SOURCE)")
+    if reference.function_starts and not facts.function_starts:
+        found.append("it has no list of function starts, so crash reports cannot name functions")
+    if reference.uuid and not facts.uuid:
+        found.append("it has no UUID")
+    if facts.exports_count > reference.exports_count + _EXPORT_SLACK:
+        found.append(
+            f"it exports {facts.exports_count} symbols, the reference {reference.exports_count}"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""The exact commands of a build, worked out before anything runs."""

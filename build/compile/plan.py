@@ -1,0 +1,239 @@
+"""The exact commands of a build, worked out from a recipe and a platform; nothing is run here."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..package.metadata import local_version as with_local_part
+from ..recipe.format import DefineValue, PlatformName, Recipe, digest
+from ..toolchain.cross import CrossBuild, CrossPlaces, cross_defines, packing_environment
+from ..tree.workspace import Tree
+
+CONFIGURATION = "Release"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Programs:
+    """The programs that the commands name.
+
+    ``launcher`` is the compiler cache, or None; ``path`` the folders of the child's PATH; ``cross``
+    the cross toolchain's folders where the platform is not the machine's own.
+    """
+
+    python: Path
+    cmake: Path
+    ctest: Path
+    c: Path
+    cxx: Path
+    launcher: Path | None
+    path: tuple[str, ...]
+    cross: CrossPlaces | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One command: what it is for, its arguments and its whole environment."""
+
+    stage: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildPlan:
+    """Everything that will be run, and with what."""
+
+    version: str
+    platform: PlatformName
+    recipe_digest: str
+    build_args: tuple[str, ...]
+    defines: Mapping[str, DefineValue]
+    top_level_include: str
+    steps: tuple[Step, ...]
+
+
+def local_version(recipe: Recipe) -> str:
+    """Return the wheel's version: the recipe's with ``+ortmill.<8 digits of its digest>``."""
+    return with_local_part(recipe.version, digest(recipe))
+
+
+def source_date_epoch(recipe: Recipe) -> int:
+    """Return the release's day as seconds since 1970, the time stamp of every file shipped."""
+    day = datetime.date.fromisoformat(recipe.source.date)
+    moment = datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC)
+    return int(moment.timestamp())
+
+
+def top_level_include(tree: Tree) -> str:
+    """Return the CMake file that every project of the build includes first.
+
+    It maps the tree's path out of everything the compiler writes, so that no path of the machine
+    that built a wheel is found in it. An include and not ``CMAKE_CXX_FLAGS``: upstream's script
+    sets those, and ``get_build_info()`` prints them.
+    """
+    return f"add_compile_options(-ffile-prefix-map={tree.root.as_posix()}/=/ortmill/)\n"
+
+
+def cmake_defines(
+    recipe: Recipe,
+    platform: PlatformName,
+    tree: Tree,
+    programs: Programs,
+    *,
+    chosen: Mapping[str, str],
+) -> dict[str, DefineValue]:
+    """Return CMake's cache entries.
+
+    Parameters
+    ----------
+    chosen : Mapping[str, str]
+        The kind of origin of each dependency that will be compiled in. One that is missing here
+        adds its ``fallback_defines``.
+    """
+    defines: dict[str, DefineValue] = {}
+    defines.update(recipe.defines)
+    defines.update(recipe.platforms[platform].defines)
+    defines["ORTMILL_SOURCE_COMMIT"] = recipe.source.commit
+    defines["CMAKE_PROJECT_TOP_LEVEL_INCLUDES"] = (tree.root / "top_level.cmake").as_posix()
+    if programs.cross:
+        defines.update(cross_defines(cross_of(recipe, platform), programs.cross))
+    defines["CMAKE_C_COMPILER"] = programs.c.as_posix()
+    defines["CMAKE_CXX_COMPILER"] = programs.cxx.as_posix()
+    if programs.launcher:
+        defines["CMAKE_C_COMPILER_LAUNCHER"] = programs.launcher.as_posix()
+        defines["CMAKE_CXX_COMPILER_LAUNCHER"] = programs.launcher.as_posix()
+    for dependency in recipe.dependencies:
+        if platform not in dependency.platforms or (
+            dependency.name not in chosen and not dependency.fallback_defines
+        ):
+            continue
+        if dependency.name not in chosen:
+            defines.update(dependency.fallback_defines)
+            continue
+        content = dependency.content or dependency.name
+        place = tree.deps / dependency.name
+        if dependency.package_dir and chosen[dependency.name] == "pypi":
+            defines[f"{content}_DIR"] = (place / dependency.package_dir).as_posix()
+        else:
+            # Wins over find_package() as well, so no library of the machine is taken by mistake.
+            defines[f"FETCHCONTENT_SOURCE_DIR_{content.upper()}"] = place.as_posix()
+    return defines
+
+
+def cross_of(recipe: Recipe, platform: PlatformName) -> CrossBuild:
+    """Return how a platform is cross-built; ValueError where its recipe does not say."""
+    cross = recipe.platforms[platform].cross
+    if cross is None or recipe.cross_tools is None:
+        raise ValueError(f"the recipe does not say how {platform} is built elsewhere")
+    return CrossBuild(tools=recipe.cross_tools, target=cross)
+
+
+def define_argument(name: str, value: DefineValue) -> str:
+    """Return ``name=value`` as upstream's script takes it."""
+    if isinstance(value, bool):
+        value = "ON" if value else "OFF"
+    return f"{name}={value}"
+
+
+def child_environment(
+    recipe: Recipe,
+    platform: PlatformName,
+    programs: Programs,
+    *,
+    home: str,
+    compiler_cache: Path,
+    cache_socket: str,
+) -> dict[str, str]:
+    """Return the whole environment of a build command: nothing of the caller's leaks in."""
+    environment = {
+        # The cache may stand below somebody's repository, whose commit nothing must pick up.
+        "GIT_CEILING_DIRECTORIES": str(compiler_cache.parent),
+        "HOME": home,
+        "LC_ALL": "C",
+        "PATH": ":".join(programs.path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "SCCACHE_DIR": str(compiler_cache),
+        "SCCACHE_CACHE_SIZE": "10G",
+        "SCCACHE_SERVER_UDS": cache_socket,
+        "SOURCE_DATE_EPOCH": str(source_date_epoch(recipe)),
+        "ZERO_AR_DATE": "1",
+    }
+    environment.update(recipe.platforms[platform].environment)
+    return environment
+
+
+def make_plan(
+    recipe: Recipe,
+    platform: PlatformName,
+    *,
+    tree: Tree,
+    programs: Programs,
+    chosen: Mapping[str, str],
+    jobs: int,
+    env: Mapping[str, str],
+    as_root: bool = False,
+) -> BuildPlan:
+    """Return the commands that configure, compile and pack a wheel.
+
+    All three are upstream's own ``tools/ci_build/build.py`` with the same arguments; only the
+    phase differs, so that a phase can be repeated alone.
+    """
+    defines = cmake_defines(recipe, platform, tree, programs, chosen=chosen)
+    arguments: list[str] = [
+        *("--build_dir", str(tree.build)),
+        *("--cmake_path", str(programs.cmake)),
+        *("--ctest_path", str(programs.ctest)),
+        *("--cmake_generator", "Ninja"),
+        *("--parallel", str(jobs)),
+        *recipe.build_args,
+        *(
+            cross_of(recipe, platform).target.build_args
+            if programs.cross
+            else recipe.platforms[platform].build_args
+        ),
+    ]
+    if as_root:
+        arguments.append("--allow_running_as_root")
+    extra = ["--cmake_extra_defines", *(define_argument(*pair) for pair in defines.items())]
+    script = str(tree.source / "tools" / "ci_build" / "build.py")
+
+    packing = env
+    if programs.cross:
+        packing = packing_environment(cross_of(recipe, platform), programs.cross, env)
+
+    def step(stage: str, *phase: str) -> Step:
+        argv = (str(programs.python), script, *arguments, *phase, *extra)
+        return Step(stage=stage, argv=argv, env=packing if stage == "wheel" else env)
+
+    return BuildPlan(
+        version=local_version(recipe),
+        platform=platform,
+        recipe_digest=digest(recipe),
+        build_args=tuple(shown_arguments(arguments)),
+        defines=defines,
+        top_level_include=top_level_include(tree),
+        steps=(
+            step("configure", "--update"),
+            step("compile", "--build"),
+            step("wheel", "--build", "--build_wheel"),
+        ),
+    )
+
+
+def shown_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return build arguments without the ones that name a place on this machine."""
+    local = {"--build_dir", "--cmake_path", "--ctest_path", "--parallel"}
+    shown: list[str] = []
+    skip = False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument in local:
+            skip = True
+        elif argument != "--allow_running_as_root":
+            shown.append(argument)
+    return shown

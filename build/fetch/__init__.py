@@ -1,0 +1,1 @@
+"""Bring the inputs: verified bytes, from the first origin that has them."""

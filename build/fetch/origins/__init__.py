@@ -1,0 +1,1 @@
+"""Where bytes come from: git, archives, Debian's pool, the Python index."""

@@ -1,0 +1,105 @@
+"""Where pip looks for packages on this machine, asked of pip itself."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from unearth import PackageFinder
+
+from ...system.environment import child_environment
+from ..http import TransferError
+
+_SECTIONS = ("global", "download", ":env:")
+_SECONDS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipSettings:
+    """What pip would use to find a file; ``cert`` and ``proxy`` are empty where not set."""
+
+    index_urls: tuple[str, ...]
+    find_links: tuple[str, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
+    cert: str = ""
+    proxy: str = ""
+
+
+def pip_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a pip subprocess: its own settings, proxies, certificates."""
+    return child_environment(env, prefixes=("PIP_",)) | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+def parse_pip_config(text: str) -> dict[str, str]:
+    """Return the settings that ``pip config list`` prints.
+
+    Sections in pip's own order of weight: ``global``, then ``download``, then the environment.
+    """
+    found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        section, _, key = name.partition(".")
+        if equals and section in found:
+            try:
+                plain = ast.literal_eval(value)
+            except (ValueError, SyntaxError):
+                plain = value
+            found[section][key.replace("_", "-")] = str(plain)
+    return {key: value for section in _SECTIONS for key, value in found[section].items()}
+
+
+def settings_from_config(config: Mapping[str, str]) -> PipSettings:
+    """Turn pip's configuration into the places that it would search, in order."""
+    indexes: list[str] = []
+    if config.get("no-index", "").lower() not in ("1", "true", "yes", "on", "y", "t"):
+        # The address of the default index is the finder's to know.
+        default = PackageFinder().sources[0]["url"]
+        indexes = [config.get("index-url") or default, *config.get("extra-index-url", "").split()]
+    links = (
+        str(Path(link).expanduser()) if link.startswith("~") else link
+        for link in config.get("find-links", "").split()
+    )
+    return PipSettings(
+        index_urls=tuple(dict.fromkeys(indexes)),
+        find_links=tuple(links),
+        trusted_hosts=tuple(config.get("trusted-host", "").split()),
+        cert=config.get("cert", ""),
+        proxy=config.get("proxy", ""),
+    )
+
+
+def read_pip_settings(env: Mapping[str, str], *, python: str = sys.executable) -> PipSettings:
+    """Ask pip how it is set up.
+
+    Raises
+    ------
+    TransferError
+        ``python -m pip`` does not work.
+    """
+    try:
+        result = subprocess.run(
+            [python, "-m", "pip", "config", "list"],
+            env=pip_environment(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        failed = result.stderr.strip().splitlines()[-1:] if result.returncode else []
+        code = result.returncode
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failed, code = [str(error)], 1
+    if code:
+        raise TransferError(
+            f"pip cannot be asked where it looks for packages: {' '.join(failed)}",
+            brief="pip does not work here",
+            hint="install pip into the environment that runs the build "
+            "(python -m ensurepip, or uv pip install pip)",
+            context={"python": python},
+        )
+    return settings_from_config(parse_pip_config(result.stdout))

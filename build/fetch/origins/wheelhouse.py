@@ -1,0 +1,264 @@
+"""The build's own tools: wheels fetched by pip against a lock file, and a folder to run them in.
+
+pip does the fetching, so indexes, proxies, certificates and key rings are the machine's own.
+Every wheel's hash stands in the lock file; pip refuses any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import sysconfig
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import IntegrityError, ToolchainError
+from ...system.child import Outcome, run_child
+from ...system.digest import file_sha256
+from ...system.environment import child_environment
+from ...system.progress import Progress, Silent
+from ..cache import ContentCache
+from ..http import TransferError
+from .pip_settings import pip_environment
+
+_RECORD = "wheelhouse.json"
+_INSTALLED = "ortmill-tools.json"
+_SECONDS = 3600
+_SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheelhouse:
+    """A folder of wheels that satisfies a lock file for one interpreter.
+
+    ``files`` maps each wheel's name to its sha256; ``size`` is their sum in bytes.
+    """
+
+    path: Path
+    lock_sha256: str
+    files: Mapping[str, str]
+    size: int
+
+
+def check_lock(lock: Path, sha256: str) -> None:
+    """Check that a lock file is the pinned one.
+
+    Raises
+    ------
+    IntegrityError
+        It is missing or has another hash.
+    """
+    try:
+        actual = file_sha256(lock)
+    except OSError as error:
+        raise IntegrityError(
+            f"the tools' lock file {lock} cannot be read: {error.strerror}",
+            hint="check the path in the recipe, or check the file out again",
+        ) from error
+    if actual != sha256:
+        raise IntegrityError(
+            f"the tools' lock file {lock} is not the pinned one",
+            hint="a lock file is changed together with its lock_sha256 in the recipe",
+            context={
+                "file": str(lock),
+                "expected sha256": sha256,
+                "actual sha256": actual,
+            },
+        )
+
+
+def wheelhouse_path(cache: ContentCache, lock_sha256: str) -> Path:
+    """Return where the wheels of a lock file stand for the running interpreter."""
+    tag = f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}"
+    return cache.root / "wheelhouse" / f"{lock_sha256}-{tag}"
+
+
+def find_wheelhouse(cache: ContentCache, lock_sha256: str) -> Wheelhouse | None:
+    """Return the wheels from the cache, each hashed again, or None.
+
+    A folder with a wheel missing or damaged is moved aside as a whole.
+    """
+    path = wheelhouse_path(cache, lock_sha256)
+    record = cache.read_record(path / _RECORD)
+    if record is None:
+        if path.exists():
+            cache.set_aside(path, path.name)
+        return None
+    house = _from_record(path, lock_sha256, record)
+    try:
+        if all(file_sha256(path / name) == sha256 for name, sha256 in house.files.items()):
+            return house
+    except OSError:
+        pass
+    cache.set_aside(path, path.name)
+    return None
+
+
+def _from_record(path: Path, lock_sha256: str, record: Mapping[str, Any]) -> Wheelhouse:
+    files = record.get("files", {})
+    return Wheelhouse(
+        path=path,
+        lock_sha256=lock_sha256,
+        files={str(name): str(sha256) for name, sha256 in files.items()},
+        size=int(record.get("size", 0)),
+    )
+
+
+def fill_wheelhouse(
+    lock: Path,
+    lock_sha256: str,
+    *,
+    cache: ContentCache,
+    env: Mapping[str, str],
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+    python: str = sys.executable,
+) -> Wheelhouse:
+    """Fetch every wheel of a lock file, unless they are there; return the folder.
+
+    The lock is a requirements file of ``name==version --hash=sha256:…`` lines. Wheels only, no
+    dependencies beyond the lock, hashes required.
+
+    Raises
+    ------
+    IntegrityError
+        The lock file, or a wheel, is not the pinned one.
+    TransferError
+        pip could not fetch a wheel.
+    """
+    progress = progress or Silent()
+    check_lock(lock, lock_sha256)
+    path = wheelhouse_path(cache, lock_sha256)
+    with cache.lock(f"wheelhouse-{path.name}", lambda: _say_waiting(progress)):
+        if house := find_wheelhouse(cache, lock_sha256):
+            return house
+        progress.say("build tools: fetching the wheels of the lock file with pip")
+        folder = cache.scratch_folder()
+        try:
+            _download(lock, folder, pip_environment(env), python=python, cancel=cancel)
+            wheels = sorted(folder.glob("*.whl"))
+            record = {
+                "schema": _SCHEMA,
+                "lock_sha256": lock_sha256,
+                "files": {wheel.name: file_sha256(wheel) for wheel in wheels},
+                "size": sum(wheel.stat().st_size for wheel in wheels),
+            }
+            (folder / _RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return _from_record(path, lock_sha256, record)
+
+
+def _say_waiting(progress: Progress) -> None:
+    progress.say("build tools: waiting for another ortmill that is fetching them")
+
+
+def _download(
+    lock: Path,
+    folder: Path,
+    env: Mapping[str, str],
+    *,
+    python: str,
+    cancel: threading.Event | None,
+) -> None:
+    command = [python, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps"]
+    command += ["--only-binary", ":all:", "--dest", str(folder), "--requirement", str(lock)]
+    result = _run(command, env, cancel)
+    if result.code == 0:
+        return
+    last = _last_error(result)
+    if "DO NOT MATCH THE HASHES" in result.err:
+        raise IntegrityError(
+            "a wheel of the build tools is not the pinned one",
+            hint="find out what the index holds before the lock file is changed",
+            context={"lock": str(lock), "pip said": _tail(result.err)},
+        )
+    raise TransferError(
+        f"pip could not fetch the build tools: {last}",
+        brief=last,
+        hint="check the network and `python -m pip config list`",
+        context={"lock": str(lock), "pip said": _tail(result.err)},
+    )
+
+
+def install_tools(
+    venv_dir: Path,
+    *,
+    wheelhouse: Wheelhouse,
+    lock: Path,
+    env: Mapping[str, str],
+    python: str = sys.executable,
+) -> Path:
+    """Make a virtual environment with the tools of a wheelhouse; return its ``python``.
+
+    The environment holds no pip of its own (the caller's pip installs into it), so that it can
+    be made where Python comes without ensurepip. No network is used. One that is complete and
+    belongs to the same lock and interpreter is left as it is; any other is made anew.
+
+    Raises
+    ------
+    ToolchainError
+        The environment cannot be made.
+    """
+    check_lock(lock, wheelhouse.lock_sha256)
+    inside = venv_dir / "bin" / "python"
+    record = {
+        "schema": _SCHEMA,
+        "wheelhouse": wheelhouse.path.name,
+        "python": f"{python} {sys.version}",
+    }
+    done = venv_dir / _INSTALLED
+    try:
+        if inside.exists() and json.loads(done.read_text(encoding="utf-8")) == record:
+            return inside
+    except (OSError, ValueError):
+        pass
+    plain = child_environment(env)
+    _must(
+        _run([python, "-m", "venv", "--clear", "--without-pip", str(venv_dir)], plain),
+        f"cannot make a virtual environment in {venv_dir}",
+    )
+    # Everything is at hand and hashed: the machine's pip settings could only get in the way.
+    offline = plain | {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    command = [python, "-m", "pip", "--python", str(inside), "install", "--quiet", "--no-index"]
+    command += ["--no-cache-dir", "--find-links", str(wheelhouse.path), "--require-hashes"]
+    command += ["--no-deps", "--only-binary", ":all:", "--requirement", str(lock)]
+    _must(_run(command, offline), f"cannot install the build tools into {venv_dir}")
+    done.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    return inside
+
+
+def _run(
+    command: list[str], env: Mapping[str, str], cancel: threading.Event | None = None
+) -> Outcome:
+    try:
+        return run_child(command, env=env, seconds=_SECONDS, cancel=cancel)
+    except OSError as error:
+        # Also a TimeoutError, which is one.
+        return Outcome(code=1, out="", err=str(error))
+
+
+def _must(result: Outcome, problem: str) -> None:
+    if result.code:
+        raise ToolchainError(
+            f"{problem}: {_last_error(result)}",
+            hint="check that the Python that runs the build has the modules venv and pip",
+            context={"it said": _tail(result.err)},
+        )
+
+
+def _last_error(result: Outcome) -> str:
+    lines = [line.strip() for line in result.err.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR:")] or lines or ["no message"]
+    return errors[-1].removeprefix("ERROR: ")
+
+
+def _tail(text: str) -> str:
+    return " | ".join(line.strip() for line in text.strip().splitlines()[-4:])

@@ -1,0 +1,1 @@
+"""Make the wheel, the SDK and the manifest of them."""

@@ -1,0 +1,162 @@
+"""What delocate does for a macOS wheel, on a machine that has no delocate: rules and tag.
+
+The rules are those of ``delocate-wheel --require-archs=arm64`` for a wheel into which nothing may
+be copied. The tag is ours on every machine: delocate leaves the minor version out, and calls a
+wheel that needs macOS 13.3 one for 13.0.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+
+from ..binary.elf import ELF_MAGIC
+from ..binary.macho import MachoFacts, macho_facts
+from ..binary.rules import is_system_library, version_key
+from ..errors import WheelError
+
+_VERSION = re.compile(r"(\d{2})(?:\.(\d{1,2}))?")
+_PLATFORM = re.compile(r"macosx_(\d+)_(\d+)_(\w+)")
+# Apple silicon begins with macOS 11; since then only the major version is in the tags of pip.
+_FIRST_MAJOR = 11
+_LOADER, _RPATH = "@loader_path", "@rpath"
+
+
+def macos_tags(minimum_os: str, architecture: str) -> tuple[str, ...]:
+    """Return the platform tags of a wheel that needs a version of macOS.
+
+    ``packaging.tags.mac_platforms``, by which pip and others choose, knows no minor version since
+    macOS 11: on 13.6 it accepts ``macosx_13_0`` and nothing between that and ``macosx_14_0``. A
+    wheel that needs 13.3 is for both: its true version, for installers that know it, and
+    the oldest tag that promises too little to nobody.
+
+    Parameters
+    ----------
+    minimum_os : str
+        ``13.3``, or ``14`` for ``14.0``.
+    architecture : str
+        ``arm64``.
+
+    Raises
+    ------
+    WheelError
+        It is no such version, or one before macOS 11.
+
+    Examples
+    --------
+    >>> macos_tags("13.3", "arm64")
+    ('macosx_13_3_arm64', 'macosx_14_0_arm64')
+    >>> macos_tags("14.0", "arm64")
+    ('macosx_14_0_arm64',)
+    """
+    match = _VERSION.fullmatch(minimum_os)
+    if not match or int(match[1]) < _FIRST_MAJOR:
+        raise WheelError(
+            f"{minimum_os or 'nothing'!r} is no version of macOS that a wheel can ask for",
+            hint="set the platform's minimum_os in the recipe to one such as 13.3",
+        )
+    major, minor = int(match[1]), int(match[2] or 0)
+    exact = f"macosx_{major}_{minor}_{architecture}"
+    return (exact, f"macosx_{major + 1}_0_{architecture}") if minor else (exact,)
+
+
+def oldest_macos(filename: str) -> str:
+    """Return the oldest macOS that a wheel's name promises to work on, empty for no such wheel."""
+    platforms = filename.removesuffix(".whl").rpartition("-")[2].split(".")
+    found = [match for each in platforms if (match := _PLATFORM.fullmatch(each))]
+    return min((f"{match[1]}.{match[2]}" for match in found), key=version_key, default="")
+
+
+def resolve(dependency: str, *, binary: str, rpaths: Sequence[str]) -> list[str]:
+    """Return the places inside the wheel where dyld would look for a library, in its order.
+
+    Parameters
+    ----------
+    dependency : str
+        An install name: ``@rpath/x.dylib``.
+    binary : str
+        Path of the file that asks for it.
+    rpaths : sequence of str
+        Its LC_RPATH entries. Absolute ones lead nowhere in a wheel.
+    """
+    start, _, rest = dependency.partition("/")
+    folders = {_LOADER: [_LOADER], _RPATH: list(rpaths)}.get(start, [])
+    places = []
+    for folder in folders:
+        head, _, below = folder.partition("/")
+        if head == _LOADER:
+            place = posixpath.join(posixpath.dirname(binary), below, rest)
+            places.append(posixpath.normpath(place))
+    return places
+
+
+def _check_architecture(name: str, facts: MachoFacts, architecture: str) -> None:
+    if facts.architectures != (architecture,):
+        raise WheelError(
+            f"{name} is for {', '.join(facts.architectures)} and not for {architecture} alone",
+            hint="set CMAKE_OSX_ARCHITECTURES in the recipe to this one architecture",
+        )
+
+
+def _check_minimum(name: str, facts: MachoFacts, minimum_os: str) -> None:
+    if not facts.minos or version_key(facts.minos) > version_key(minimum_os):
+        raise WheelError(
+            f"{name} needs macOS {facts.minos or 'of a version that it does not say'}, "
+            f"but the wheel is for {minimum_os}",
+            hint="compile everything with the recipe's CMAKE_OSX_DEPLOYMENT_TARGET",
+        )
+
+
+def _check_dependencies(name: str, facts: MachoFacts, files: Mapping[str, bytes]) -> None:
+    missing = [
+        dependency
+        for dependency in facts.dependencies
+        if not is_system_library(dependency)
+        and not any(
+            place in files for place in resolve(dependency, binary=name, rpaths=facts.rpaths)
+        )
+    ]
+    if missing:
+        raise WheelError(
+            f"{name} needs {missing[0]}, which is no part of macOS and not in the wheel",
+            hint="link it statically or leave it out: nothing is copied into the wheel",
+            context={"all of it": ", ".join(missing), "rpaths": ", ".join(facts.rpaths) or "none"},
+        )
+
+
+def check_mac_wheel(files: Mapping[str, bytes], *, architecture: str, minimum_os: str) -> None:
+    """Make sure that a wheel's libraries are complete and fit its tag, as delocate would.
+
+    Parameters
+    ----------
+    files : Mapping[str, bytes]
+        Content by path.
+    architecture : str
+        The one that every library must be for, and no other with it.
+    minimum_os : str
+        The oldest macOS that the tag promises.
+
+    Raises
+    ------
+    WheelError
+        There is no library or one of another system, for another architecture or a newer macOS,
+        or one that needs what is neither a part of macOS nor in the wheel.
+    """
+    foreign = [name for name in sorted(files) if files[name].startswith(ELF_MAGIC)]
+    if foreign:
+        raise WheelError(
+            f"{foreign[0]} is a library of this machine in a wheel for macOS",
+            hint="the compiler of the cross toolchain was not used; remove the tree, build again",
+            context={"all of it": ", ".join(foreign)},
+        )
+    found = macho_facts(sorted(files.items()), architecture=architecture)
+    if not found:
+        raise WheelError(
+            "the wheel for macOS holds no library of macOS at all",
+            hint="upstream's setup.py packs .dylib files only where it takes itself to be on macOS",
+        )
+    for name, facts in found.items():
+        _check_architecture(name, facts, architecture)
+        _check_minimum(name, facts, minimum_os)
+        _check_dependencies(name, facts, files)

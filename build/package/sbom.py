@@ -1,0 +1,117 @@
+"""The list of everything compiled in, as CycloneDX 1.6 JSON (ECMA-424; PEP 770 places it)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from cyclonedx.contrib.license.factories import LicenseFactory
+from cyclonedx.model import (
+    ExternalReference,
+    ExternalReferenceType,
+    HashAlgorithm,
+    HashType,
+    Property,
+    XsUri,
+)
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
+from packaging.utils import canonicalize_name
+
+from .manifest import Input
+
+# Any fixed namespace will do; the document's serial number is derived from its content.
+_NAMESPACE = uuid.UUID("6f1f6f0e-3b0c-5c55-9d7e-8a0f6b3c1d21")
+_TREES = ("git", "overlay")
+_REFERENCES = {
+    "git": ExternalReferenceType.VCS,
+    "archive": ExternalReferenceType.DISTRIBUTION,
+}
+
+
+def _purl(item: Input) -> PackageURL:
+    if item.kind == "pypi":
+        return PackageURL(
+            "pypi", name=canonicalize_name(item.locator.split("/")[0]), version=item.version
+        )
+    if item.kind == "debian":
+        return PackageURL("deb", namespace="debian", name=item.name, version=item.version)
+    return PackageURL("generic", name=item.name, version=item.version or None)
+
+
+def _component(item: Input) -> Component:
+    component = Component(
+        name=item.name,
+        version=item.version or None,
+        type=ComponentType.LIBRARY,
+        bom_ref=f"{item.kind}:{item.name}@{item.sha256[:16]}",
+        licenses=[LicenseFactory().make_from_string(item.licence)],
+        purl=_purl(item),
+        properties=[
+            Property(name="ortmill:origin", value=item.kind),
+            Property(name="ortmill:locator", value=item.locator),
+        ],
+    )
+    if item.kind in _TREES:
+        # CycloneDX hashes are of a file; a tree's digest is a number of our own making.
+        component.properties.add(Property(name="ortmill:tree-sha256", value=item.sha256))
+    else:
+        component.hashes.add(HashType(alg=HashAlgorithm.SHA_256, content=item.sha256))
+    if item.kind in _REFERENCES:
+        url = item.locator.rpartition("@")[0] if item.kind == "git" else item.locator
+        component.external_references.add(
+            ExternalReference(type=_REFERENCES[item.kind], url=XsUri(url or item.locator))
+        )
+    return component
+
+
+def _document(
+    root: Component, parts: Sequence[Component], serial: uuid.UUID, moment: datetime
+) -> str:
+    bom = Bom(components=parts, serial_number=serial)
+    bom.metadata.timestamp = moment
+    bom.metadata.component = root
+    bom.register_dependency(root, parts)
+    return JsonV1Dot6(bom).output_as_string(indent=2)
+
+
+def make_sbom(
+    *, name: str, version: str, licence: str, inputs: Sequence[Input], source_date_epoch: int
+) -> bytes:
+    """Return the SBOM of the wheel; the same inputs give the same bytes, in whatever order.
+
+    Parameters
+    ----------
+    name, version : str
+        The wheel's project and version.
+    licence : str
+        The licence of the whole, an SPDX expression or a name.
+    inputs : sequence of Input
+        Everything that is compiled or copied in. Tools that leave nothing behind are left out.
+    source_date_epoch : int
+        Seconds since 1970 for the document's time stamp.
+
+    Returns
+    -------
+    bytes
+        UTF-8 JSON. References point upstream only; files of package registries are named by
+        package URL and by their path below the registry's root, without a host.
+    """
+    root = Component(
+        name=name,
+        version=version,
+        type=ComponentType.LIBRARY,
+        bom_ref=f"{name}@{version}",
+        licenses=[LicenseFactory().make_from_string(licence)],
+        purl=PackageURL("pypi", name=name, version=version),
+    )
+    kept = {item.name + item.kind + item.sha256: item for item in inputs if item.kind != "tool"}
+    parts = [_component(kept[key]) for key in sorted(kept)]
+    moment = datetime.fromtimestamp(source_date_epoch, tz=UTC)
+    # The serial number names the content, so the content is written once without it.
+    first = _document(root, parts, uuid.UUID(int=0), moment)
+    text = _document(root, parts, uuid.uuid5(_NAMESPACE, first), moment)
+    return text.encode() + b"\n"

@@ -1,0 +1,249 @@
+"""The raw wheel of upstream's build made into the one that is shipped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..binary.elf import elf_facts, find_paths, own_weaknesses
+from ..binary.macho import macho_facts
+from ..binary.rules import macho_weaknesses
+from ..errors import ResourceError, WheelError
+from ..system.digest import file_sha256
+from ..system.run import Run
+from .archive import read_wheel, write_wheel
+from .licences import LicenceText
+from .metadata import (
+    add_licences,
+    disagreements,
+    dist_info,
+    interpreter_disagreements,
+    set_version,
+    with_record,
+)
+from .repair import Repair, repair_wheel
+
+SBOM_NAME = "ortmill.cdx.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedWheel:
+    """A wheel that may be shipped.
+
+    ``tag`` is the compressed tag of the file's name, ``cp311-cp311-manylinux_2_35_x86_64``;
+    ``files`` the sha256 of every file inside by its path, RECORD included.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    tag: str
+    files: dict[str, str]
+
+
+def _unwritable(folder: Path, error: OSError) -> ResourceError:
+    return ResourceError(
+        f"cannot write to {folder}: {error.strerror or error}",
+        hint="make the folder writable, and free some space where the disk is full",
+        context={"folder": str(folder)},
+    )
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that files can be made in a folder, before any long work; it is made if needed.
+
+    Raises
+    ------
+    ResourceError
+        The folder cannot be made, or nothing can be written to it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"ortmill")
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``target`` and rename it at the end: whole or not at all.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full or the folder cannot be written.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
+    except OSError as error:
+        raise _unwritable(target.parent, error) from error
+    os.close(descriptor)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        part.chmod(0o644)
+        part.replace(target)
+    except OSError as error:
+        raise _unwritable(target.parent, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_paths(files: Mapping[str, bytes], forbidden: Sequence[str]) -> None:
+    """Make sure that no file holds a path of the machine that built it.
+
+    Raises
+    ------
+    WheelError
+        One does; the first is named with its path.
+    """
+    for name in sorted(files):
+        hits = find_paths(files[name], forbidden, most=1)
+        if hits:
+            raise WheelError(
+                f"{name} holds a path of the machine that built it",
+                hint="the compiler's -ffile-prefix-map must cover this folder",
+                context={"path": hits[0].text, "offset": str(hits[0].offset)},
+            )
+
+
+def check_binaries(files: Mapping[str, bytes], *, architecture: str, minimum_os: str) -> None:
+    """Make sure that every library among the files is fit to be shipped.
+
+    Parameters
+    ----------
+    files : Mapping[str, bytes]
+        Content by path.
+    architecture, minimum_os : str
+        What those for macOS may ask for (:func:`build.binary.rules.macho_weaknesses`).
+
+    Raises
+    ------
+    WheelError
+        One has a weakness; the first is named, the rest stands in the context.
+    """
+    weaknesses = {
+        name: own_weaknesses(facts) for name, facts in elf_facts(sorted(files.items())).items()
+    }
+    for name, facts in macho_facts(sorted(files.items()), architecture=architecture).items():
+        weaknesses[name] = macho_weaknesses(
+            facts, architecture=architecture, minimum_os=minimum_os, file=name
+        )
+    for name, weak in weaknesses.items():
+        if weak:
+            raise WheelError(
+                f"{name} is not fit to be shipped: {weak[0]}",
+                hint="check the linker flags among the recipe's defines",
+                context={"all of it": "; ".join(weak)},
+            )
+
+
+def _check_agreement(filename: str, files: Mapping[str, bytes], version: str) -> None:
+    found = disagreements(filename, files, version) + interpreter_disagreements(filename, files)
+    if found:
+        raise WheelError(
+            f"{filename} contradicts itself: {found[0]}",
+            hint="remove the raw wheel and build again",
+            context={"all of it": "; ".join(found[:10])},
+        )
+
+
+def _named(filename: str, version: str) -> str:
+    distribution, _, *tags = filename.removesuffix(".whl").split("-")
+    return "-".join((distribution, version, *tags)) + ".whl"
+
+
+def finish_wheel(
+    raw: Path,
+    *,
+    into: Path,
+    version: str,
+    licences: Sequence[LicenceText],
+    sbom: bytes | None,
+    repair: Repair,
+    source_date_epoch: int,
+    run: Run,
+    forbidden_paths: Sequence[str] = (),
+    log: Path | None = None,
+) -> FinishedWheel:
+    """Turn a raw wheel into the one that is shipped; the same input gives the same bytes.
+
+    The version's local part is set everywhere at once, licence texts and the SBOM are put into
+    ``.dist-info`` (PEP 639, PEP 770), auditwheel, delocate or :mod:`build.package.mac_wheel` gives
+    the platform tag, RECORD is written anew, and the result is read back and compared before it
+    gets its name. Finishing a finished wheel again changes nothing.
+
+    Parameters
+    ----------
+    raw : Path
+        Upstream's wheel; it is not changed.
+    into : Path
+        The folder of the result. A file of the same name is replaced in one step.
+    version : str
+        The version with its local part (:func:`build.package.metadata.local_version`).
+    licences : sequence of LicenceText
+        Licence texts of all that is compiled in.
+    sbom : bytes or None
+        CycloneDX JSON.
+    repair : Repair
+        The platform's tool.
+    source_date_epoch : int
+        Seconds since 1970 for every entry.
+    run : Run
+        The runner.
+    forbidden_paths : sequence of str, optional
+        Paths of this machine that no file of the wheel may hold.
+    log : Path, optional
+        Where the tool's output goes.
+
+    Raises
+    ------
+    WheelError
+        The wheel is unsafe, contradicts itself, has weak binaries, a forbidden path, or needs
+        libraries that the platform does not promise.
+    ResourceError
+        The folder cannot be written.
+    """
+    check_writable(into)
+    files = add_licences(set_version(read_wheel(raw), version), licences)
+    if sbom is not None:
+        files[f"{dist_info(files)}/sboms/{SBOM_NAME}"] = sbom
+    with tempfile.TemporaryDirectory(prefix="ortmill-wheel-") as name:
+        scratch = Path(name).resolve()
+        staged, repaired = scratch / "staged", scratch / "repaired"
+        staged.mkdir()
+        repaired.mkdir()
+        unrepaired = staged / _named(raw.name, version)
+        write_wheel(
+            with_record(files), unrepaired, source_date_epoch=source_date_epoch, compression=1
+        )
+        written = repair_wheel(
+            unrepaired,
+            into=repaired,
+            repair=repair,
+            source_date_epoch=source_date_epoch,
+            run=run,
+            log=log,
+        )
+        filename, final = written.name, with_record(read_wheel(written))
+    check_binaries(final, architecture=repair.architecture, minimum_os=repair.deployment_target)
+    check_paths(final, forbidden_paths)
+    target = into / filename
+    with replacing(target) as part:
+        write_wheel(final, part, source_date_epoch=source_date_epoch)
+        _check_agreement(filename, read_wheel(part), version)
+    return FinishedWheel(
+        path=target,
+        sha256=file_sha256(target),
+        size=target.stat().st_size,
+        tag="-".join(target.stem.split("-")[-3:]),
+        files={path: hashlib.sha256(final[path]).hexdigest() for path in sorted(final)},
+    )

@@ -1,0 +1,1 @@
+"""What a recipe says: its format, how it is read, its schema."""

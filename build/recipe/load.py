@@ -1,0 +1,281 @@
+"""Read recipes strictly: every fault at once, each with its path and, for a typo, the right key."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from ..errors import RecipeError
+from .format import GitUrl, HttpsUrl, Identifier, ModelRecipe, Recipe, RelativePath, Sha1, Sha256
+
+_Loaded = TypeVar("_Loaded", Recipe, ModelRecipe)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Load a build recipe.
+
+    Raises
+    ------
+    RecipeError
+        The file cannot be read, is no TOML, or does not fit the format; every fault is named.
+    """
+    recipe = _load(path, Recipe)
+    faults = _contradictions(recipe)
+    if faults:
+        raise _refused(path, faults)
+    return recipe
+
+
+def load_model_recipe(path: Path) -> ModelRecipe:
+    """Load a model recipe; raises as :func:`load_recipe` does."""
+    recipe = _load(path, ModelRecipe)
+    names = {file.name for file in recipe.files}
+    faults = [
+        f"origins.{index}.paths: names {', '.join(sorted(set(origin.paths)))}, "
+        f"but the files are {', '.join(sorted(names))}"
+        for index, origin in enumerate(recipe.origins)
+        if set(origin.paths) != names
+    ]
+    if faults:
+        raise _refused(path, faults)
+    return recipe
+
+
+def _load(path: Path, kind: type[_Loaded]) -> _Loaded:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(
+            f"cannot read the recipe {path}: {error.strerror or error}",
+            hint="list the recipes with `python -m build recipes`",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"{path} is no valid TOML: {error}", hint="mend the line that the message names"
+        ) from error
+    try:
+        # Through JSON, because a strict tuple refuses TOML's lists but takes JSON's.
+        loaded = TypeAdapter(kind).validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        faults = [_fault(kind, detail) for detail in _own_faults(error.errors())]
+        raise _refused(path, faults + _duplicates(data)) from error
+    except ValueError as error:
+        raise RecipeError(f"{path} cannot be understood: {error}") from error
+    if faults := _duplicates(data):
+        raise _refused(path, faults)
+    return loaded
+
+
+def _refused(path: Path, faults: list[str]) -> RecipeError:
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return RecipeError(
+        f"{path} has {count}:\n" + "\n".join(f"  - {fault}" for fault in faults),
+        hint="docs/recipe.md explains every key",
+    )
+
+
+def _own_faults(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    # A list whose one entry is wrong is "too short" for pydantic, which is no second fault.
+    places = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short"
+        or not any(
+            len(place) > len(detail["loc"]) and place[: len(detail["loc"])] == detail["loc"]
+            for place in places
+        )
+    ]
+
+
+def _fault(kind: type[Any], detail: ErrorDetails) -> str:
+    location = [part for part in detail["loc"] if part != "[key]"]
+    where = _shown(location)
+    if detail["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        key = str(location[-1])
+        return f"{where}: unknown key; {_advice(key, _keys_at(kind, location[:-1]), 'keys', '`')}"
+    if detail["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
+        return f"{where}: this key is missing"
+    given, facts = detail.get("input"), detail.get("ctx", {})
+    if detail["type"] == "union_tag_not_found":
+        for key in given if isinstance(given, dict) else ():
+            if nearest(key, [*_keys_at(kind, location), "kind"]) == ["kind"] and key != "kind":
+                return f"{where}.{key}: unknown key; did you mean `kind`?"
+        return f"{where}.kind: this key is missing"
+    if detail["type"] == "union_tag_invalid":
+        known = re.findall(r"'([^']*)'", str(facts["expected_tags"]))
+        tag = str(facts["tag"])
+        return f"{where}.kind: unknown kind {tag!r}; {_advice(tag, known, 'kinds', chr(39))}"
+    shown = f" (it is {given!r})" if isinstance(given, str | int | float | bool) else ""
+    if detail["type"] == "string_pattern_mismatch" and facts.get("pattern") in _PHRASES:
+        return f"{where}: {_PHRASES[facts['pattern']]}{shown}"
+    if detail["type"] == "literal_error" and isinstance(given, str):
+        known = re.findall(r"'([^']*)'", str(facts["expected"]))
+        return f"{where}: unknown value {given!r}; {_advice(given, known, 'values', chr(39))}"
+    return f"{where}: {detail['msg'][:1].lower()}{detail['msg'][1:]}{shown}"
+
+
+def _pattern(kind: Any) -> str:
+    return str(typing.get_args(kind)[1].pattern)
+
+
+_PHRASES = {
+    _pattern(Sha256): "64 lower-case hex digits expected",
+    _pattern(Sha1): "40 lower-case hex digits expected",
+    _pattern(Identifier): "letters, digits and `_.-` expected, a letter or a digit first",
+    _pattern(RelativePath): "a relative path expected, with `/` and without `..`",
+    _pattern(HttpsUrl): "an address like https://HOST/PATH expected",
+    _pattern(GitUrl): "an address of a git repository expected",
+    r"^\d{4}-\d{2}-\d{2}$": "a day like 2025-03-08 expected",
+    r"^\d+\.\d+\.\d+$": "a version like 1.21.0 expected",
+}
+
+
+def _advice(word: str, known: list[str], what: str, quote: str) -> str:
+    if near := nearest(word, known):
+        return f"did you mean {' or '.join(quote + each + quote for each in near)}?"
+    return f"known {what}: {', '.join(known)}"
+
+
+def nearest(word: str, known: list[str]) -> list[str]:
+    """Return the known words that a typo turns into ``word``: all that are equally near.
+
+    The measure is Levenshtein's distance; a word is near at one edit for every three letters.
+    """
+    distances = {each: _distance(word, each) for each in known}
+    least = min(distances.values(), default=0)
+    if least > max(1, len(word) // 3):
+        return []
+    return sorted(each for each, distance in distances.items() if distance == least)
+
+
+def _distance(one: str, other: str) -> int:
+    row = list(range(len(other) + 1))
+    for index, letter in enumerate(one, start=1):
+        above, row = row, [index]
+        for place, against in enumerate(other, start=1):
+            change = above[place - 1] + (letter != against)
+            row.append(min(above[place] + 1, row[-1] + 1, change))
+    return row[-1]
+
+
+_KINDS = frozenset({"git", "archive", "debian", "pypi", "overlay", "hub"})
+
+
+def _shown(location: list[Any]) -> str:
+    # pydantic names the member of a tagged union by its tag, which is no key of the file.
+    parts: list[str] = []
+    for index, part in enumerate(location):
+        follows_number = index > 0 and isinstance(location[index - 1], int)
+        if part in _KINDS and follows_number:
+            continue
+        parts.append(str(part))
+    return ".".join(parts) or "the file"
+
+
+def _keys_at(kind: Any, location: list[Any]) -> list[str]:
+    for part in location:
+        kind = _step(kind, part)
+    keys: set[str] = set()
+    for each in _leaves(kind):
+        keys.update(field.name for field in dataclasses.fields(each))
+    return sorted(keys)
+
+
+def _step(kind: Any, part: Any) -> Any:
+    """Return the type of what stands at ``part`` inside a value of a type."""
+    if dataclasses.is_dataclass(kind):
+        return typing.get_type_hints(kind).get(str(part))
+    tagged = [each for each in _leaves(kind) if _tag(each) == part]
+    if tagged:
+        return tagged[0]
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return inner[0]
+    if typing.get_origin(kind) is Mapping:
+        return inner[1]
+    steps = [_step(each, part) for each in inner]
+    return next((step for step in steps if step is not None), None)
+
+
+def _tag(kind: Any) -> str:
+    hint = typing.get_type_hints(kind).get("kind") if dataclasses.is_dataclass(kind) else None
+    values = typing.get_args(hint)
+    return str(values[0]) if values else ""
+
+
+def _leaves(hint: Any) -> list[Any]:
+    if dataclasses.is_dataclass(hint):
+        return [hint]
+    if typing.get_origin(hint) is types.UnionType or typing.get_args(hint):
+        return [leaf for inner in typing.get_args(hint) for leaf in _leaves(inner)]
+    return []
+
+
+def _duplicates(data: Mapping[str, Any]) -> list[str]:
+    # Looked for in what the file says, so that it is told together with every other fault.
+    faults: list[str] = []
+    for table in ("dependencies", "files"):
+        rows = data.get(table)
+        first: dict[str, int] = {}
+        for index, row in enumerate(rows if isinstance(rows, list) else ()):
+            name = row.get("name") if isinstance(row, dict) else None
+            if not isinstance(name, str):
+                continue
+            if name in first:
+                faults.append(
+                    f"{table}.{index}.name: `{name}` stands twice, first as {table}.{first[name]}"
+                )
+            first.setdefault(name, index)
+    return faults
+
+
+def _contradictions(recipe: Recipe) -> list[str]:
+    faults: list[str] = []
+    for index, dependency in enumerate(recipe.dependencies):
+        where = f"dependencies.{index}"
+        for number, origin in enumerate(dependency.origins):
+            if origin.kind == "archive" and origin.sha256 is None and origin.sha1 is None:
+                faults.append(
+                    f"{where}.origins.{number}: an archive needs sha256, or at least sha1"
+                )
+        faults += _patch_faults(where, dependency.patches)
+    if recipe.dependencies_by_cmake == bool(recipe.dependencies):
+        faults.append("dependencies: list them, or set dependencies_by_cmake = true, and not both")
+    faults += [
+        f"platforms.{name}.cross: a cross build needs cross_tools"
+        for name, platform in recipe.platforms.items()
+        if platform.cross and not recipe.cross_tools
+    ]
+    faults += _patch_faults("source", recipe.source.patches)
+    for number, origin in enumerate(recipe.source.origins):
+        if origin.kind == "git" and origin.commit != recipe.source.commit:
+            faults.append(
+                f"source.origins.{number}.commit: differs from source.commit {recipe.source.commit}"
+            )
+    return faults
+
+
+def _patch_faults(where: str, patches: tuple[Any, ...]) -> list[str]:
+    return [
+        f"{where}.patches.{index}: {text}"
+        for index, patch in enumerate(patches)
+        for text in (
+            ["a patch of our own needs sha256"] if not patch.upstream and not patch.sha256 else []
+        )
+        + (
+            ["a patch of the source tree is pinned with it, drop sha256"]
+            if patch.upstream and patch.sha256
+            else []
+        )
+    ]

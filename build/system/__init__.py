@@ -1,0 +1,1 @@
+"""Run programs and talk to people."""

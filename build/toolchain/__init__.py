@@ -1,0 +1,1 @@
+"""Find or make what compiles: the machine's compiler, or a cross toolchain."""

@@ -1,0 +1,1 @@
+"""Lay out one source tree: unpack, patch, lock."""

@@ -1,0 +1,188 @@
+"""Recover coremltools' ``.proto`` files from the descriptors in its wheel.
+
+A module that protoc generated for Python holds the serialised ``FileDescriptorProto`` of its file
+as one literal. It is read from the syntax tree: nothing of the wheel is imported or run. Two
+generations occur in coremltools: ``serialized_pb=_b('...')``, text that stands for latin-1 bytes,
+and ``AddSerializedFile(b'...')``.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.message import DecodeError
+
+from ..errors import SourceError
+from .proto_text import UnprintableError, print_proto
+
+_FOLDER = PurePosixPath("coremltools/proto")
+_HINT = "Use the coremltools wheel that the recipe pins, and fetch it again if it is damaged."
+
+
+def recover_protos(wheel: Path, *, root: str = "Model.proto") -> dict[str, str]:
+    """Return the source text of a file and of all that it imports.
+
+    Parameters
+    ----------
+    wheel : Path
+        A coremltools wheel.
+    root : str
+        The file to begin with. Everything in the package belongs to what ``Model.proto`` imports.
+        What it does not reach is left out: the 7.1 and 9.0 wheels carry one such module,
+        ``NamedParameters_pb2``, a leftover of a file that the sources no longer have.
+
+    Returns
+    -------
+    dict[str, str]
+        File name (no folder) to ``.proto`` text, in alphabetical order.
+
+    Raises
+    ------
+    SourceError
+        If the wheel cannot be read, has no such descriptors, misses an imported file, or describes
+        something that cannot be written down in full.
+    """
+    descriptors = read_descriptors(wheel)
+    texts = {}
+    for name in sorted(_reachable(descriptors, root, wheel)):
+        try:
+            texts[name] = print_proto(descriptors[name])
+        except UnprintableError as error:
+            raise SourceError(
+                f"The descriptor of {name} in {wheel.name} cannot be written as text: {error}.",
+                hint=_HINT,
+                context={"wheel": str(wheel), "file": name},
+            ) from error
+    return texts
+
+
+def read_descriptors(wheel: Path) -> dict[str, FileDescriptorProto]:
+    """Return every file descriptor in a coremltools wheel, by file name.
+
+    Parameters
+    ----------
+    wheel : Path
+        A coremltools wheel.
+
+    Returns
+    -------
+    dict[str, FileDescriptorProto]
+        One entry per ``coremltools/proto/*_pb2.py``, in alphabetical order.
+
+    Raises
+    ------
+    SourceError
+        If the wheel is not a readable zip archive, holds no such module, or one of them has no
+        readable descriptor.
+    """
+    found: dict[str, FileDescriptorProto] = {}
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for member in sorted(archive.namelist()):
+                path = PurePosixPath(member)
+                if path.parent == _FOLDER and path.name.endswith("_pb2.py"):
+                    descriptor = _parse_module(archive.read(member), wheel, member)
+                    found[descriptor.name] = descriptor
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise SourceError(
+            f"The coremltools wheel {wheel.name} cannot be read: {error}.",
+            hint=_HINT,
+            context={"wheel": str(wheel)},
+        ) from error
+    if not found:
+        raise SourceError(
+            f"The wheel {wheel.name} holds no protobuf modules under {_FOLDER}.",
+            hint=_HINT,
+            context={"wheel": str(wheel)},
+        )
+    return dict(sorted(found.items()))
+
+
+def _parse_module(source: bytes, wheel: Path, member: str) -> FileDescriptorProto:
+    context = {"wheel": str(wheel), "module": member}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old generated code is not ours to judge
+            literals = [
+                data
+                for node in ast.walk(ast.parse(source))
+                if (data := _serialized(node)) is not None
+            ]
+    except (SyntaxError, ValueError) as error:
+        raise SourceError(
+            f"The module {member} in {wheel.name} is not Python source as protoc generates it.",
+            hint=_HINT,
+            context=context,
+        ) from error
+    if len(literals) != 1:
+        raise SourceError(
+            f"The module {member} in {wheel.name} holds {len(literals)} serialised descriptors"
+            " where one is expected.",
+            hint=_HINT,
+            context=context,
+        )
+    try:
+        descriptor = FileDescriptorProto.FromString(literals[0])
+    except DecodeError as error:
+        raise SourceError(
+            f"The descriptor in module {member} of {wheel.name} cannot be parsed.",
+            hint=_HINT,
+            context=context,
+        ) from error
+    # The name becomes a file name, so it must be one and must be the module's.
+    if f"{descriptor.name.removesuffix('.proto')}_pb2.py" != PurePosixPath(member).name:
+        raise SourceError(
+            f"The module {member} in {wheel.name} describes another file, {descriptor.name!r}.",
+            hint=_HINT,
+            context=context,
+        )
+    return descriptor
+
+
+def _serialized(node: ast.AST) -> bytes | None:
+    """Return the descriptor that this node of the syntax tree carries, if any."""
+    if isinstance(node, ast.keyword) and node.arg == "serialized_pb":
+        value = node.value
+        if isinstance(value, ast.Call) and _is_name(value.func, "_b") and len(value.args) == 1:
+            value = value.args[0]
+    elif (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "AddSerializedFile"
+        and len(node.args) == 1
+    ):
+        value = node.args[0]
+    else:
+        return None
+    literal = value.value if isinstance(value, ast.Constant) else None
+    if isinstance(literal, str):
+        return literal.encode("latin-1")
+    return literal if isinstance(literal, bytes) else None
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _reachable(files: dict[str, FileDescriptorProto], root: str, wheel: Path) -> set[str]:
+    """Return the names of ``root`` and of every file that it imports, directly or not."""
+    reached: set[str] = set()
+    waiting = [(root, "the build")]
+    while waiting:
+        name, needed_by = waiting.pop()
+        if name in reached:
+            continue
+        if name not in files:
+            raise SourceError(
+                f"The wheel {wheel.name} has no descriptor of {name}, which {needed_by} needs.",
+                hint=_HINT,
+                context={"wheel": str(wheel), "file": name},
+            )
+        reached.add(name)
+        waiting += [(dependency, name) for dependency in files[name].dependency]
+    return reached

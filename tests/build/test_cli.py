@@ -1,0 +1,406 @@
+"""The command line as its user meets it: what it teaches, and what it says of bad input."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from build import cli, commands
+from build import pipeline as stages
+from build.binary.elf import find_paths
+from build.errors import BuildError
+from build.package.artefacts import machine_paths
+from build.tree import workspace
+from build.tree.lock import hold_tree
+from tests.kit.recipe_examples import ROOT, small
+
+Usage = namedtuple("Usage", "total used free")
+GIB = 1 << 30
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    kept = {number: signal.getsignal(number) for number in numbers}
+    # A shell starts what it puts into the background with Ctrl-C switched off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+class Machine:
+    """A checkout, a cache and a PATH of its own."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root = folder / "checkout"
+        self.cache = folder / "cache"
+        self._capsys = capsys
+        self.env = {"ORTMILL_CACHE": str(self.cache), "HOME": str(folder), "PATH": "/usr/bin:/bin"}
+        (self.root / "recipes" / "tools").mkdir(parents=True)
+        (self.root / "recipes" / "tools" / "requirements.txt").write_text("")
+        lock = hashlib.sha256(b"").hexdigest()
+        old = f'lock_sha256 = "{"0123456789abcdef" * 4}"'
+        file = small(self.root / "recipes", (old, f'lock_sha256 = "{lock}"'))
+        self.recipe = file
+        bin_ = folder / "bin"
+        bin_.mkdir()
+        for name in ("cc", "c++"):
+            (bin_ / name).write_text("#!/bin/sh\necho 'g++ (GCC) 12.2.0'\n")
+            (bin_ / name).chmod(0o755)
+        self.env["PATH"] = f"{bin_}:/usr/bin:/bin"
+
+    def __call__(self, *argv: str, **env: str) -> tuple[int, str, str]:
+        code = cli.main(list(argv), self.env | env)
+        found = self._capsys.readouterr()
+        assert "Traceback" not in found.err
+        return code, found.out, found.err
+
+
+@pytest.fixture
+def machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Machine:
+    made = Machine(tmp_path, capsys)
+    monkeypatch.setattr(cli, "_checkout", lambda: made.root)
+    monkeypatch.setattr(commands, "host_platform", lambda: "linux-x86_64")
+    return made
+
+
+def test_help_teaches_with_examples_and_exit_codes(machine: Machine) -> None:
+    code, out, err = machine("--help")
+    assert (code, err) == (0, "")
+    assert "python -m build run --origin registry" in out
+    kinds = [BuildError, *BuildError.__subclasses__()]
+    for kind in kinds:
+        assert f"  {kind.exit_code:<4} {kind.title}: " in out
+    assert len({kind.exit_code for kind in kinds}) == len(kinds)
+    for command in ("run", "fetch", "plan", "fetch-model", "input", "recipes", "recipe", "clean"):
+        assert command in out
+        assert machine(command, "--help")[0] == 0
+    assert machine("--version")[:2] == (0, "ortmill 0.1.0\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ((), "COMMAND"),
+        (("rnu",), "invalid choice: 'rnu'"),
+        (("run", "--ofline"), "--ofline"),
+        (("run", "--origin", "registy"), "invalid choice: 'registy'"),
+        (("run", "--platform", "macos-x86_64"), "invalid choice: 'macos-x86_64'"),
+        (("run", "--jobs", "0"), "'0' is no positive number"),
+        (("run", "onnxruntime-1.12.0"), "there is no recipe called onnxruntime-1.12.0"),
+        (("recipe",), "VERB"),
+        (("input", "small"), "--name"),
+        (("input", "small", "--name", "tinny", "--offline"), "no input called tinny"),
+        (("run", "small", "--platform", "macos-arm64"), "small.toml has no platform macos-arm64"),
+    ],
+)
+def test_wrong_usage_exits_2_with_a_hint(
+    machine: Machine, argv: tuple[str, ...], said: str
+) -> None:
+    code, out, err = machine(*argv)
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: ")
+    assert said in err
+    assert "next: " in err
+
+
+def test_a_recipe_that_knows_no_cross_build_is_planned_elsewhere_and_not_built(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_checkout", lambda: ROOT)
+    code, _, err = machine("run", "onnxruntime-1.26.0", "--platform", "macos-arm64")
+    assert code == 2
+    assert "this machine is linux-x86_64 and the recipe knows no way to build for" in err
+    assert "python -m build plan --platform macos-arm64" in err
+    assert not machine.cache.exists()
+
+
+def test_an_sdk_is_for_another_machines_build(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_checkout", lambda: ROOT)
+    code, _, err = machine("run", "--sdk", str(machine.root))
+    assert code == 2
+    assert "--sdk is for a build on another machine" in err
+    code, _, err = machine("plan", "--platform", "macos-arm64", "--sdk", str(machine.root))
+    assert code == 2
+    assert "is no SDK of macOS" in err
+
+
+def test_a_plan_needs_no_known_host(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(cli, "_checkout", lambda: machine.root)
+    monkeypatch.setattr(workspace.host, "machine", lambda: "riscv64")
+    assert machine("plan", "small", "--platform", "linux-x86_64")[0] == 0
+    code, _, err = machine("plan", "small")
+    assert code == 2
+    assert "ortmill has no platform for" in err
+
+
+def test_a_recipe_with_a_typo(machine: Machine) -> None:
+    text = machine.recipe.read_text(encoding="utf-8")
+    machine.recipe.write_text(text.replace("summary =", "sumary =").replace("= 11\n", "= -1\n"))
+    for argv in (("run", "small"), ("recipe", "check", "small"), ("plan", "small"), ("recipes",)):
+        code, out, err = machine(*argv)
+        assert (code, out) == (3, "")
+        assert "has 3 faults" in err
+        assert "sumary: unknown key; did you mean `summary`?" in err
+        assert "dependencies.1.origins.0.size: input should be greater than 0 (it is -1)" in err
+    assert not machine.cache.exists()
+
+
+def test_a_right_recipe_and_the_list(machine: Machine) -> None:
+    code, out, err = machine("recipe", "check", str(machine.recipe))
+    assert (code, out) == (0, "")
+    assert "valid: onnxruntime 9.9.9, digest " in err
+    assert machine("recipes")[1].startswith("small ")
+    code, _, err = machine("recipe", "check", "none.toml")
+    assert code == 3
+    assert "cannot read the recipe none.toml" in err
+
+
+@pytest.mark.parametrize("name", ["a cache", 'a"cache', "a;cache", "a$cache"])
+def test_a_cache_with_a_space_in_its_path(machine: Machine, tmp_path: Path, name: str) -> None:
+    place = tmp_path / name
+    code, _, err = machine("run", "small", ORTMILL_CACHE=str(place))
+    assert code == 8
+    assert f"the cache folder {place} has a space or a quote in its path" in err
+    assert "set ORTMILL_CACHE to a folder without one" in err
+    assert not place.exists()
+
+
+def test_no_compiler(machine: Machine, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    code, _, err = machine("run", "small", PATH=str(empty))
+    assert code == 7
+    assert "there is no C++ compiler on the PATH" in err
+    assert "g++" in err
+    assert not machine.cache.exists()
+    code, _, err = machine("run", "small", PATH="")
+    assert code == 7
+
+
+def test_an_old_compiler(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "c++").write_text("#!/bin/sh\necho 'g++ (GCC) 9.4.0'\n")
+    code, _, err = machine("run", "small")
+    assert code == 7
+    assert "is gcc 9.4.0; the recipe needs gcc 11.1 or newer" in err
+
+
+def test_wheels_cannot_be_written_is_told_before_any_work(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels = machine.root / "wheels"
+    wheels.write_text("a file where the folder should be")
+    code, _, err = machine("run", "small")
+    assert code == 8
+    assert f"cannot write to {wheels}" in err
+    assert not machine.cache.exists()
+    wheels.unlink()
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(wheels))
+
+    # Root may write anywhere, so a folder's mode would prove nothing here.
+    monkeypatch.setattr("build.package.wheel.tempfile.TemporaryFile", read_only)
+    code, _, err = machine("run", "small")
+    assert code == 8
+    assert f"cannot write to {wheels}: Read-only file system" in err
+    assert not machine.cache.exists()
+
+
+def test_a_disk_that_is_nearly_full_is_told_before_the_fetch(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(9 * GIB, 8 * GIB, GIB))
+    code, _, err = machine("run", "small")
+    assert code == 8
+    assert "has 1.0 GiB free; the build needs 3.0 GiB" in err
+    assert "python -m build clean" in err
+    assert not (machine.cache / "files").exists()
+    assert not list(machine.root.joinpath("wheels").iterdir())
+
+
+def test_a_cache_that_cannot_be_made(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, err = machine("run", "small", ORTMILL_CACHE=str(tmp_path / "file" / "cache"))
+    assert code == 8
+    assert "cannot write to" in err
+    assert "set ORTMILL_CACHE to a folder of yours" in err
+
+
+def test_a_disk_that_fills_up_anywhere_is_a_message(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/somewhere/x.o")
+
+    monkeypatch.setattr(stages, "fetch_inputs", full)
+    monkeypatch.setattr(stages, "check_disk", lambda *_, **__: None)
+    code, _, err = machine("run", "small")
+    assert code == 8
+    assert "No space left on device: /somewhere/x.o" in err
+
+
+def test_offline_with_an_empty_cache_names_what_is_missing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "check_disk", lambda *_, **__: None)
+    code, _, err = machine("run", "small", "--offline")
+    assert code == 4
+    for name in ("onnxruntime", "tiny", "build tools"):
+        assert f"{name}: " in err
+    assert "nox -s fetch" in err
+    # The lock of the tree is free again.
+    assert machine("run", "small", "--offline")[0] == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_with_130(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def arrive(*_: object) -> None:
+        os.kill(os.getpid(), number)
+        signal.pause()
+
+    monkeypatch.setattr(cli, "fetch_inputs", arrive)
+    code, _, err = machine("fetch", "small")
+    assert code == 130
+    assert "interrupted: stopped" in err
+    assert "finished steps are kept" in err
+
+
+def test_debug_shows_the_traceback_and_quiet_the_error_alone(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "none", "--debug"], machine.env) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.startswith("usage: there is no recipe called none\n")
+    code, out, err = machine("recipe", "check", "small", "--quiet")
+    assert (code, out, err) == (0, "", "")
+    assert "there is no recipe" in machine("run", "none", "--quiet")[2]
+
+
+def test_messages_are_printed_as_they_are(machine: Machine) -> None:
+    # Neither markup nor emoji: compilers write both by accident.
+    code, _, err = machine("run", "[bold]x:smile:[/bold].toml")
+    assert code == 3
+    assert "[bold]x:smile:[/bold].toml" in err
+
+
+def test_github_gets_an_annotation(machine: Machine) -> None:
+    assert (
+        "::error::there is no recipe called none"
+        in machine("run", "none", GITHUB_ACTIONS="true")[2]
+    )
+
+
+def test_clean_removes_trees_and_keeps_downloads(machine: Machine) -> None:
+    tree = machine.cache / "trees" / "onnxruntime-9.9.9-linux-x86_64"
+    (tree / "source").mkdir(parents=True)
+    kept = machine.cache / "files" / "x"
+    kept.mkdir(parents=True)
+    assert machine("clean")[0] == 0
+    assert not tree.exists()
+    assert kept.exists()
+    assert machine("clean", "--all")[0] == 0
+    assert not machine.cache.exists()
+    assert machine("clean", "--all")[0] == 0
+
+
+def test_clean_waits_for_a_build_that_is_running(machine: Machine, tmp_path: Path) -> None:
+    tree = machine.cache / "trees" / "onnxruntime-9.9.9-linux-x86_64"
+    tree.mkdir(parents=True)
+    lock = tree.with_name(tree.name + ".lock")
+    code = (
+        "import sys, time; from pathlib import Path; from build.tree.lock import hold_tree\n"
+        "with hold_tree(Path(sys.argv[1]), Path('/other/checkout'), print):\n"
+        "    print('held', flush=True); time.sleep(1)\n"
+        "    print('there' if Path(sys.argv[2]).exists() else 'gone', flush=True)\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(lock), str(tree)],
+        env={"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        code_, _, err = machine("clean")
+        assert other.stdout.readline() == "there\n"
+    assert code_ == 0
+    assert f"process {other.pid}, started in /other/checkout" in err
+    assert not tree.exists()
+
+
+def test_a_lock_without_an_owner_and_one_that_is_let_go(tmp_path: Path) -> None:
+    lock = tmp_path / "a" / "t.lock"
+    said: list[str] = []
+    with hold_tree(lock, tmp_path, said.append):
+        assert str(os.getpid()) in lock.with_suffix(".owner").read_text()
+    assert not lock.with_suffix(".owner").exists()
+    with pytest.raises(ValueError, match="inner"), hold_tree(lock, tmp_path, said.append):
+        raise ValueError("inner")
+    with hold_tree(lock, tmp_path, said.append):
+        pass
+    assert said == []
+
+
+def test_stale_schemas_are_named(machine: Machine) -> None:
+    (machine.root / "recipes" / "models").mkdir()
+    code, _, err = machine("schema", "--check")
+    assert code == 3
+    assert "stale: recipe.schema.json, models/model.schema.json" in err
+    assert machine("schema")[0] == 0
+    assert machine("schema", "--check")[0] == 0
+
+
+def test_a_checkout_with_a_space_works_as_a_program(tmp_path: Path) -> None:
+    root = tmp_path / "my check out"
+    shutil.copytree(ROOT / "build", root / "build", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "recipes", root / "recipes")
+    answer = subprocess.run(
+        [sys.executable, "-m", "build", "plan", "--platform", "macos-arm64"],
+        cwd=root,
+        env={"ORTMILL_CACHE": str(tmp_path / "cache"), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "CMAKE_OSX_DEPLOYMENT_TARGET=13.3" in answer.stdout
+    assert "my check out" not in answer.stdout, "no command names the checkout"
+
+
+@pytest.mark.parametrize(
+    ("checkout", "cache", "allowed", "forbidden"),
+    [
+        ("/src", "/w", "/ortmill/deps/protobuf/src/x.cc", "/w/trees/t/source/x.cc"),
+        ("/home/me/ortmill", "/home/me/.cache/ortmill", "/ortmill/x", "/home/me/ortmill/x"),
+        ("/home/me/ortmill", "/c", "/usr/c/x", "/c/tools/bin/cmake"),
+    ],
+)
+def test_paths_that_no_artefact_may_hold(
+    checkout: str, cache: str, allowed: str, forbidden: str
+) -> None:
+    place = workspace.Workspace(root=Path(checkout), cache=Path(cache))
+    tree = workspace.Tree(root=Path(cache) / "trees" / "t")
+    needles = machine_paths(tree, place)
+    assert find_paths(allowed.encode(), needles) == []
+    assert find_paths(forbidden.encode(), needles)

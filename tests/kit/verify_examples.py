@@ -1,0 +1,142 @@
+"""Builders of small, valid inputs for the tests of the verification."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from verify.checks.table import CHECKS
+from verify.encoder.graph import expected_shapes
+from verify.encoder.model_recipe import EncoderSpec
+from verify.policy.limits import Limits, Policy
+from verify.policy.result import CheckResult, Status
+
+TINY = EncoderSpec(
+    name="tiny",
+    architecture="bert",
+    layers=2,
+    hidden=16,
+    heads=2,
+    intermediate=32,
+    vocab=40,
+    positions=24,
+    max_length=16,
+    buckets=(8, 16),
+)
+
+Array = np.ndarray[Any, Any]
+ERF = np.vectorize(math.erf)
+
+TAG = "cp311-cp311-linux_x86_64"
+
+
+def tiny_weights(seed: int = 7) -> dict[str, Array]:
+    """Random weights of the tiny encoder; layer norms near 1 so that numbers stay tame."""
+    random = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in expected_shapes(TINY).items():
+        value = random.normal(scale=0.2, size=shape).astype(np.float32)
+        if name.endswith("LayerNorm.weight"):
+            value += 1
+        tensors[name] = value
+    return tensors
+
+
+def numpy_states(tensors: dict[str, Array], ids: Array, mask: Array, types: Array) -> Array:
+    """BERT in numpy float64, written from the paper and not from the builder."""
+    get = {name: value.astype(np.float64) for name, value in tensors.items()}
+
+    def norm(x: Array, name: str) -> Array:
+        middle = x - x.mean(-1, keepdims=True)
+        spread = np.sqrt((middle**2).mean(-1, keepdims=True) + TINY.layer_norm_eps)
+        return middle / spread * get[f"{name}.weight"] + get[f"{name}.bias"]
+
+    def linear(x: Array, name: str) -> Array:
+        return x @ get[f"{name}.weight"].T + get[f"{name}.bias"]
+
+    state = get["embeddings.word_embeddings.weight"][ids]
+    state = state + get["embeddings.position_embeddings.weight"][: ids.shape[1]]
+    state = norm(
+        state + get["embeddings.token_type_embeddings.weight"][types], "embeddings.LayerNorm"
+    )
+    size = TINY.hidden // TINY.heads
+    for number in range(TINY.layers):
+        layer = f"encoder.layer.{number}"
+        mixed = np.empty_like(state)
+        query, key, value = (
+            linear(state, f"{layer}.attention.self.{name}") for name in ("query", "key", "value")
+        )
+        for head in range(TINY.heads):
+            part = slice(head * size, (head + 1) * size)
+            scores = query[..., part] @ key[..., part].swapaxes(1, 2) / math.sqrt(size)
+            scores = np.where(mask[:, None, :] == 1, scores, -np.inf)
+            shares = np.exp(scores - scores.max(-1, keepdims=True))
+            mixed[..., part] = shares / shares.sum(-1, keepdims=True) @ value[..., part]
+        out = linear(mixed, f"{layer}.attention.output.dense")
+        state = norm(out + state, f"{layer}.attention.output.LayerNorm")
+        wide = linear(state, f"{layer}.intermediate.dense")
+        wide = wide * 0.5 * (1 + ERF(wide / math.sqrt(2)))
+        state = norm(linear(wide, f"{layer}.output.dense") + state, f"{layer}.output.LayerNorm")
+    return state
+
+
+def policy(required: Mapping[str, bool] | None = None, **limits: Any) -> Policy:
+    """A policy that requires every check but execution, unless told otherwise."""
+    wanted = {check.id: check.id != "provider.executes" for check in CHECKS}
+    return Policy(
+        schema=1,
+        name="test",
+        summary="for tests",
+        hosts=("linux-x86_64",),
+        gate_provider="cpu",
+        required=wanted if required is None else required,
+        limits=Limits(**limits),
+    )
+
+
+def results(status: Status = "passed", **changed: Status) -> list[CheckResult]:
+    """One result per check; ``latency_p95="failed"`` changes one."""
+    return [
+        CheckResult(
+            id=check.id,
+            status=changed.get(check.id.replace(".", "_"), status),
+            summary=f"summary of {check.id}",
+            hint=f"hint of {check.id}",
+        )
+        for check in CHECKS
+    ]
+
+
+def wheel(folder: Path, name: str = f"onnxruntime-1.21.0-{TAG}.whl") -> Path:
+    """A zip file with a wheel's name."""
+    path = folder / name
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("onnxruntime/__init__.py", "__version__ = '1.21.0'\n" * 200)
+    return path
+
+
+def manifest(folder: Path, **changes: Any) -> Path:
+    """A manifest of schema 1 that describes ``wheel(folder)``."""
+    content = {
+        "schema": 1,
+        "name": "onnxruntime",
+        "version": "1.21.0",
+        "upstream_version": "1.21.0",
+        "commit": "e0b66cad282043d4377cea5269083f17771b6dfc",
+        "recipe": {"file": "recipes/x.toml", "digest": "0" * 64},
+        "wheel": {
+            "file": f"onnxruntime-1.21.0-{TAG}.whl",
+            "sha256": "0" * 64,
+            "files": {"onnxruntime/__init__.py": "0" * 64},
+        },
+        **changes,
+    }
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path

@@ -1,0 +1,495 @@
+"""The measuring checks without a real model: fake embedders, fake processes, virtual time."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.kit.verify_examples import TINY, policy
+from verify.checks import robustness_inside as robustness
+from verify.checks.latency_p95 import p95_result
+from verify.checks.latency_speedup import speedup_result
+from verify.checks.load_inside import concurrency_result, memory_result, run_load
+from verify.encoder.embedder import StageTimes
+from verify.environment.context import Call, TargetContext
+from verify.errors import VerifyError
+from verify.latency.queries import QUERIES, workload
+from verify.latency.sampler_inside import STAGES, Worker, sample
+from verify.latency.series import (
+    Plan,
+    SeriesSamples,
+    SeriesSpec,
+    TargetPython,
+    WorkerFailed,
+    measure,
+)
+from verify.statistics.trend import trend
+
+MS = 1_000_000
+
+
+class VirtualEmbedder:
+    """Answers with made-up times: 5 ms give or take, and `extra` in every tenth call."""
+
+    def __init__(self, *, extra_ms: float = 0.0, seed: int = 1) -> None:
+        self.random = np.random.default_rng(seed)
+        self.extra = int(extra_ms * MS)
+        self.calls = 0
+
+    def embed_timed(self, text: str) -> tuple[np.ndarray, StageTimes]:
+        self.calls += 1
+        inference = int(5 * MS * self.random.lognormal(sigma=0.1))
+        if self.random.random() < 0.1:
+            inference += self.extra
+        vector = np.full(4, len(text), dtype=np.float32)
+        return vector, StageTimes(
+            tokenise=10, tensors=20, inference=inference, pool=30, normalise=40,
+            total=inference + 100,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> TargetContext:
+    return TargetContext(
+        role="candidate",
+        work=tmp_path,
+        model_dir=tmp_path,
+        encoder=TINY,
+        policy=policy(),
+        targets={"candidate": Path(sys.executable)},
+        host="linux-x86_64",
+    )
+
+
+def series(embedder: VirtualEmbedder, *, blocks: int = 9, workload: str = "mix") -> SeriesSamples:
+    """Sample a virtual embedder as three processes in turns would."""
+    found = SeriesSamples(spec=SeriesSpec(target="candidate", workload=workload))
+    for block in range(blocks):
+        order = np.random.default_rng(block).permutation(len(QUERIES)).tolist()
+        answer = sample(embedder.embed_timed, QUERIES, order, settle=2)
+        found.add({**answer, "tokens": [9] * len(order)}, slot=block % 3, block=block)
+    return found
+
+
+# Workloads and sampling ---------------------------------------------------------------------
+
+
+def test_the_mix_has_the_lengths_that_it_claims() -> None:
+    words = sorted(len(text.split()) for text in QUERIES)
+    assert len(set(QUERIES)) == len(QUERIES) == 60
+    assert (words[0], words[-1]) == (3, 37)
+    assert np.median(words) <= 11
+    assert words[len(words) * 9 // 10] >= 26
+
+
+@pytest.mark.parametrize("limit", [16, 128, 256, 512])
+def test_the_worst_text_has_a_word_for_every_token(limit: int) -> None:
+    assert len(workload("worst", max_length=limit)[0].split()) == limit
+
+
+def test_an_unknown_workload_is_refused() -> None:
+    with pytest.raises(ValueError, match="no workload"):
+        workload("best", max_length=8)
+
+
+def test_every_call_is_kept_and_warm_ups_are_apart() -> None:
+    embedder = VirtualEmbedder()
+    found = sample(embedder.embed_timed, QUERIES, [4, 1, 1, 0], settle=3)
+    assert embedder.calls == 7
+    assert len(found["warmup"]) == 3
+    assert len(found["values"]) == 4
+    assert {name: len(times) for name, times in found["stages"].items()} == dict.fromkeys(STAGES, 4)
+    assert found["texts"] == [4, 1, 1, 0]
+
+
+def test_the_time_of_a_nan_is_no_sample() -> None:
+    def embed_timed(text: str) -> tuple[np.ndarray, StageTimes]:
+        vector, times = VirtualEmbedder().embed_timed(text)
+        return vector * math.nan, times
+
+    with pytest.raises(VerifyError, match="not finite"):
+        sample(embed_timed, QUERIES, [0])
+
+
+def test_a_worker_answers_an_error_in_place_of_dying(context: TargetContext) -> None:
+    worker = Worker(context)
+    early = worker.answer({"op": "sample", "workload": "mix"})
+    assert not early["ok"]
+    assert "before" in early["error"]
+    assert "knows no request" in worker.answer({"op": "dance"})["error"]
+    no_model = worker.answer({"op": "open", "provider": "cpu"})
+    assert not no_model["ok"]
+    assert no_model["error"]
+
+
+# Processes that take turns ------------------------------------------------------------------
+
+FAKE_WORKER = """
+import json, sys, time
+mode = sys.argv[1]
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["op"] == "open":
+        answer = {"ok": mode != "refuses", "error": "no such provider", "hint": "", "kind": "X"}
+    elif mode == "dies":
+        sys.stderr.write("the last word\\n"); sys.exit(7)
+    elif mode == "crashes":
+        import os, signal; os.kill(os.getpid(), signal.SIGKILL)
+    else:
+        order = request.get("order") or [0, 1, 2, 3]
+        answer = {"ok": True, "values": [5000000 + i for i in order],
+                  "warmup": [1] * request.get("settle", 0), "tokens": [7] * len(order),
+                  "stages": {"inference": [5] * len(order)}}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def fake_target(folder: Path, mode: str) -> TargetPython:
+    """A Python whose sampler, ``-m verify.latency.sampler_inside JOB``, is a stand-in."""
+    package = folder / mode / "verify" / "latency"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    fake = FAKE_WORKER.replace("sys.argv[1]", repr(mode))
+    (package / "sampler_inside.py").write_text(fake, encoding="utf-8")
+    job = folder / mode / "job.json"
+    job.write_text("{}", encoding="utf-8")
+    return TargetPython(
+        python=Path(sys.executable), env={"PYTHONPATH": str(folder / mode)}, job=job
+    )
+
+
+def two_series() -> Plan:
+    return Plan(
+        series=(SeriesSpec(target="one"), SeriesSpec(target="two")),
+        processes=2,
+        rounds=3,
+        settle=1,
+        seconds=60,
+    )
+
+
+def test_blocks_of_two_environments_pair_up(tmp_path: Path) -> None:
+    target = fake_target(tmp_path, "works")
+    one, two = measure({"one": target, "two": target}, two_series(), logs=tmp_path / "logs")
+    assert len(one.values) == len(two.values) == 3 * 2 * 4
+    assert one.process == two.process
+    assert one.block == two.block
+    assert one.values == two.values  # the same texts in the same order
+    assert one.process[:4] == [0] * 4
+    assert one.process[4:8] == [1] * 4
+    assert one.process[8:12] == [1] * 4  # the second round begins with the other process
+    assert len(one.blocks()) == 6
+    assert len(one.warmup) == 2 * 4 + 6  # a pass in each process, and one call in each block
+    entry = one.to_json()
+    assert len({len(entry[key]) for key in ("values", "process", "tokens")}) == 1
+
+
+def test_sampling_goes_on_until_it_is_enough(tmp_path: Path) -> None:
+    target = fake_target(tmp_path, "works")
+    plan = replace(two_series(), series=(SeriesSpec(target="one"),))
+
+    def enough(samples: Any) -> bool:
+        return len(samples[0].values) >= 60
+
+    (short,) = measure({"one": target}, plan, logs=tmp_path, enough=enough)
+    (long,) = measure({"one": target}, plan, logs=tmp_path, enough=enough, more_seconds=60)
+    assert len(short.values) == 24
+    assert 60 <= len(long.values) < 70
+
+
+@pytest.mark.parametrize(
+    ("mode", "says"),
+    [("refuses", "no such provider"), ("dies", "exit code 7"), ("crashes", "signal 9")],
+)
+def test_a_process_that_fails_is_told(tmp_path: Path, mode: str, says: str) -> None:
+    target = fake_target(tmp_path, mode)
+    plan = replace(two_series(), series=(SeriesSpec(target="one"),))
+    with pytest.raises(WorkerFailed, match=says) as caught:
+        measure({"one": target}, plan, logs=tmp_path / "logs")
+    if mode == "dies":
+        assert "the last word" in caught.value.context["last lines"]
+
+
+# latency.p95 --------------------------------------------------------------------------------
+
+
+def test_a_fast_series_passes_with_its_evidence(context: TargetContext) -> None:
+    mix = series(VirtualEmbedder())
+    found = p95_result(context, mix, series(VirtualEmbedder(), workload="worst"))
+    assert found.status == "passed"
+    assert found.measured <= found.limit == 20.0
+    assert found.evidence["n"] == 540
+    assert found.evidence["processes"] == 3
+    assert found.evidence["series"] == "candidate/cpu/fp32/mix"
+    assert found.evidence["stages_ms"]["inference"]["p95"] == pytest.approx(5.9, abs=0.3)
+    json.dumps(found.evidence)
+
+
+def test_25_ms_of_sleep_in_one_call_out_of_ten_fails(context: TargetContext) -> None:
+    mix = series(VirtualEmbedder(extra_ms=25))
+    found = p95_result(context, mix, mix)
+    assert found.status == "failed"
+    assert found.evidence["p50"] < 7
+    assert np.mean(mix.values) < 20 * MS
+    assert "inference" in found.hint
+
+
+def test_too_few_samples_are_inconclusive(context: TargetContext) -> None:
+    mix = series(VirtualEmbedder(), blocks=3)
+    found = p95_result(context, mix, mix)
+    assert found.status == "inconclusive"
+    assert found.evidence["more_samples"] == 120
+    assert "--adaptive" in found.hint
+
+
+def test_a_gate_on_coreml_is_not_run_where_coreml_cannot_execute(context: TargetContext) -> None:
+    mix = series(VirtualEmbedder())
+    found = p95_result(context, mix, mix, missing="linux-x86_64 has no CoreML runtime")
+    assert found.status == "not-run"
+    assert found.evidence["fallback"]["provider"] == "cpu"
+    assert found.evidence["fallback"]["status"] == "passed"
+    assert found.measured is None
+
+
+# latency.speedup ----------------------------------------------------------------------------
+
+
+def paired(target: str, scale: float, seed: int, *, provider: str = "cpu") -> SeriesSamples:
+    found = SeriesSamples(spec=SeriesSpec(target=target, provider=provider))
+    random = np.random.default_rng(seed)
+    for block in range(12):
+        values = (scale * MS * random.lognormal(sigma=0.2, size=60)).astype(int).tolist()
+        found.add(
+            {"values": values, "warmup": [], "tokens": [9] * 60, "stages": {}},
+            slot=block % 2,
+            block=block,
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("scale", "status"), [(5.0, "passed"), (8.0, "failed"), (6.25, "inconclusive")]
+)
+def test_speed_against_the_official_wheel(
+    context: TargetContext, scale: float, status: str
+) -> None:
+    found = speedup_result(context, [paired("candidate", scale, 1), paired("official", 5.0, 2)], {})
+    assert found.status == status
+    assert found.measured == pytest.approx(5.0 / scale, rel=0.1)
+    json.dumps(found.evidence)
+
+
+def test_a_slower_coreml_fails(context: TargetContext) -> None:
+    samples = [paired("candidate", 9.0, 1, provider="coreml"), paired("candidate", 5.0, 2)]
+    found = speedup_result(context, samples, {"candidate over official": "not there"})
+    assert found.status == "failed"
+    assert "Not measured: candidate over official" in found.summary
+
+
+# concurrency --------------------------------------------------------------------------------
+
+
+def test_equal_vectors_from_many_threads_pass() -> None:
+    embedder = VirtualEmbedder()
+    single = run_load(embedder.embed_timed, QUERIES, threads=1)
+    many = run_load(embedder.embed_timed, QUERIES, threads=4, rounds=2)
+    found = concurrency_result(single, many, threads=4)
+    assert found.status == "passed"
+    assert found.evidence["calls"] == found.evidence["bitwise_equal"] == 4 * 2 * 60
+
+
+@pytest.mark.parametrize("spoilt", [2e-6, 1.0, math.nan, math.inf])
+def test_one_other_vector_fails(spoilt: float) -> None:
+    embedder = VirtualEmbedder()
+    single = run_load(embedder.embed_timed, QUERIES, threads=1)
+    many = run_load(embedder.embed_timed, QUERIES, threads=2)
+    vectors = [vector.astype(np.float64) for vector in many.vectors]
+    vectors[37] = vectors[37] + spoilt
+    found = concurrency_result(single, replace(many, vectors=tuple(vectors)), threads=2)
+    assert found.status == "failed"
+
+
+def test_an_exception_in_a_thread_fails_and_is_told() -> None:
+    embedder = VirtualEmbedder()
+
+    def sometimes(text: str) -> tuple[np.ndarray, StageTimes]:
+        if embedder.calls == 30:
+            embedder.calls += 1
+            raise RuntimeError("the session is busy")
+        return embedder.embed_timed(text)
+
+    single = run_load(VirtualEmbedder().embed_timed, QUERIES, threads=1)
+    found = concurrency_result(single, run_load(sometimes, QUERIES, threads=3), threads=3)
+    assert found.status == "failed"
+    assert "the session is busy" in found.summary
+
+
+# memory -------------------------------------------------------------------------------------
+
+
+def memory(slope_per_run: float, *, noise: float = 0.0, step_at: int | None = None) -> Any:
+    """Points of 5,000 runs: 300 MiB, a rise at the start, a slope, noise, and perhaps a step."""
+    random = np.random.default_rng(3)
+    points = []
+    for runs in range(50, 5001, 50):
+        rss = 300 + min(runs, 500) * 0.05 + slope_per_run * runs + noise * random.standard_normal()
+        if step_at is not None and runs >= step_at:
+            rss += 8
+        points.append((runs, rss))
+    return memory_result(points, runs=5000, wanted=5000, limit_mb=20.0)
+
+
+def test_a_leak_fails_and_noise_does_not() -> None:
+    assert memory(0.01).status == "failed"  # 50 MiB over the runs
+    assert memory(0.0).status == "passed"
+    assert memory(0.0, noise=2.0).status == "passed"
+    assert memory(0.01, noise=2.0).status == "failed"
+
+
+def test_a_single_step_is_no_leak() -> None:
+    assert memory(0.0, noise=0.1, step_at=1500).status == "passed"
+    assert memory(0.0, noise=0.1, step_at=4500).status == "passed"
+
+
+def test_a_slow_leak_is_told_even_when_it_passes() -> None:
+    found = memory(0.001)
+    assert found.status == "passed"
+    assert found.measured == pytest.approx(5.0, rel=0.05)
+    assert "grows steadily" in found.summary
+
+
+def test_fewer_runs_say_so_and_are_scaled() -> None:
+    points = [(runs, 300 + 0.01 * runs) for runs in range(10, 1001, 10)]
+    found = memory_result(points, runs=1000, wanted=5000, limit_mb=20.0)
+    assert found.status == "failed"
+    assert found.measured == pytest.approx(50.0)
+    assert "Only 1000 of 5000" in found.summary
+
+
+def test_a_few_points_tell_nothing() -> None:
+    found = memory_result([(1, 300.0), (2, 300.0)], runs=2, wanted=5000, limit_mb=20.0)
+    assert found.status == "inconclusive"
+
+
+def test_the_trend_interval_covers_the_slope_and_scales() -> None:
+    random = np.random.default_rng(8)
+    x = list(range(80))
+    covered = 0
+    for _ in range(100):
+        y = [0.3 * step + float(random.standard_normal()) for step in x]
+        found = trend(x, y)
+        doubled = trend(x, [2 * value for value in y])
+        assert found is not None
+        assert doubled is not None
+        assert found.low <= found.slope <= found.high
+        assert doubled.slope == pytest.approx(2 * found.slope)
+        covered += found.low <= 0.3 <= found.high
+    assert covered >= 88
+
+
+# robustness ---------------------------------------------------------------------------------
+
+
+class FakeSession:
+    """An embedder that gives the same vector every time, unless a case breaks it."""
+
+    def __init__(self) -> None:
+        self.broken = ""
+        self.drift = 0.0
+
+    def embed(self, texts: list[str]) -> np.ndarray:
+        if self.broken:
+            raise RuntimeError(self.broken)
+        return np.full((len(texts), 4), 1.0 + self.drift, dtype=np.float32)
+
+
+def attempt(case: robustness.Case) -> str:
+    session: Any = FakeSession()
+    return robustness.outcome(case, session, session.embed([robustness.REFERENCE]))
+
+
+def breaks(session: Any) -> None:
+    session.broken = "out of order"
+    raise ValueError("refused")
+
+
+def drifts(session: Any) -> None:
+    session.drift = 1e-6
+    raise ValueError("refused")
+
+
+def raises(error: Exception) -> Any:
+    def run(session: Any) -> None:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "right", "says"),
+    [
+        (raises(ValueError("wrong rank")), None, "ok: ValueError: wrong rank"),
+        (raises(ValueError("")), None, "without a message"),
+        (lambda session: 3, None, "no exception"),
+        (lambda session: 3, lambda session, result: result == 3, "ok: the right result"),
+        (lambda session: 3, lambda session, result: result == 4, "a wrong result"),
+        (breaks, None, "does not work afterwards"),
+        (drifts, None, "another vector afterwards"),
+    ],
+)
+def test_what_comes_of_a_bad_input(run: Any, right: Any, says: str) -> None:
+    found = attempt(robustness.Case(name="x", attempt=run, right=right))
+    assert says in found
+    assert found.startswith("ok") == says.startswith("ok")
+
+
+def crash_on(bad: str, code: int, calls: list[list[str]]) -> Any:
+    """Stand in for `TargetContext.call`: the process ends at the case `bad`."""
+
+    def call(self: TargetContext, function: str, payload: Any, **rest: Any) -> Call:
+        calls.append(list(payload["cases"]))
+        lines = []
+        for name in payload["cases"]:
+            lines.append(f"@case {json.dumps(name)}")
+            if name == bad:
+                return Call(returncode=code, value=None, stdout="\n".join(lines), stderr="boom")
+            lines.append(f"@outcome {json.dumps([name, 'ok: refused'])}")
+        return Call(returncode=0, value={}, stdout="\n".join(lines), stderr="")
+
+    return call
+
+
+@pytest.mark.parametrize(("code", "says"), [(-11, "signal 11"), (3, "exit code 3")])
+def test_a_crash_is_known_by_the_name_of_its_input(
+    context: TargetContext, monkeypatch: pytest.MonkeyPatch, code: int, says: str
+) -> None:
+    bad = robustness.CASES[6].name
+    calls: list[list[str]] = []
+    monkeypatch.setattr(TargetContext, "call", crash_on(bad, code, calls))
+    found = robustness.robustness_inputs(context)
+    assert found.status == "failed"
+    assert found.measured == 1
+    assert bad in found.summary
+    assert says in found.summary
+    assert len(calls) == 2  # the inputs after the crash are tried in another process
+    assert calls[1] == [case.name for case in robustness.CASES[7:]]
+    assert set(found.evidence["outcomes"]) == {case.name for case in robustness.CASES}
+
+
+def test_a_process_that_does_not_start_is_an_error(
+    context: TargetContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(self: TargetContext, *rest: Any, **more: Any) -> Call:
+        return Call(returncode=1, value=None, stdout="", stderr="No module named onnxruntime")
+
+    monkeypatch.setattr(TargetContext, "call", call)
+    with pytest.raises(VerifyError, match="did not start"):
+        robustness.robustness_inputs(context)

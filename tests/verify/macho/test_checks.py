@@ -1,0 +1,489 @@
+"""Load commands, imports, exports, layout and the wheel: each rule broken once, on purpose."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.kit.macho_examples import (
+    BUILD_VERSION,
+    EXTENSION,
+    INFO,
+    LIBRARY,
+    NAME,
+    SEGMENT,
+    TAG,
+    UUID,
+    binaries,
+    command,
+    files,
+    image,
+    patched,
+    record,
+    replaced,
+    stored,
+    wheel,
+)
+from verify.errors import PolicyError, WheelNotUsable
+from verify.macho import exports, imports, layout, wanted
+from verify.macho import load_commands as load
+from verify.macho import mac_wheel as archive
+from verify.macho import published_symbols as known
+from verify.macho.binaries import Binaries, read_binaries
+from verify.macho.findings import Difference, Explanations, Outcome, compare, load_explanations
+from verify.macho.image import Image, MachOUnreadable, read_image
+from verify.macho.objc import read_use, rules
+from verify.macho.published_symbols import Known, Witness, load_known
+from verify.macho.signature import verify_signature
+
+NOTHING = Explanations(schema=1)
+LIBRARY_NAME = b"/usr/lib/libiconv.2.dylib"
+NOBODY = Known(schema=1)
+
+
+def changed(folder: Path, **changes: object) -> Binaries:
+    """The sound binaries with fields of the library replaced."""
+    whole = binaries(folder)
+    return dataclasses.replace(
+        whole,
+        images=tuple(
+            dataclasses.replace(entry, **changes) if entry.name == LIBRARY else entry  # type: ignore[arg-type]  # fields by keyword
+            for entry in whole.images
+        ),
+    )
+
+
+def library(data: bytes) -> Image:
+    return read_image(data, LIBRARY)
+
+
+def test_what_stands_in_an_image() -> None:
+    found = image()
+    assert found.architectures == ("arm64",)
+    assert (found.platform, found.minimum_os) == ("macOS", (13, 3))
+    assert found.install_name == "@rpath/libonnxruntime.1.21.0.dylib"
+    assert found.exports == found.external == {"_OrtGetApiBase"}
+    assert found.imports["_NSLog"].endswith("Foundation")
+    assert image("extension").imports["_PyLong_FromLong"] == "(dynamic look-up)"
+    assert image("extension").rpaths == ("@loader_path",)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xcf\xfa\xed\xfe", b"MZ" * 50, b"\xca\xfe\xba\xbe" * 3])
+def test_what_is_no_image_is_an_error(data: bytes) -> None:
+    with pytest.raises(MachOUnreadable):
+        read_image(data, "x.so")
+
+
+@given(
+    changes=st.lists(
+        st.tuples(st.integers(0, len(stored("library")) - 1), st.integers(0, 255)), max_size=8
+    ),
+    head=st.lists(st.tuples(st.integers(0, 2200), st.integers(0, 255)), max_size=4),
+)
+@settings(max_examples=40, deadline=None)
+def test_damage_anywhere_is_an_error_or_an_image(
+    changes: list[tuple[int, int]], head: list[tuple[int, int]]
+) -> None:
+    data = bytearray(stored("library"))
+    for at, value in (*changes, *head):
+        data[at] = value
+    try:
+        found = library(bytes(data))
+    except MachOUnreadable:
+        return
+    assert isinstance(load.rules(found) + layout.rules(found), list)
+    assert isinstance(verify_signature(found)[0], list)
+    assert isinstance(rules(read_use(found)), list)
+
+
+def fat(slices: dict[int, bytes]) -> bytes:
+    """A universal file: big-endian table, slices at multiples of 16 KiB."""
+    table, content = struct.pack(">2I", 0xCAFEBABE, len(slices)), b""
+    for number, (cpu, data) in enumerate(slices.items()):
+        at = 0x4000 * (number + 1)
+        table += struct.pack(">5I", cpu, 0, at, len(data), 14)
+        content = content.ljust(at - 0x4000, b"\0") + data
+    return table.ljust(0x4000, b"\0") + content
+
+
+def test_a_universal_file_is_read_and_refused() -> None:
+    both = fat({0x0100000C: stored("library")[:0x4000] and stored("library")})
+    assert library(both).architectures == ("arm64",)
+    two = fat({0x01000007: b"x" * 100, 0x0100000C: stored("library")})
+    found = library(two)
+    assert found.architectures == ("x86_64", "arm64")
+    assert found.data == stored("library")
+    assert "holds x86_64, arm64, not arm64 alone" in load.rules(found)
+    with pytest.raises(MachOUnreadable, match="holds no arm64 code, only x86_64"):
+        library(fat({0x01000007: b"x" * 100}))
+
+
+def test_a_sound_pair_has_no_findings(tmp_path: Path) -> None:
+    ours, official = binaries(tmp_path / "a"), binaries(tmp_path / "b")
+    for outcome in (
+        load.load(ours, official),
+        imports.imports(ours, official, NOBODY),
+        exports.exports(ours, official),
+        layout.layout(ours, official),
+        archive.wheel(ours, None),
+    ):
+        result = outcome.result(NOTHING)
+        assert result.status == "passed", (result.id, result.evidence)
+        assert result.measured == 0
+
+
+def test_load_commands_changed_in_the_file() -> None:
+    data = stored("library")
+    version = command(data, BUILD_VERSION)
+    assert "needs macOS 14.0, not 13.3" in load.rules(
+        library(patched(data, version + 12, struct.pack("<I", 14 << 16)))
+    )
+    assert "is for iOS, not macOS" in load.rules(
+        library(patched(data, version + 8, struct.pack("<I", 2)))
+    )
+    segment = command(data, SEGMENT)
+    writable = library(patched(data, segment + 56, struct.pack("<2I", 7, 7)))
+    assert "its segment __TEXT may be written and executed" in load.rules(writable)
+    flags = struct.unpack_from("<I", data, 24)[0] & ~0x80 | 0x20000
+    flagged = load.rules(library(patched(data, 24, struct.pack("<I", flags))))
+    assert "lacks the flag MH_TWOLEVEL" in flagged
+    assert "has the flag MH_ALLOW_STACK_EXECUTION" in flagged
+    bundle = load.rules(library(patched(data, 12, struct.pack("<I", 8))))
+    assert "has file type 8, not 6 (MH_DYLIB)" in bundle
+
+
+def test_names_and_paths_in_the_file() -> None:
+    data = stored("library")
+    built = replaced(data, b"@rpath/libonnxruntime", b"/work1/libonnxruntime")
+    assert any("has the install name" in line for line in load.rules(library(built)))
+    moved = replaced(data, LIBRARY_NAME, b"/opt/lib/libiconv.2.dylib")
+    assert any("links" in line for line in load.rules(library(moved)))
+    leaked = replaced(data, b"onnxruntime-\0", b"/home/me/src\0")
+    assert load.rules(library(leaked)) == ["holds 1 build paths, such as /home/me/src"]
+    run = replaced(stored("extension"), b"@loader_path", b"/usr/local/x")
+    assert 'has the rpath "/usr/local/x", not @loader_path' in load.rules(
+        read_image(run, EXTENSION)
+    )
+
+
+def test_another_library_is_a_difference(tmp_path: Path) -> None:
+    other = replaced(stored("library"), LIBRARY_NAME, b"/usr/lib/libicucor.A.dyli")
+    ours = binaries(tmp_path / "a", {LIBRARY: other})
+    result = load.load(ours, binaries(tmp_path / "b")).result(NOTHING)
+    items = [(entry["only_in"], entry["item"]) for entry in result.evidence["unexplained"]]
+    assert items == [
+        ("ours", "library /usr/lib/libicucor.A.dyli"),
+        ("official", f"library {LIBRARY_NAME.decode()}"),
+    ]
+
+
+def test_hardening_that_is_missing_is_a_difference(tmp_path: Path) -> None:
+    fewer = {name: where for name, where in image().imports.items() if "_stack_chk" not in name}
+    ours = changed(tmp_path / "a", imports={**fewer, "_bzero": "/usr/lib/libSystem.B.dylib"})
+    outcome = imports.imports(ours, changed(tmp_path / "b"), NOBODY)
+    assert {(entry.side, entry.item) for entry in outcome.differences} == {
+        ("official", "libSystem.B.dylib: ___stack_chk_fail"),
+        ("official", "libSystem.B.dylib: ___stack_chk_guard"),
+    }
+    segments = tuple(dataclasses.replace(entry, read_only=False) for entry in image().segments)
+    assert any(entry.read_only for entry in image().segments)
+    open_ones = load.load(changed(tmp_path / "c", segments=segments), binaries(tmp_path / "d"))
+    assert [entry.item for entry in open_ones.differences] == ["read-only segment __DATA_CONST"]
+
+
+def test_a_newer_compatibility_version_is_refused(tmp_path: Path) -> None:
+    first, *rest = image().libraries
+    newer = (dataclasses.replace(first, compatibility=(9, 0, 0)), *rest)
+    result = load.load(changed(tmp_path / "a", libraries=newer), binaries(tmp_path / "b"))
+    assert any("compatible with 9.0.0" in problem for problem in result.problems)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "where", "said"),
+    [
+        ("_CFNew", "/usr/lib/libmissing.dylib", "_CFNew is undefined"),
+        ("_new_in_14", "/usr/lib/libSystem.B.dylib", "nothing proves that"),
+        ("_helper", "(dynamic look-up)", "looked up everywhere: _helper only in ours"),
+        ("_helper", "(this image)", "_helper is undefined"),
+    ],
+)
+def test_an_import_that_dyld_would_miss(tmp_path: Path, symbol: str, where: str, said: str) -> None:
+    ours = changed(tmp_path / "a", imports={**image().imports, symbol: where})
+    result = imports.imports(ours, binaries(tmp_path / "b"), NOBODY).result(NOTHING)
+    assert result.status == "failed"
+    assert said in result.summary
+
+
+def test_an_import_that_another_wheel_proves(tmp_path: Path) -> None:
+    system = "/usr/lib/libSystem.B.dylib"
+    ours = changed(tmp_path / "a", imports={**image().imports, "_clonefile": system})
+    witness = Witness(symbol="_clonefile", library=system, wheel="numpy.whl", file="a.so")
+    result = imports.imports(ours, binaries(tmp_path / "b"), Known(schema=1, symbol=(witness,)))
+    assert result.result(NOTHING).status == "passed"
+    assert result.evidence["library"]["proven_by_other_wheels"] == {"_clonefile": "numpy.whl"}
+    other = dataclasses.replace(witness, library="/usr/lib/libc++.1.dylib")
+    result = imports.imports(ours, binaries(tmp_path / "c"), Known(schema=1, symbol=(other,)))
+    assert result.result(NOTHING).status == "failed"
+
+
+def test_a_weak_import_needs_no_proof(tmp_path: Path) -> None:
+    system = "/usr/lib/libSystem.B.dylib"
+    more = {**image().imports, "_new_in_14": system}
+    official = binaries(tmp_path / "b")
+    strong = changed(tmp_path / "a", imports=more)
+    assert wanted.needed(strong, official) == {system: {"_new_in_14"}}
+    weak = changed(tmp_path / "c", imports=more, weak_imports=frozenset({"_new_in_14"}))
+    assert wanted.needed(weak, official) == {}
+    assert imports.imports(weak, official, NOBODY).result(NOTHING).status == "passed"
+
+
+def test_operator_new_is_found_where_the_process_defines_it(tmp_path: Path) -> None:
+    both = {**image().imports, "__Znwm": "/usr/lib/libc++.1.dylib"}
+    official = changed(tmp_path / "b", imports=both, coalesced=frozenset({"__Znwm"}))
+    result = imports.imports(changed(tmp_path / "a", imports=both), official, NOBODY)
+    assert [(entry.side, entry.item) for entry in result.differences] == [
+        ("official", "weak look-up of __Znwm")
+    ]
+
+
+def test_another_class_is_a_difference_that_can_be_explained(tmp_path: Path) -> None:
+    renamed = replaced(stored("library"), b"_OBJC_CLASS_$_MLModel\0", b"_OBJC_CLASS_$_MLModeX\0")
+    ours = binaries(tmp_path / "a", {LIBRARY: renamed})
+    strong = imports.imports(ours, binaries(tmp_path / "b"), NOBODY)
+    assert "has _OBJC_CLASS_$_MLModeX on macOS 13.3" in strong.problems[0]
+    found = read_image(renamed, LIBRARY).imports
+    weak = frozenset({"_OBJC_CLASS_$_MLModeX"})
+    ours = changed(tmp_path / "c", imports=found, weak_imports=weak)
+    outcome = imports.imports(ours, binaries(tmp_path / "d"), NOBODY)
+    items = {(entry.side, entry.item) for entry in outcome.differences}
+    assert items == {("ours", "CoreML: class MLModeX"), ("official", "CoreML: class MLModel")}
+    table = {
+        "schema": 1,
+        "difference": [
+            {"check": "macho.imports", "files": ["library"], "side": side, "items": [item],
+             "reason": "a test"}
+            for side, item in sorted(items)
+        ],
+    }  # fmt: skip
+    path = tmp_path / "differences.toml"
+    path.write_text(_toml(table), encoding="utf-8")
+    explained = outcome.result(load_explanations(path))
+    assert explained.status == "passed"
+    assert len(explained.evidence["explained"]) == 2
+    assert "2 differences explained" in explained.summary
+
+
+def _toml(table: dict[str, object]) -> str:
+    lines = [f"schema = {table['schema']}"]
+    for entry in table["difference"]:  # type: ignore[attr-defined]  # known to be there
+        lines += ["[[difference]]", *(f"{key} = {value!r}" for key, value in entry.items())]
+    return "\n".join(lines)
+
+
+def test_a_binding_that_contradicts_the_symbol_table(tmp_path: Path) -> None:
+    ours = changed(tmp_path / "a", disagreements=("_NSLog",))
+    outcome = imports.imports(ours, binaries(tmp_path / "b"), NOBODY)
+    assert any("different libraries for _NSLog" in problem for problem in outcome.problems)
+
+
+def test_exports_more_less_and_contradicting(tmp_path: Path) -> None:
+    official = binaries(tmp_path / "b")
+    more = image().exports | {"_internal"}
+    ours = changed(tmp_path / "a", exports=more, external=more)
+    result = exports.exports(ours, official).result(NOTHING)
+    assert [entry["item"] for entry in result.evidence["unexplained"]] == ["_internal"]
+    renamed = replaced(stored("library"), b"_OrtGetApiBase", b"_OrtGetApiBasf")
+    lost = binaries(tmp_path / "c", {LIBRARY: renamed})
+    assert "does not export _OrtGetApiBase" in exports.exports(lost, official).problems[0]
+    odd = exports.exports(changed(tmp_path / "d", exports=more), official)
+    assert any("_internal stands in the export trie alone" in text for text in odd.problems)
+
+
+def test_layout_rules(tmp_path: Path) -> None:
+    assert layout.rules(image()) == []
+    unnamed = library(patched(stored("library"), command(stored("library"), UUID) + 8, bytes(16)))
+    assert any("no UUID" in problem for problem in layout.rules(unnamed))
+    told = layout.rules(dataclasses.replace(image(), local_symbols=3, debug_symbols=2))
+    assert told == [
+        "2 debugging entries in the symbol table",
+        "3 local symbols: it is not stripped",
+    ]
+    text, *rest = image().segments
+    odd = dataclasses.replace(text, offset=8)
+    assert layout.rules(dataclasses.replace(image(), segments=(odd, *rest)))
+    outside = dataclasses.replace(text, file_size=1 << 40)
+    assert layout.rules(dataclasses.replace(image(), segments=(outside, *rest)))
+    sides = layout.side_by_side(image(), image("extension"))
+    assert {"section", "ours", "official"} == set(sides[0])
+    twins = changed(tmp_path, uuid=image("extension").uuid)
+    assert any("has the UUID of" in problem for problem in layout.layout(twins, twins).problems)
+
+
+def wheel_problems(path: Path, manifest: dict[str, object] | None = None) -> str:
+    return "; ".join(archive.wheel(read_binaries(path), manifest).problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (NAME.replace("13_3", "13_0"), "promises macOS 13.0, but"),
+        (NAME.replace("arm64", "universal2"), "promises more than arm64"),
+        (NAME.replace("macosx_13_3_arm64", "any"), "is not macOS"),
+    ],
+)
+def test_tags_that_promise_too_much(tmp_path: Path, name: str, said: str) -> None:
+    tag = name.removeprefix("onnxruntime-1.21.0-").removesuffix(".whl")
+    told = f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n".encode()
+    problems = wheel_problems(wheel(tmp_path, {f"{INFO}/WHEEL": told}, name=name))
+    assert said in problems
+    assert "WHEEL says" not in problems
+
+
+def test_an_older_promise_than_needed_is_honest_when_it_is_newer(tmp_path: Path) -> None:
+    name = NAME.replace("13_3", "14_0")
+    told = f"Root-Is-Purelib: false\nTag: {TAG.replace('13_3', '14_0')}\n".encode()
+    assert wheel_problems(wheel(tmp_path, {f"{INFO}/WHEEL": told}, name=name)) == ""
+
+
+def test_two_platforms_in_one_name(tmp_path: Path) -> None:
+    """Installers know whole versions alone, so a wheel for 13.3 says 14.0 as well."""
+    both = f"Root-Is-Purelib: false\nTag: {TAG}\nTag: {TAG.replace('13_3', '14_0')}\n".encode()
+    name = NAME.replace("_arm64", "_arm64.macosx_14_0_arm64")
+    assert wheel_problems(wheel(tmp_path, {f"{INFO}/WHEEL": both}, name=name)) == ""
+
+
+def test_wheel_metadata(tmp_path: Path) -> None:
+    other = wheel(tmp_path / "a", name=NAME.replace("cp311-cp311", "cp312-cp312"))
+    assert "WHEEL says cp311" in wheel_problems(other)
+    pure = {f"{INFO}/WHEEL": f"Tag: {TAG}\nRoot-Is-Purelib: true\n".encode()}
+    assert "Root-Is-Purelib" in wheel_problems(wheel(tmp_path / "b", pure))
+
+
+def test_record(tmp_path: Path) -> None:
+    right = record(files())
+    start = b"onnxruntime/__init__.py"
+    cases = {
+        right.replace(start + b",sha256=", start + b",sha256=A"): "differs",
+        right.replace(start, b"onnxruntime/__other__.py"): "is not in RECORD",
+        right + b"onnxruntime/gone.py,sha256=x,1\n": "lists onnxruntime/gone.py",
+        right + b"one,two\n": "a line with 2 fields",
+    }
+    for number, (content, said) in enumerate(cases.items()):
+        path = wheel(tmp_path / str(number), {f"{INFO}/RECORD": content})
+        assert said in wheel_problems(path)
+    assert "RECORD is missing" in wheel_problems(wheel(tmp_path / "x", {f"{INFO}/RECORD": None}))
+
+
+def test_files_that_do_not_belong(tmp_path: Path) -> None:
+    assert "files outside onnxruntime/: torch" in wheel_problems(
+        wheel(tmp_path / "a", {"torch/x.py": b""})
+    )
+    assert "leads out of the wheel" in wheel_problems(
+        wheel(tmp_path / "b", {"onnxruntime/../../x": b""})
+    )
+    more = {"onnxruntime/.dylibs/libomp.dylib": stored("library")}
+    assert "a binary that the official wheel has not" in wheel_problems(wheel(tmp_path / "c", more))
+    assert "the wheel has no library" in wheel_problems(wheel(tmp_path / "d", {LIBRARY: None}))
+    path = wheel(tmp_path / "e")
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as opened:
+        opened.writestr("onnxruntime/__init__.py", b"")
+    assert "stands in the archive twice" in wheel_problems(path)
+
+
+def test_a_library_must_lie_where_its_path_says(tmp_path: Path) -> None:
+    needed = replaced(stored("extension"), LIBRARY_NAME, b"@rpath/libonnxruntime1.dy")
+    assert "needs @rpath/libonnxruntime1.dy, which is not in the wheel" in wheel_problems(
+        wheel(tmp_path / "a", {EXTENSION: needed})
+    )
+    there = {EXTENSION: needed, "onnxruntime/capi/libonnxruntime1.dy": b"not looked into"}
+    assert "which is not in the wheel" not in wheel_problems(wheel(tmp_path / "b", there))
+
+
+def test_the_manifest_counts_where_there_is_one(tmp_path: Path) -> None:
+    import hashlib
+
+    path = wheel(tmp_path)
+    with zipfile.ZipFile(path) as opened:
+        hashes = {n: hashlib.sha256(opened.read(n)).hexdigest() for n in opened.namelist()}
+    assert wheel_problems(path, {"wheel": {"files": hashes}}) == ""
+    hashes[LIBRARY] = "0" * 64
+    assert "1 files differ from the manifest" in wheel_problems(path, {"wheel": {"files": hashes}})
+
+
+def test_a_wheel_without_binaries_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(WheelNotUsable, match="holds no Mach-O file"):
+        read_binaries(wheel(tmp_path, {LIBRARY: None, EXTENSION: None}))
+
+
+def test_explanations_do_not_spill_over() -> None:
+    outcome = Outcome(
+        check="macho.exports",
+        compared="x",
+        differences=compare("library", {"_a"}, {"_b"}),
+    )
+    assert outcome.differences == [
+        Difference(file="library", side="ours", item="_a"),
+        Difference(file="library", side="official", item="_b"),
+    ]
+    result = outcome.result(NOTHING)
+    assert result.status == "failed"
+    assert result.measured == 2
+
+
+def test_mistakes_in_the_tables_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text('schema = 1\n[[difference]]\ncheck = "x"\nside = "mine"\n', encoding="utf-8")
+    with pytest.raises(PolicyError, match=r"difference\.0\.side"):
+        load_explanations(path)
+    path.write_text("schema = 2\n", encoding="utf-8")
+    with pytest.raises(PolicyError, match="schema"):
+        load_known(path)
+
+
+def test_our_tables_are_read_and_every_reason_is_a_sentence() -> None:
+    for entry in load_explanations().difference:
+        assert entry.check.startswith("macho.")
+        assert len(entry.reason) > 20
+        assert entry.reason.endswith(".")
+        assert entry.items
+    wheels = {proof.file for proof in load_known().wheel}
+    assert {witness.wheel for witness in load_known().symbol} == wheels
+
+
+def test_proofs_are_gathered_from_wheels_old_enough(tmp_path: Path) -> None:
+    system = "/usr/lib/libSystem.B.dylib"
+    objc = "/usr/lib/libobjc.A.dylib"
+    wanted = {objc: {"_objc_msgSend", "_objc_new_in_26"}, system: {"_nowhere"}}
+    path = wheel(tmp_path / "a")
+    proofs, witnesses, remaining = known.gather(wanted, [path])
+    assert [(entry.symbol, entry.wheel) for entry in witnesses] == [("_objc_msgSend", NAME)]
+    assert remaining == {objc: {"_objc_new_in_26"}, system: {"_nowhere"}}
+    table = tmp_path / "known.toml"
+    table.write_text(known.render(proofs, witnesses), encoding="utf-8")
+    assert load_known(table) == Known(schema=1, wheel=tuple(proofs), symbol=tuple(witnesses))
+    assert load_known(table).wheel_with("_objc_msgSend", objc) == NAME
+    version = command(stored("library"), BUILD_VERSION)
+    newer = {
+        LIBRARY: patched(stored("library"), version + 12, struct.pack("<I", 14 << 16)),
+        EXTENSION: None,
+    }
+    assert known.gather(wanted, [wheel(tmp_path / "b", newer)])[0] == []
+
+
+def test_the_table_of_known_symbols_is_written_by_its_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = replaced(stored("library"), b"__Block_object_dispose", b"__Block_object_dispos_")
+    official = wheel(tmp_path / "official", {LIBRARY: bare, EXTENSION: bare})
+    ours, output = wheel(tmp_path / "ours"), tmp_path / "known.toml"
+    words = ["--wheel", str(ours), "--official", str(official), "--output", str(output)]
+    assert known.main([*words, "--evidence", str(official)]) == 1
+    assert "nothing proves __Block_object_dispose" in capsys.readouterr().err
+    assert known.main([*words, "--evidence", str(official), str(ours)]) == 0
+    assert [entry.symbol for entry in load_known(output).symbol] == ["__Block_object_dispose"]

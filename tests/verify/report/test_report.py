@@ -1,0 +1,426 @@
+"""The report page, its schema and its pictures."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.kit.report_example import EXAMPLE, example_document, text
+from verify.errors import VerifyError
+from verify.report import schema
+from verify.report.charts.figures import view_limit
+from verify.report.charts.graph_picture import left_behind, legend, node_picture, read_nodes
+from verify.report.html import render, write_report
+from verify.report.samples import gate_series, latency_series
+from verify.report.text import bytes_text, moment, number, seconds_text, value_text
+from verify.report.view import evidence_view
+
+ROOT = Path(__file__).parents[3]
+
+VOID = {"meta", "link", "br", "hr", "img", "input", "circle", "path", "rect", "use"}
+
+
+class Page(HTMLParser):
+    """Collect tags and visible text, and check that tags nest."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in VOID:
+            return
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return example_document()
+
+
+@pytest.fixture(scope="module")
+def html(document: dict[str, Any]) -> str:
+    return render(document)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_the_example_file_is_fresh_and_small(document: dict[str, Any]) -> None:
+    assert EXAMPLE.read_text(encoding="utf-8") == text(document), (
+        "run: python tests/report_example.py"
+    )
+    assert EXAMPLE.stat().st_size < 200_000
+
+
+def test_the_page_says_verdict_checks_and_facts(document: dict[str, Any], page: Page) -> None:
+    assert not page.wrong
+    assert not page.open
+    verdict = document["verdict"]
+    for line in (verdict["headline"], *verdict["proven"], *verdict["not_proven"]):
+        assert line in page.text
+    for check in document["checks"]:
+        assert check["title"] in page.text
+        assert check["summary"] in page.text
+        assert check["hint"] in page.text
+    for line in (document["wheel"]["sha256"], "AMD EPYC 7B13", "7.8 GiB", "1 min 33 s"):
+        assert line in page.text
+    assert "latency.cold was left out: the cache directory of this runner is shared." in page.text
+
+
+def test_a_status_is_a_word_beside_its_icon(document: dict[str, Any], html: str) -> None:
+    cells = re.findall(r'<td role="cell" class="status">(.*?)</td>', html, flags=re.S)
+    words = [re.sub(r"<[^>]+>", "", cell).strip() for cell in cells]
+    assert words == [check["status"].replace("-", " ") for check in document["checks"]]
+    assert all('aria-hidden="true"' in cell for cell in cells)
+
+
+def test_every_picture_has_a_text_alternative_with_numbers(page: Page) -> None:
+    pictures = [attrs for tag, attrs in page.tags if tag == "svg" and "aria-hidden" not in attrs]
+    labels = [attrs.get("aria-label") or "" for attrs in pictures]
+    assert len(pictures) >= 2 * 5 + 2
+    assert all(attrs.get("role") == "img" for attrs in pictures)
+    assert all(label and re.search(r"\d", label) for label in labels)
+    assert any("budget 20.0 ms" in label and "upper bound" in label for label in labels)
+
+
+def test_the_page_needs_no_network_and_no_script(html: str, page: Page) -> None:
+    assert not [tag for tag, _ in page.tags if tag in ("script", "iframe", "img", "object")]
+    addresses = [
+        value
+        for _, attrs in page.tags
+        for name, value in attrs.items()
+        if name in ("src", "href", "xlink:href", "action", "poster", "srcset")
+    ]
+    assert addresses
+    assert all(value in ("data:,",) or (value or "").startswith("#") for value in addresses)
+    assert "@import" not in html
+    assert not re.search(r"url\((?!#)", html)
+    assert "http" not in html.replace("http-equiv", "")
+
+
+def test_ids_are_unique_and_every_reference_is_met(html: str, page: Page) -> None:
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    wanted = set(re.findall(r"url\(#([^)]+)\)", html)) | set(re.findall(r'href="#([^"]+)"', html))
+    assert wanted <= set(ids)
+
+
+def test_colours_come_from_the_page_alone(html: str) -> None:
+    drawn = "".join(re.findall(r"<svg class=\"(?:wide|narrow)\".*?</svg>", html))
+    assert "var(--s1)" in drawn
+    assert "#0a0b" not in drawn
+    assert not re.search(r"(fill|stroke): ?#(?!fff)[0-9a-f]", drawn)
+
+
+def test_the_same_document_gives_the_same_bytes(document: dict[str, Any], tmp_path: Path) -> None:
+    history = [example_document(seed=2, created="2025-02-20T10:00:00Z")]
+    for name in ("a.html", "b.html"):
+        write_report(document, tmp_path / name, history=history)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.html", "b.html"]
+
+
+HOSTILE = (
+    "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>$x^{$\x00\u202e {{ 7*7 }} #0a0b12"
+)
+
+
+def _poison(value: Any) -> Any:
+    if isinstance(value, str):
+        return HOSTILE + value
+    if isinstance(value, list):
+        return [_poison(item) for item in value]
+    if isinstance(value, dict):
+        return {(HOSTILE + key if key == "commit" else key): _poison(v) for key, v in value.items()}
+    return value
+
+
+def test_hostile_text_anywhere_stays_text() -> None:
+    document = example_document(calls=120)
+    poisoned = {**_poison(document), "schema": 1}
+    for name, series in enumerate(poisoned["samples"]["latency"]):
+        series |= {"role": "candidate", "unit": "ns", "series": f"{HOSTILE}{name}"}
+    page = Page(render(poisoned, history=[poisoned]))
+    assert not [tag for tag, _ in page.tags if tag in ("script", "img")]
+    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+    assert "<script>alert(1)</script>" in page.text
+    assert "{{ 7*7 }}" in page.text
+    assert not page.wrong
+
+
+@pytest.mark.parametrize("missing", [*example_document(calls=60), None])
+def test_a_page_is_made_of_what_is_there(missing: str | None) -> None:
+    document = example_document(calls=60) if missing else {}
+    document.pop(missing or "", None)
+    if "samples" in document:
+        del document["samples"]["latency"][1:]
+    page = Page(render(document))
+    assert not page.wrong
+    if missing in (None, "samples"):
+        assert "No latency samples in this run." in page.text
+    if missing in (None, "coverage"):
+        assert "No coverage in this run" in page.text
+    if missing in (None, "verdict"):
+        assert "NO VERDICT" in page.text
+    if missing in (None, "checks"):
+        assert "This document holds no checks." in page.text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["id", "status", "evidence", "latency", "nodes", "values", "graph", "op"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=8,
+)
+PARTS = [*example_document(calls=1)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(st.sampled_from(PARTS), JSON))
+def test_a_damaged_document_never_breaks_the_page(document: dict[str, Any]) -> None:
+    assert "<main>" in render(document)
+
+
+def test_few_constant_and_zero_samples_are_drawn() -> None:
+    document = example_document(calls=3)
+    del document["samples"]["latency"][1:]
+    for series in document["samples"]["latency"]:
+        series["values"] = [0, 0, 0]
+    assert "How the calls spread" in render(document)
+    document["samples"]["latency"][0]["values"] = [5_000_000]
+    assert "How the calls spread" in render(document)
+
+
+def test_runs_are_compared_and_other_hosts_are_not() -> None:
+    here = example_document()
+    slower = example_document(seed=2, scale=1.3, created="2025-02-20T10:00:00Z")
+    other = example_document(seed=3, created="2025-02-21T10:00:00Z")
+    other["host"]["fingerprint"] = "f" * 64
+    page = Page(render(here, history=[other, slower]))
+    assert "another host: not compared" in page.text
+    assert re.search(r"comparisons differ for real; .* % faster", page.text)
+    assert "P95 across runs" in str(page.tags)
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VerifyError, match="cannot be written") as caught:
+        write_report({}, tmp_path / "file" / "report.html")
+    assert caught.value.hint
+
+
+# ---- colours ---------------------------------------------------------------------------------
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, two: str) -> float:
+    high, low = sorted((_luminance(one), _luminance(two)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_contrast_meets_wcag(theme: int) -> None:
+    style = (ROOT / "verify/report/templates/style.css").read_text()
+    blocks = re.findall(r":root \{(.*?)\}", style, flags=re.S)
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", blocks[theme]))
+    for ground in ("paper", "panel", "wash"):
+        for word in ("ink", "muted", "ok", "bad", "warn", "idle"):
+            assert _contrast(colours[word], colours[ground]) >= 4.5, (word, ground)
+    for series in ("s1", "s2", "s3", "s4", "s5", "s6"):
+        assert _contrast(colours[series], colours["panel"]) >= 3, series
+
+
+# ---- schema ----------------------------------------------------------------------------------
+
+
+def test_the_schema_file_and_the_page_are_fresh() -> None:
+    hint = "run: python -m verify.report.schema"
+    assert schema.SCHEMA_FILE.read_text(encoding="utf-8") == schema.schema_text(), hint
+    page = (ROOT / "docs" / "verification-report.md").read_text(encoding="utf-8")
+    assert page == schema.document_text(page), hint
+
+
+def test_the_example_follows_the_schema(document: dict[str, Any]) -> None:
+    schema.validate(document)
+    validator = jsonschema.Draft202012Validator(json.loads(schema.schema_text()))
+    assert not list(validator.iter_errors(document))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("verdict", "decision"), "MAYBE"),
+        (("verdict", "exit_code"), 4),
+        (("checks", 0, "status"), "skipped"),
+        (("checks", 0, "id"), "NoDots"),
+        (("wheel", "sha256"), "abc"),
+        (("schema",), 2),
+        (("samples", "latency", 0, "values", 0), -1),
+        (("selection", "surprise"), 1),
+    ],
+)
+def test_a_mismatch_is_named_by_its_path(path: tuple[Any, ...], value: Any) -> None:
+    document = example_document(calls=5)
+    part: Any = document
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = value
+    with pytest.raises(VerifyError, match="schema 1") as caught:
+        schema.validate(document)
+    assert ".".join(map(str, path)) in caught.value.context
+    validator = jsonschema.Draft202012Validator(json.loads(schema.schema_text()))
+    assert list(validator.iter_errors(document))
+
+
+def test_samples_of_unequal_length_do_not_validate() -> None:
+    document = example_document(calls=5)
+    document["samples"]["latency"][0]["process"].pop()
+    with pytest.raises(VerifyError) as caught:
+        schema.validate(document)
+    assert "process has 4 entries, but values has 5" in str(caught.value.context)
+
+
+# ---- parts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (12.4, "12.4"), (0, "0"), (-3, "\u22123"), (12400, "12\u202f400"), (1.0, "1"),
+        (0.999999812, "0.999999812"), (1.8e-7, "1.8 \u00d7 10⁻⁷"), (float("nan"), "not a number"),
+        (1 - 1e-12, "1 \u2212 1 \u00d7 10⁻¹²"), (1234567.8, "1\u202f234\u202f568"),
+    ],
+)  # fmt: skip
+def test_numbers_keep_the_digits_that_matter(value: float, expected: str) -> None:
+    assert number(value) == expected
+
+
+@given(st.floats(min_value=0.9, max_value=1, exclude_max=True))
+def test_no_cosine_below_one_reads_as_one(value: float) -> None:
+    assert number(value) not in ("1", "1.0")
+
+
+def test_values_units_and_times() -> None:
+    assert value_text(1, "partitions") == "1 partition"
+    assert value_text(1, "ms") == "1 ms"
+    assert value_text(None, "ms") == "\u2013"
+    assert value_text(True) == "yes"
+    assert value_text([1, "a"]) == "1, a"
+    assert len(value_text("x" * 900)) == 400
+    assert bytes_text(17_204_118) == "16.4 MiB"
+    assert seconds_text(93.1) == "1 min 33 s"
+    assert moment("2025-03-04T09:30:12Z") == "2025-03-04 09:30 UTC"
+
+
+def test_evidence_takes_the_form_that_fits() -> None:
+    rows, nested, line, block = evidence_view(
+        {
+            "rows": [{"a": 1, "b": 2}] * 30,
+            "nested": {"tokenise": {"p50": 1.5}, "pool": {"p50": 2}},
+            "line": [1, 2],
+            "block": {"a": {"b": [1]}, "c": 1},
+        }
+    )
+    assert rows.columns == ("a", "b")
+    assert len(rows.rows) + rows.more == 30
+    assert nested.rows == (("tokenise", "1.5"), ("pool", "2"))
+    assert line.line == "1, 2"
+    assert json.loads(block.block) == {"a": {"b": [1]}, "c": 1}
+
+
+def test_the_gate_is_the_named_series_then_the_worst_case() -> None:
+    series = latency_series(example_document(calls=5))
+    names = [one.name for one in gate_series(series, "candidate/cpu/fp32/mix")]
+    assert names == ["candidate/cpu/fp32/mix", "candidate/cpu/fp32/worst"]
+    assert [one.name for one in gate_series(series)] == names
+    assert gate_series(()) == ()
+
+
+def test_unusable_values_leave_with_their_process() -> None:
+    document = example_document(calls=4)
+    entry = document["samples"]["latency"][0]
+    entry["values"], entry["process"] = [1e6, None, "x", 3e6], [7, 8, 9, 10]
+    series = latency_series(document)[0]
+    assert series.values.tolist() == [1.0, 3.0]
+    assert series.process.tolist() == [7, 10]
+
+
+def test_outliers_do_not_stretch_the_axis() -> None:
+    values = np.concatenate([np.linspace(9, 11, 500), [400.0]])
+    assert view_limit(values, 20.0) == pytest.approx(20 * 1.12)
+    assert view_limit(values, None) < 13
+    assert view_limit(np.array([24.0, 25.0]), 20.0) > 25
+
+
+def test_the_coverage_picture_counts_what_it_shows() -> None:
+    entry = copy.deepcopy(example_document(calls=1)["coverage"][1])
+    nodes = read_nodes(entry)
+    svg = node_picture(nodes, title="torch & <co>")
+    assert svg.count("<rect") == svg.count("<title>") == entry["nodes_total"]
+    assert svg.count('class="left"') == entry["nodes_total"] - entry["nodes_taken"]
+    assert "204 of 225 nodes taken by CoreML in 19 partitions; 21 left on the CPU" in svg
+    assert "torch &amp; &lt;co&gt;" in svg
+    assert sum(len(left.names) for left in left_behind(nodes)) == 21
+    assert ("left", "left on the CPU") in legend(nodes)
+    assert node_picture((), title="nothing") == ""
+
+
+def test_commands_are_set_as_code_and_stay_escaped() -> None:
+    document = example_document()
+    document["verdict"]["next"] = ["run `nox -s verify` & <look>", "an odd ` backtick"]
+    page = render(document)
+    assert "<li>run <code>nox -s verify</code> &amp; &lt;look&gt;</li>" in page
+    assert "<li>an odd ` backtick</li>" in page
+
+
+def test_the_banner_says_the_decision_once() -> None:
+    document = example_document()
+    document["verdict"] |= {"decision": "NO-GO", "headline": "NO-GO: required checks did not pass."}
+    assert "<h1>Required checks did not pass.</h1>" in render(document)

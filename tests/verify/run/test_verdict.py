@@ -1,0 +1,234 @@
+"""The verdict's rules, over every combination of outcomes."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.kit.verify_examples import policy, results
+from verify.checks.table import CHECKS, check_ids
+from verify.errors import VerifyError
+from verify.policy.result import CheckResult
+from verify.report import junit
+from verify.report import terminal as table
+from verify.run import carry_out as run
+from verify.run import rejudge
+from verify.run.selection import Selection
+from verify.run.verdict import Verdict, decide
+
+HOST = "linux-x86_64"
+STATUSES = st.sampled_from(["passed", "failed", "inconclusive", "not-run"])
+COMBINATIONS = st.fixed_dictionaries(dict.fromkeys(check_ids(), STATUSES))
+
+
+def conclude(found: list[CheckResult], required: dict[str, bool] | None = None) -> Verdict:
+    return decide(found, policy=policy(required), selection=Selection(), host=HOST)
+
+
+def from_statuses(statuses: dict[str, str]) -> list[CheckResult]:
+    return results(**{name.replace(".", "_"): status for name, status in statuses.items()})
+
+
+def document(found: list[CheckResult], **limits: float) -> dict:
+    chosen = policy(**limits)
+    conclusion = decide(found, policy=chosen, selection=Selection(), host=HOST)
+    return {
+        "schema": 1,
+        "created": "2026-01-01T00:00:00Z",
+        "seconds": 1.5,
+        "host": {"kind": HOST},
+        "policy": run.policy_part(chosen),
+        "selection": Selection().to_json(),
+        "verdict": run.verdict_part(conclusion),
+        "checks": run.check_part(found, chosen),
+        "samples": {"latency": []},
+        "coverage": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "decision", "code"),
+    [
+        ({}, "GO", 0),
+        ({"provider_executes": "not-run"}, "GO-WITH-FALLBACK", 0),
+        ({"latency_p95": "failed"}, "NO-GO", 1),
+        ({"latency_p95": "inconclusive"}, "INCONCLUSIVE", 2),
+        ({"latency_p95": "inconclusive", "wheel_identity": "failed"}, "NO-GO", 1),
+        ({"memory_growth": "not-run"}, "NO-GO", 1),
+    ],
+)
+def test_table_of_decisions(changed: dict, decision: str, code: int) -> None:
+    verdict = conclude(results(**changed))
+    assert (verdict.decision, verdict.exit_code) == (decision, code)
+    assert verdict.headline.startswith(f"{decision}: ")
+
+
+def test_fallback_names_the_provider_and_what_was_not_proven() -> None:
+    verdict = conclude(results(provider_executes="not-run"))
+    assert "CPU provider" in verdict.headline
+    assert "NOT proven" in verdict.headline
+    assert any("CoreML executes" in line for line in verdict.not_proven)
+
+
+@settings(deadline=None)
+@given(COMBINATIONS, st.fixed_dictionaries({name: st.booleans() for name in check_ids()}))
+def test_laws_of_the_verdict(statuses: dict[str, str], required: dict[str, bool]) -> None:
+    verdict = conclude(from_statuses(statuses), required)
+    needed = {statuses[name] for name, wanted in required.items() if wanted}
+    assert (verdict.exit_code == 0) == (needed <= {"passed"})
+    assert (verdict.exit_code == 1) == bool(needed & {"failed", "not-run"})
+    assert (verdict.decision == "GO") <= (statuses["provider.executes"] == "passed")
+    assert len(verdict.proven) == list(statuses.values()).count("passed")
+    assert len(verdict.proven) + len(verdict.not_proven) == len(statuses)
+
+
+@settings(deadline=None)
+@given(COMBINATIONS, st.sampled_from(check_ids()))
+def test_a_worse_outcome_never_helps(statuses: dict[str, str], name: str) -> None:
+    order = {0: 0, 2: 1, 1: 2}
+    before = conclude(from_statuses({**statuses, name: "passed"}))
+    after = conclude(from_statuses({**statuses, name: "failed"}))
+    assert order[after.exit_code] >= order[before.exit_code]
+
+
+@settings(deadline=None)
+@given(COMBINATIONS)
+def test_junit_shows_green_only_for_passed(statuses: dict[str, str]) -> None:
+    found = document(from_statuses(statuses))
+    root = ET.fromstring(junit.render(found).split("\n", 1)[1])
+    assert len(root.findall(".//testcase")) == len(CHECKS)
+    for case in root.iter("testcase"):
+        green = case.find("failure") is None and case.find("skipped") is None
+        assert green == (statuses[str(case.get("name"))] == "passed")
+    optional = root.find(".//testcase[@name='provider.executes']/skipped")
+    assert (optional is not None) == (statuses["provider.executes"] in ("inconclusive", "not-run"))
+
+
+def test_junit_survives_characters_that_xml_cannot_hold() -> None:
+    found = [CheckResult(id="wheel.identity", status="failed", summary="a\x00b\x1b[31m \ud800")]
+    ET.fromstring(junit.render(document(found)).split("\n", 1)[1].encode())
+
+
+def test_a_missing_result_is_not_a_pass() -> None:
+    assert conclude(results()[1:]).exit_code == 1
+
+
+def test_a_waived_check_is_repeated_and_takes_the_go_away() -> None:
+    selection = Selection(skip={"memory.growth": "runner swaps"})
+    found = [
+        CheckResult(id=item.id, status="not-run", summary="skipped: runner swaps")
+        if item.id == "memory.growth"
+        else item
+        for item in results()
+    ]
+    verdict = decide(found, policy=policy(), selection=selection, host=HOST)
+    assert (verdict.decision, verdict.exit_code) == ("GO-WITH-FALLBACK", 0)
+    assert "runner swaps" in verdict.paragraph
+    assert "memory.growth" in verdict.headline
+
+
+def test_unselected_required_checks_leave_it_open() -> None:
+    selection = Selection(only=("latency.p95",))
+    found = [
+        item
+        if item.id == "latency.p95"
+        else CheckResult(id=item.id, status="not-run", summary="not selected (--only)")
+        for item in results()
+    ]
+    verdict = decide(found, policy=policy(), selection=selection, host=HOST)
+    assert (verdict.decision, verdict.exit_code) == ("INCONCLUSIVE", 2)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "taken"),
+    [("latency", True), ("not latency", False), ("memory or latency.p95", True), ("memory", False)],
+)
+def test_keyword_selects(keyword: str, taken: bool) -> None:
+    check = next(check for check in CHECKS if check.id == "latency.p95")
+    assert (Selection(keyword=keyword).left_out(check, policy()) == "") is taken
+
+
+def test_quick_leaves_out_only_what_is_not_required() -> None:
+    cold = next(check for check in CHECKS if check.id == "latency.cold")
+    assert Selection(quick=True).left_out(cold, policy({})) == "left out by --quick"
+    assert Selection(quick=True).left_out(cold, policy({"latency.cold": True})) == ""
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"only": ("latncy.p95",)}, {"skip": {"latency.p95": " "}}, {"keyword": "zzz"}]
+)
+def test_impossible_selections_are_refused(wrong: dict) -> None:
+    with pytest.raises(VerifyError) as caught:
+        Selection(**wrong)
+    assert caught.value.hint
+
+
+def test_judging_again_follows_the_new_limits() -> None:
+    changed = CheckResult(
+        id="coverage.nodes",
+        status="passed",
+        summary="222 of 225",
+        evidence={"judged": {"coverage_nodes_min": 0.9867}},
+    )
+    found = [changed if item.id == changed.id else item for item in results()]
+    found = [item for item in found if item.id != "latency.p95"]
+    strict = policy({"coverage.nodes": True}, coverage_nodes_min=0.999)
+    judged = rejudge.judge(document(found), strict)
+    assert judged["verdict"]["exit_code"] == 1
+    entry = next(item for item in judged["checks"] if item["id"] == "coverage.nodes")
+    assert (entry["status"], entry["limit"]) == ("failed", 0.999)
+    back = rejudge.judge(judged, policy({"coverage.nodes": True}, coverage_nodes_min=0.98))
+    assert back["verdict"]["exit_code"] == 0
+
+
+def test_judging_again_never_turns_nan_or_a_crash_into_a_pass() -> None:
+    nan = CheckResult(
+        id="embedding.reference",
+        status="failed",
+        summary="NaN",
+        evidence={"judged": {"min_cosine": "nan"}, "degenerate": 3},
+    )
+    crash = CheckResult(id="robustness.inputs", status="failed", summary="killed by SIGSEGV")
+    loose = policy(
+        {"embedding.reference": True, "robustness.inputs": True}, min_cosine=-1.0, max_abs=9.0
+    )
+    judged = rejudge.judge(document([nan, crash]), loose)
+    assert [entry["status"] for entry in judged["checks"]] == ["failed", "failed"]
+
+
+def test_judging_latency_again_uses_the_raw_samples() -> None:
+    random = np.random.default_rng(5)
+    values = random.integers(10_000_000, 11_000_000, 600).tolist()
+    found = document(
+        [CheckResult(id="latency.p95", status="passed", summary="s", measured=11.0, unit="ms")]
+    )
+    found["samples"]["latency"] = [
+        {
+            "series": "candidate/cpu/fp32/mix",
+            "role": "candidate",
+            "provider": "cpu",
+            "precision": "fp32",
+            "workload": "mix",
+            "unit": "ns",
+            "process": [number % 3 for number in range(600)],
+            "tokens": [12] * 600,
+            "warmup": [],
+            "values": values,
+            "stages": {},
+        }
+    ]
+    required = {"latency.p95": True}
+    assert rejudge.judge(found, policy(required, latency_p95_ms=20))["verdict"]["exit_code"] == 0
+    assert rejudge.judge(found, policy(required, latency_p95_ms=5))["verdict"]["exit_code"] == 1
+    found["samples"]["latency"] = []
+    assert rejudge.judge(found, policy(required))["verdict"]["exit_code"] == 2
+
+
+def test_markdown_has_one_row_for_each_check() -> None:
+    text = table.markdown(document(results(provider_executes="not-run")))
+    assert text.startswith("## GO-WITH-FALLBACK")
+    assert sum(line.startswith("| `") for line in text.splitlines()) == len(CHECKS)

@@ -1,0 +1,183 @@
+"""The command line: exit codes, messages, and nothing but JSON on standard output."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.tags import Tag
+
+from tests.kit.verify_examples import TAG, manifest, wheel
+from verify.checks.table import CHECKS
+from verify.cli import main
+from verify.encoder.model_recipe import file_sha256
+from verify.environment import venv as environment
+from verify.environment.venv import inspect_wheel, refuse_foreign_tags
+from verify.errors import WheelNotUsable
+
+ROOT = Path(__file__).resolve().parents[2]
+MINE = [Tag("cp311", "cp311", "linux_x86_64"), Tag("py3", "none", "any")]
+
+
+@pytest.fixture(autouse=True)
+def _this_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(environment, "sys_tags", lambda: iter(MINE))
+    monkeypatch.chdir(tmp_path)
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    code = main(list(argv))
+    found = capsys.readouterr()
+    return code, found.out, " ".join(found.err.split())
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),
+        ("frobnicate",),
+        ("run", "--no-such-option"),
+        ("run", "--adaptive", "soon"),
+        ("run", "--budget-ms", "0"),
+        ("run", "--skip", "memory.growth"),
+        ("run", "--only", "latncy.p95"),
+        ("run", "-k", "nothing-is-called-so"),
+        ("run", "--policy", "linus"),
+        ("judge", "none.json", "--policy", "linux"),
+        ("compare", "a.json", "b.json"),
+        ("report", "none.json"),
+    ],
+)
+def test_wrong_usage_exits_3_with_a_hint_and_no_traceback(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...]
+) -> None:
+    code, out, err = run(capsys, *argv)
+    assert code == 3
+    assert out == ""
+    assert "hint:" in err
+    assert "Traceback" not in err
+
+
+def test_help_teaches_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (("--help",), ("run", "--help")):
+        code, out, _ = run(capsys, *argv)
+        assert code == 0
+        assert "examples:" in out
+        assert "inconclusive" in out
+
+
+def test_no_wheel(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "run")
+    assert code == 3
+    assert "nox -s build" in err
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "run", "--debug")
+    assert code == 3
+    assert "Traceback" in err
+
+
+def test_a_wheel_that_is_not_the_manifests(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = wheel(tmp_path)
+    manifest(tmp_path)
+    code, _, err = run(capsys, "run", str(path))
+    assert code == 3
+    assert "is not the wheel that" in err
+
+
+def test_no_model_says_how_to_fetch_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = run(capsys, "run", str(wheel(tmp_path)))
+    assert code == 3
+    assert "nox -s fetch" in err
+
+
+def test_a_manifest_without_its_parts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    manifest(tmp_path / "wheels", commit="", recipe={})
+    code, _, err = run(capsys, "run")
+    assert code == 3
+    assert "lacks commit, recipe.digest" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("onnxruntime-1.21.0-cp312-cp312-linux_x86_64.whl", "a wheel for CPython 3.12"),
+        ("onnxruntime-1.21.0-cp311-cp311-macosx_13_0_arm64.whl", "another platform (macosx_13"),
+        ("onnxruntime-1.21.0-cp312-cp312-macosx_13_0_arm64.whl", "a wheel for CPython 3.12"),
+        ("numpy-2.0.0-cp311-cp311-linux_x86_64.whl", "a wheel of numpy"),
+        ("onnxruntime.whl", "not the name of a wheel"),
+    ],
+)
+def test_wheels_for_others_are_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, said: str
+) -> None:
+    code, _, err = run(capsys, "run", str(wheel(tmp_path, name)), "--policy", "linux")
+    assert code == 3
+    assert said in err
+
+
+def test_a_wheel_of_another_version_than_the_manifest(tmp_path: Path) -> None:
+    path = wheel(tmp_path, f"onnxruntime-1.22.0-{TAG}.whl")
+    with pytest.raises(
+        WheelNotUsable, match=r"1\.22\.0, but the manifest beside it describes 1\.21\.0"
+    ):
+        inspect_wheel(path, {"version": "1.21.0"})
+
+
+def test_a_damaged_wheel(tmp_path: Path) -> None:
+    path = wheel(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[60] ^= 0xFF
+    for damaged in (bytes(content), bytes(content[:100]), b""):
+        path.write_bytes(damaged)
+        with pytest.raises(WheelNotUsable, match="damaged"):
+            inspect_wheel(path, None)
+
+
+def test_a_good_wheel_is_described(tmp_path: Path) -> None:
+    path = wheel(tmp_path)
+    found = inspect_wheel(path, {"version": "1.21.0"})
+    assert (found.version, found.sha256) == ("1.21.0", file_sha256(path))
+
+
+def test_a_wheel_of_any_matching_tag_is_taken() -> None:
+    refuse_foreign_tags("x.whl", {MINE[0], Tag("cp312", "cp312", "win_amd64")}, MINE)
+
+
+def test_checks_lists_every_check(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "checks", "--json")
+    assert code == 0
+    assert [entry["id"] for entry in json.loads(out)["checks"]] == [check.id for check in CHECKS]
+    code, out, _ = run(capsys, "checks")
+    assert all(check.id in out for check in CHECKS)
+
+
+def test_the_module_runs_and_returns_the_code(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "verify", "run", "--work", str(tmp_path / "w")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT / "docs",
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        check=False,
+    )
+    assert done.returncode == 3
+    assert done.stdout == ""
+
+
+def test_locks_pin_hashes_and_name_no_host() -> None:
+    for name in ("target", "official"):
+        text = (ROOT / "verify" / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+        pins = [line for line in text.splitlines() if "==" in line and not line.startswith(" ")]
+        assert pins
+        assert all(line.endswith("\\") for line in pins)
+        assert "://" not in text
+        assert "index-url" not in text
+        assert ("onnxruntime" in text) == (name == "official")

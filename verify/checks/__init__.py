@@ -1,0 +1,1 @@
+"""What is checked: the table, and a file for each kind of check."""

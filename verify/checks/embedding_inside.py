@@ -1,0 +1,271 @@
+"""embedding.*: whether the vectors are right, and whether precisions and providers agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..encoder import reference
+from ..encoder.embedder import Embedder, normalise, pool
+from ..encoder.model_recipe import file_sha256
+from ..environment.context import TargetContext
+from ..policy.judgement import violations
+from ..policy.result import CheckResult
+
+REFERENCE = "embedding.reference"
+AGREEMENT = "embedding.agreement"
+
+ZERO_LENGTH = 1e-6
+"""A pooled vector shorter than this is no direction at all; real ones are longer than 1."""
+
+TIE = 1e-4
+"""Two similarities nearer than this have no order worth keeping."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How far a set of pooled vectors is from the expected unit vectors."""
+
+    way: str
+    not_finite: int
+    zeros: int
+    cosine: float
+    max_abs: float
+    norm: float
+    worst_text: str
+
+
+def compare(way: str, pooled: Floats, expected: Floats, names: Sequence[str]) -> Comparison:
+    """Compare pooled vectors ``[n, hidden]`` with unit vectors of the same shape.
+
+    NaN and zero vectors are counted before anything is normalised; they leave the cosine NaN.
+    """
+    length = np.linalg.norm(pooled.astype(np.float64), axis=1)
+    bad = ~np.isfinite(length)
+    zero = length < ZERO_LENGTH
+    unit = normalise(pooled).astype(np.float64)
+    wanted = expected.astype(np.float64)
+    unit_length = np.linalg.norm(unit, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = (unit * wanted).sum(axis=1) / (unit_length * np.linalg.norm(wanted, axis=1))
+    order = np.where(np.isfinite(cosine), cosine, -np.inf)
+    return Comparison(
+        way=way,
+        not_finite=int(bad.sum()),
+        zeros=int(zero.sum()),
+        cosine=float(cosine.min()),
+        max_abs=float(np.abs(unit - wanted).max()),
+        norm=float(np.abs(unit_length - 1).max()),
+        worst_text=names[int(order.argmin())],
+    )
+
+
+def embedding_reference(context: TargetContext) -> CheckResult:
+    """Compare with torch float64 in several batch sizes, orders and paddings."""
+    known = reference.load(
+        context.encoder.name, context.references, max_length=context.encoder.max_length
+    )
+    names = [entry.id for entry in known.texts]
+    texts = [entry.text for entry in known.texts]
+    found: list[Comparison] = []
+    with context.embedder() as embedder:
+        for way, pooled in _ways(context, embedder, texts):
+            context.say(f"reference texts, {way}", check=REFERENCE)
+            found.append(compare(way, pooled, known.embeddings, names))
+    with Embedder.from_recipe(
+        context.model_dir, context.encoder, graphs=context.graphs_dir, padded=True
+    ) as embedder:
+        way = "static graphs, padded to the bucket"
+        context.say(f"reference texts, {way}", check=REFERENCE)
+        found.append(compare(way, embedder.pooled_before_norm(texts), known.embeddings, names))
+    weights = file_sha256(context.model_dir / "model.safetensors")
+    extra = {"weights": "the pinned ones" if weights == known.weights_sha256 else "others"}
+    return judge_reference(context, found, count=len(texts), extra=extra)
+
+
+def judge_reference(
+    context: TargetContext, found: Sequence[Comparison], *, count: int, extra: dict[str, Any]
+) -> CheckResult:
+    """Turn comparisons into the check's result."""
+    limits = context.policy.limits
+    broken = [f"{item.way}: {text}" for item in found for text in _degenerate(item, count)]
+    worst = min(found, key=lambda item: (np.isfinite(item.cosine), item.cosine))
+    judged = {
+        "min_cosine": min((item.cosine for item in found), key=_nan_first),
+        "max_abs": max((item.max_abs for item in found), key=_nan_last),
+        "norm_tolerance": max((item.norm for item in found), key=_nan_last),
+    }
+    if not broken:
+        broken = violations(judged, limits)
+    evidence = {
+        "texts": count,
+        "judged": _json(judged),
+        "degenerate": sum(item.not_finite + item.zeros for item in found),
+        "worst_text": worst.worst_text,
+        "ways": [_json({**vars(item)}) for item in found],
+        **extra,
+    }
+    good = (
+        f"{count} texts in {len(found)} ways: worst cosine {judged['min_cosine']:.9f}, "
+        f"largest difference {judged['max_abs']:.2g}"
+    )
+    return CheckResult(
+        id=REFERENCE,
+        status="failed" if broken else "passed",
+        summary="; ".join(broken[:3]) + f" (worst text: {worst.worst_text})" if broken else good,
+        measured=_json(judged)["min_cosine"],
+        limit=limits.min_cosine,
+        unit="cosine",
+        evidence=evidence,
+        hint="The graph, the weights or a kernel is wrong: compare with the official wheel."
+        if broken
+        else "",
+    )
+
+
+def embedding_agreement(context: TargetContext) -> CheckResult:
+    """Compare every executable provider, form and precision with fp32 on the CPU."""
+    limits = context.policy.limits
+    texts, ranks, _ = reference.load_texts(context.references or reference.default_folder())
+    if context.quick:
+        texts = texts[::3]
+    pairs = sorted({text for rank in ranks for text in (rank.anchor, *rank.neighbours)})
+    names = [entry.id for entry in texts] + pairs
+    everything = [entry.text for entry in texts] + pairs
+    with context.embedder() as embedder:
+        expected = embedder.embed(everything)
+    lines: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    found: list[tuple[Comparison, float]] = []
+    for label, make in _variants(context):
+        context.say(f"agreement of {label}", check=AGREEMENT)
+        try:
+            with make() as embedder:
+                pooled = embedder.pooled_before_norm(everything)
+        except Exception as error:
+            refused[label] = str(error).strip().splitlines()[0]
+            continue
+        item = compare(label, pooled, expected, names)
+        share = rank_agreement(
+            expected[len(texts) :], normalise(pooled)[len(texts) :], pairs, ranks
+        )
+        found.append((item, share))
+        lines[label] = _json({**vars(item), "rank_agreement": share})
+    broken = [f"{item.way}: {text}" for item, _ in found for text in _degenerate(item, len(names))]
+    judged = {
+        "agreement_min_cosine": min((item.cosine for item, _ in found), key=_nan_first),
+        "agreement_rank_min": min(share for _, share in found),
+    }
+    broken = broken or violations(judged, limits)
+    must = context.policy.requires("provider.executes")
+    broken += [f"{label} did not run: {why}" for label, why in refused.items() if must]
+    worst = min(found, key=lambda pair: (np.isfinite(pair[0].cosine), pair[0].cosine))[0]
+    good = (
+        f"{len(found)} forms agree with fp32 on the CPU: worst cosine "
+        f"{judged['agreement_min_cosine']:.7f} ({worst.way}), order of neighbours kept in "
+        f"{judged['agreement_rank_min']:.1%}"
+    )
+    left = "; not compared: " + ", ".join(refused) if refused else ""
+    return CheckResult(
+        id=AGREEMENT,
+        status="failed" if broken else "passed",
+        summary="; ".join(broken[:3]) if broken else good + left,
+        measured=_json(judged)["agreement_min_cosine"],
+        limit=limits.agreement_min_cosine,
+        unit="cosine",
+        evidence={"judged": _json(judged), "forms": lines, "not_run": refused},
+        hint="Do not use the form named above; fp32 is the safe one." if broken else "",
+    )
+
+
+def rank_agreement(
+    expected: Floats, found: Floats, names: Sequence[str], ranks: Sequence[reference.Rank]
+) -> float:
+    """Return the share of neighbour pairs whose order is the same in both sets of vectors.
+
+    Every text is compared with every other one's distance to each anchor; pairs that are nearer
+    than :data:`TIE` in the expected vectors have no order and do not count.
+    """
+    rows = {name: row for row, name in enumerate(names)}
+    kept = total = 0
+    for rank in ranks:
+        anchor = rows[rank.anchor]
+        wanted, got = expected @ expected[anchor], found @ found[anchor]
+        others = [row for row in range(len(names)) if row != anchor]
+        for one, two in combinations(others, 2):
+            gap = float(wanted[one] - wanted[two])
+            if abs(gap) < TIE:
+                continue
+            total += 1
+            kept += gap * float(got[one] - got[two]) > 0
+    return kept / total if total else float("nan")
+
+
+def _ways(
+    context: TargetContext, embedder: Embedder, texts: list[str]
+) -> Iterator[tuple[str, Floats]]:
+    yield "embed()", embedder.pooled_before_norm(texts)
+    encoded = [embedder.token_ids(text) for text in texts]
+    shuffled = np.random.default_rng(20240229).permutation(len(texts)).tolist()
+    straight = list(range(len(texts)))
+    sizes = (1, 32) if context.quick else (1, 2, 7, 32)
+    for size in sizes:
+        yield f"batches of {size}", _batched(embedder, encoded, straight, size)
+    yield "batches of 7 in another order", _batched(embedder, encoded, shuffled, 7)
+
+
+def _batched(
+    embedder: Embedder, encoded: list[list[int]], order: Sequence[int], size: int
+) -> Floats:
+    result = np.zeros((len(encoded), embedder.encoder.hidden), dtype=np.float32)
+    for start in range(0, len(order), size):
+        rows = list(order[start : start + size])
+        feeds = embedder.feeds([encoded[row] for row in rows])
+        result[rows] = pool(embedder.run(feeds), feeds.attention_mask)
+    return result
+
+
+def _variants(context: TargetContext) -> list[tuple[str, Callable[[], Embedder]]]:
+    def padded() -> Embedder:
+        return Embedder.from_recipe(
+            context.model_dir, context.encoder, graphs=context.graphs_dir, padded=True
+        )
+
+    return [
+        ("cpu fp32 static graphs", padded),
+        ("cpu fp16", lambda: context.embedder(precision="fp16")),
+        ("coreml fp32", lambda: context.embedder(provider="coreml")),
+        ("coreml fp16", lambda: context.embedder(provider="coreml", precision="fp16")),
+    ]
+
+
+def _degenerate(item: Comparison, count: int) -> list[str]:
+    problems = []
+    if item.not_finite:
+        problems.append(f"NaN or infinity before normalising in {item.not_finite} of {count} texts")
+    if item.zeros:
+        problems.append(f"zero vectors before normalising in {item.zeros} of {count} texts")
+    return problems
+
+
+def _nan_first(value: float) -> float:
+    return value if np.isfinite(value) else -np.inf
+
+
+def _nan_last(value: float) -> float:
+    return value if np.isfinite(value) else np.inf
+
+
+def _json(values: dict[str, Any]) -> dict[str, Any]:
+    """Replace what JSON cannot hold: NaN and infinity become their names."""
+    return {
+        key: str(value) if isinstance(value, float) and not np.isfinite(value) else value
+        for key, value in values.items()
+    }

@@ -1,0 +1,128 @@
+"""Cold starts: import, session and first text, each time in a fresh process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..environment.context import TargetContext
+from ..latency.common import coreml_cannot_execute, target_python
+from ..latency.series import TargetPython, WorkerFailed
+from ..policy.result import CheckResult
+
+NS_PER_MS = 1e6
+STARTS = 5
+SECONDS = 180.0
+
+
+def latency_cold(context: TargetContext) -> CheckResult:
+    """Time five cold starts, on CoreML with and without its model cache too where it executes.
+
+    Returns
+    -------
+    CheckResult
+        ``measured`` is the slowest session creation in ms: of the policy's provider, with the
+        cache where there is one. Passed when even that is within the limit, failed when the
+        median is beyond it.
+    """
+    limit = context.policy.limits.cold_session_ms_max
+    missing = coreml_cannot_execute(context)
+    target = target_python(context, "candidate")
+    starts = {"cpu": _starts(context, target, "cpu")}
+    not_measured: dict[str, str] = {}
+    judged = "cpu"
+    if missing is None:
+        starts["coreml"] = _starts(context, target, "coreml")
+        with tempfile.TemporaryDirectory(dir=context.work, prefix="coreml-cache-") as cache:
+            one_start(target, "coreml", cache=Path(cache))  # fills the cache
+            starts["coreml+cache"] = _starts(context, target, "coreml", cache=Path(cache))
+        if context.policy.gate_provider == "coreml":
+            judged = "coreml+cache"
+    else:
+        not_measured = {"coreml": missing, "coreml+cache": missing}
+    sessions = [start["session"] for start in starts[judged]]
+    slowest, middle = max(sessions), float(np.median(sessions))
+    status: Any = "passed" if slowest <= limit else "failed" if middle > limit else "inconclusive"
+    others = "" if missing is None else f" CoreML was not measured: {missing}."
+    return CheckResult(
+        id="latency.cold",
+        status=status,
+        summary=(
+            f"{judged}: import {_middle(starts[judged], 'import'):.0f} ms, session "
+            f"{middle:.0f} ms, first text {_middle(starts[judged], 'first_run'):.1f} ms (medians "
+            f"of {len(sessions)} fresh processes; slowest session {slowest:.0f} ms).{others}"
+        ),
+        measured=slowest,
+        limit=limit,
+        unit="ms",
+        evidence={
+            "judged": judged,
+            "starts_ms": starts,
+            "not_measured": not_measured,
+            "note": "Cold processes; the files are in the page cache.",
+        },
+        hint="" if status == "passed" else "Set a model cache directory, or keep the process warm.",
+    )
+
+
+def one_start(
+    target: TargetPython, provider: str, *, cache: Path | None = None
+) -> Mapping[str, float]:
+    """Start one process, and return its times in milliseconds by stage.
+
+    ``process`` is the wall time of the whole process, seen from outside.
+
+    Raises
+    ------
+    WorkerFailed
+        If it does not end well, or its vectors are not finite.
+    """
+    argv = [str(target.python), "-m", "verify.latency.cold_inside", str(target.job), provider]
+    if cache is not None:
+        argv.append(str(cache))
+    began = time.perf_counter_ns()
+    try:
+        done = subprocess.run(
+            argv,
+            env=dict(target.env),
+            cwd=target.job.parent,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise WorkerFailed(f"A cold start on {provider} took more than {SECONDS:.0f} s.") from None
+    wall = time.perf_counter_ns() - began
+    if done.returncode != 0:
+        raise WorkerFailed(
+            f"A cold start on {provider} ended with exit code {done.returncode}.",
+            hint="The last lines of its output say why.",
+            context={"last lines": "\n".join(done.stderr.splitlines()[-5:])},
+        )
+    found = json.loads(done.stdout.splitlines()[-1])
+    if not found["finite"]:
+        raise WorkerFailed(
+            f"The first text on {provider} gave values that are not finite.",
+            hint="Look at the embedding checks first.",
+        )
+    return {name: ns / NS_PER_MS for name, ns in {**found["times"], "process": wall}.items()}
+
+
+def _starts(
+    context: TargetContext, target: TargetPython, provider: str, *, cache: Path | None = None
+) -> list[Mapping[str, float]]:
+    context.say(f"{STARTS} cold starts on {provider}", check="latency.cold")
+    return [one_start(target, provider, cache=cache) for _ in range(STARTS)]
+
+
+def _middle(starts: Sequence[Mapping[str, float]], stage: str) -> float:
+    return float(np.median([start[stage] for start in starts]))

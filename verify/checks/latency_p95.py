@@ -1,0 +1,165 @@
+"""The latency gate; it runs on the host and lets processes in the environments measure.
+
+What is judged is a single query, text in to vector out, through ``Embedder.embed_timed``: the
+realistic mix of `verify.latency.queries` on the policy's provider. The padded worst case is a
+series of its own and is told, not judged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..environment.context import TargetContext
+from ..latency.common import (
+    coreml_cannot_execute,
+    judge,
+    judgement_json,
+    process_p95,
+    stage_table,
+    target_pythons,
+)
+from ..latency.queries import QUERIES
+from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
+from ..policy.result import CheckResult
+from ..statistics.gate import Judgement
+from .latency_cold import latency_cold
+from .latency_speedup import latency_speedup
+
+# The other checks of the group are found through this module too.
+__all__ = ["latency_cold", "latency_p95", "latency_speedup", "p95_result"]
+
+PROCESSES = 3
+
+
+def latency_p95(context: TargetContext) -> CheckResult:
+    """Judge the P95 of a single query against the policy's budget.
+
+    Three processes take turns in blocks; each block runs through the whole mix once in a random
+    order. Warm-ups are kept apart, every sample is kept and none is averaged. With
+    ``context.adaptive_seconds`` sampling goes on until the bound can tell, at most for that time.
+
+    Returns
+    -------
+    CheckResult
+        ``measured`` is the one-sided upper confidence bound of P95 in ms. ``not-run`` when the
+        policy's provider cannot execute here; ``evidence["fallback"]`` then holds the CPU's
+        judgement.
+    """
+    provider, wanted = "cpu", context.policy.gate_provider
+    missing = coreml_cannot_execute(context) if wanted == "coreml" else None
+    if wanted == "coreml" and missing is None:
+        provider = "coreml"
+    limits = context.policy.limits
+    per_round = PROCESSES * len(QUERIES)
+    least = math.ceil(limits.latency_min_samples / per_round)
+    rounds = max(least, 2 if context.quick else 5)
+    plan = Plan(
+        series=(
+            SeriesSpec(target="candidate", provider=provider),
+            SeriesSpec(target="candidate", provider=provider, workload="worst"),
+        ),
+        processes=PROCESSES,
+        rounds=rounds,
+        least=least,
+        calls={"worst": 4 if context.quick else 8},
+        seconds=5.0 if context.quick else 15.0,
+    )
+    mix, worst = measure(
+        target_pythons(context, ("candidate",)),
+        plan,
+        logs=context.work / "logs",
+        enough=lambda samples: judge(samples[0], context).status != "inconclusive",
+        more_seconds=context.adaptive_seconds or 0.0,
+        say=lambda text: context.say(text, check="latency.p95"),
+    )
+    for series in (mix, worst):
+        context.add_samples("latency", series.to_json())
+    return p95_result(context, mix, worst, missing=missing)
+
+
+def p95_result(
+    context: TargetContext, mix: SeriesSamples, worst: SeriesSamples, *, missing: str | None = None
+) -> CheckResult:
+    """Turn the samples into the check's result.
+
+    Parameters
+    ----------
+    context : TargetContext
+        Policy and quickness.
+    mix, worst : SeriesSamples
+        The judged series and the one that is told beside it.
+    missing : str, optional
+        Why the policy's provider could not be measured; the mix is then the fallback's.
+    """
+    budget = context.policy.limits.latency_p95_ms
+    judged = judge(mix, context)
+    extreme = judge(worst, context)
+    evidence: dict[str, Any] = {
+        "series": mix.spec.name,
+        "provider": mix.spec.provider,
+        **judgement_json(judged),
+        "confidence": context.policy.limits.latency_confidence,
+        "processes": len(set(mix.process)),
+        "process_p95_ms": process_p95(mix),
+        "stages_ms": stage_table(mix),
+        "tokens": {"median": float(np.median(mix.tokens)), "largest": max(mix.tokens)},
+        "worst_case": {"tokens": max(worst.tokens), **judgement_json(extreme)},
+        "garbage_collector": "enabled, and run before each block",
+        "quick": context.quick,
+    }
+    if missing is not None:
+        evidence["fallback"] = {"budget_ms": budget, "provider": "cpu", **judgement_json(judged)}
+        return CheckResult(
+            id="latency.p95",
+            status="not-run",
+            summary=(
+                f"CoreML cannot execute here ({missing}). The CPU provider: {_sentence(judged)}"
+            ),
+            limit=budget,
+            unit="ms",
+            evidence=evidence,
+            hint="Run the gate on a Mac, or take a policy that gates on the CPU provider.",
+        )
+    return CheckResult(
+        id="latency.p95",
+        status=judged.status,
+        summary=(
+            f"{mix.spec.provider}: {_sentence(judged)} At {max(worst.tokens)} tokens P95 is "
+            f"{_ms(extreme.p95)}."
+        ),
+        measured=judged.upper_bound,
+        limit=budget,
+        unit="ms",
+        evidence=evidence,
+        hint=_hint(judged, evidence["stages_ms"], context),
+    )
+
+
+def _sentence(judged: Judgement) -> str:
+    return f"P95 is {_ms(judged.p95)}. {judged.reason}"
+
+
+def _hint(
+    judged: Judgement, stages: Mapping[str, Mapping[str, float]], context: TargetContext
+) -> str:
+    if judged.status == "passed":
+        return ""
+    if judged.status == "failed":
+        slowest = max(stages, key=lambda name: stages[name]["p95"], default="")
+        return (
+            f"Most of the time goes to the stage {slowest!r}: compare it with another provider, "
+            "precision or number of threads."
+            if slowest
+            else "Compare with another provider, precision or number of threads."
+        )
+    if context.adaptive_seconds is None:
+        return "Use `--adaptive 60` to sample until it can be told, or a quieter machine."
+    return "Use a longer `--adaptive` time, or a quieter machine."
+
+
+def _ms(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f} ms"

@@ -1,0 +1,198 @@
+"""The ``coverage`` command."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from filelock import FileLock
+from rich.console import Console
+
+from ..coverage import show
+from ..coverage.nodes import expand, load
+from ..coverage.partitions import FORMATS, Answer, Format, Limits, Question, check_provider, measure
+from ..encoder import graph_family
+from ..encoder.model_recipe import load_model_recipe, recipe_path
+from ..environment import venv as environment
+from ..environment.context import TargetContext
+from ..errors import VerifyError
+from ..policy.limits import Policy, find_policy
+from ..report import document as report_json
+from ..run.carry_out import find_wheel
+
+Say = Callable[[str], None]
+
+DESCRIPTION = """\
+Ask the CoreML provider of a wheel what it takes of some models, and say what would help with the
+rest. Without a model: the encoder's own graphs, where the limits apply to the static ones as
+MLProgram and everything else stands beside them to compare. Works on Linux: the provider converts
+there, it only cannot execute."""
+
+EPILOG = """\
+examples:
+  python -m verify coverage                                  the encoder's own graphs
+  python -m verify coverage model.onnx --html coverage.html  an exported model, with a picture
+  python -m verify coverage exports/ --min-nodes 0.9         every .onnx below a folder
+  python -m verify coverage --random-weights 1 --layers 12 --hidden 768"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own options; those of the encoder are added beside them."""
+    parser.add_argument(
+        "models_asked", nargs="*", type=Path, metavar="MODEL.onnx|FOLDER", help="what to ask about"
+    )
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="default: the manifest's wheel")
+    parser.add_argument(
+        "--manifest", type=Path, default=Path("wheels/manifest.json"), help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--format",
+        choices=(*FORMATS, "both"),
+        default="both",
+        help="with both, the limits apply to MLProgram (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--require-static",
+        action="store_true",
+        help="with RequireStaticInputShapes=1: nodes with dynamic inputs are refused",
+    )
+    parser.add_argument("--policy", metavar="NAME|FILE", help="limits; default: this host's")
+    parser.add_argument("--max-partitions", type=int, metavar="N", help="limit instead")
+    parser.add_argument("--min-nodes", type=float, metavar="SHARE", help="limit instead, 0 to 1")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page with pictures")
+
+
+def run(options: argparse.Namespace, console: Console, say: Say) -> int:
+    """Measure, show, judge; 1 when a judged graph is over the limits."""
+    policy = find_policy(options.policy)
+    limits = _limits(options, policy)
+    paths = expand(options.models_asked)
+    if paths:
+        graph_family.refuse(options, beside="a model's file")
+    for path in paths:
+        load(path)  # a wrong file is told before an environment is made
+    formats: tuple[Format, ...] = FORMATS if options.format == "both" else (options.format,)
+    judged: tuple[Format, ...] = ("MLProgram",) if options.format == "both" else formats
+    questions = _named(paths) if paths else _family(options, say)
+    with wheel_lock(options.work), tempfile.TemporaryDirectory(prefix="ortmill-cov-") as folder:
+        context, wheel = open_wheel(options, Path(folder), policy, say=say)
+        answers = measure(
+            context,
+            questions,
+            formats,
+            judged=judged,
+            options={"RequireStaticInputShapes": "1"} if options.require_static else {},
+            say=say,
+        )
+    return tell(answers, limits, options, console, wheel=wheel)
+
+
+def tell(
+    answers: Sequence[Answer],
+    limits: Limits,
+    options: argparse.Namespace,
+    console: Console,
+    *,
+    wheel: str,
+) -> int:
+    """Print the answers in the form asked for; return the exit code."""
+    over = any(answer.problems(limits) for answer in answers)
+    if options.html:
+        show.write_page(answers, limits, options.html, wheel=wheel)
+        console.print(f"picture: {options.html}", markup=False, soft_wrap=True)
+    if options.json:
+        print(
+            report_json.dumps(
+                {
+                    "wheel": wheel,
+                    "limits": {"partitions": limits.partitions, "nodes": limits.nodes},
+                    "within_limits": not over,
+                    "coverage": [answer.to_json(limits) for answer in answers],
+                }
+            )
+        )
+    else:
+        output = Console(highlight=False)
+        if not output.is_terminal:
+            output.width = max(output.width, 120)
+        show.show(answers, limits, output)
+    return 1 if over else 0
+
+
+def open_wheel(
+    options: argparse.Namespace, folder: Path, policy: Policy, *, say: Say
+) -> tuple[TargetContext, str]:
+    """Make the environment with the wheel; return a context that works in ``folder``.
+
+    Raises
+    ------
+    WheelNotUsable
+        When the wheel is missing, of another platform, or has no CoreML.
+    """
+    recipe = load_model_recipe(recipe_path(options.model))
+    path, manifest, _ = find_wheel(options.wheel, options.manifest)
+    wheel = environment.inspect_wheel(path, manifest)
+    work = options.work.absolute()
+    python = environment.make_candidate(wheel, work, say=say)
+    context = TargetContext(
+        role="candidate",
+        work=folder,
+        model_dir=work,
+        encoder=recipe.encoder,
+        policy=policy,
+        targets={"candidate": python},
+    )
+    check_provider(context)
+    return context, path.name
+
+
+def wheel_lock(work: Path) -> FileLock:
+    """Return the lock of the work folder's environments, which ``verify run`` takes too.
+
+    Raises
+    ------
+    VerifyError
+        When the folder cannot be made.
+    """
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VerifyError(
+            f"The work directory {work} cannot be made: {error.strerror}.",
+            hint="Name another one with --work DIR.",
+        ) from None
+    return FileLock(work / "verify.lock")
+
+
+def _limits(options: argparse.Namespace, policy: Policy) -> Limits:
+    partitions, nodes = options.max_partitions, options.min_nodes
+    if partitions is not None and partitions < 1:
+        raise VerifyError(f"--max-partitions {partitions} is below 1.")
+    if nodes is not None and not 0 <= nodes <= 1:
+        raise VerifyError(
+            f"--min-nodes {nodes} is not between 0 and 1.", hint="0.98 means 98 % of the nodes."
+        )
+    return Limits(
+        partitions=policy.limits.coverage_partitions_max if partitions is None else partitions,
+        nodes=policy.limits.coverage_nodes_min if nodes is None else nodes,
+    )
+
+
+def _named(paths: Sequence[Path]) -> list[Question]:
+    stems = [path.stem for path in paths]
+    return [
+        Question(path=path, label=path.stem if stems.count(path.stem) == 1 else str(path))
+        for path in paths
+    ]
+
+
+def _family(options: argparse.Namespace, say: Say) -> list[Question]:
+    family = graph_family.choose(options)
+    questions = []
+    say(f"building the graphs of {family.encoder.name}")
+    for member, path in family.build(options.work / "verify" / "graphs"):
+        judged = member.static is not None  # the dynamic graph is the CPU's
+        questions.append(Question(path=path, label=member.label, judged=judged))
+    return questions

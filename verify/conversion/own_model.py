@@ -1,0 +1,326 @@
+"""The conversion proof of a user's own ONNX model: its axes fixed, its inputs drawn or given."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..coverage.fixed_shapes import fix_axes, fold, load_whole, parse_fixes, write_model
+from ..environment.context import TargetContext
+from ..errors import VerifyError
+from .proof import Cases, Graph, Setting, fresh_home, prove_graphs
+from .workers import ProofError, Say
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = NDArray[Any]
+CASES = 8
+_LARGEST = 2**31
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One input of a graph whose axes are all fixed."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options for a model of the user's own."""
+    group = parser.add_argument_group("a model of your own, with --model FILE.onnx")
+    group.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="AXIS=N",
+        help="set a dynamic axis; may be repeated",
+    )
+    group.add_argument(
+        "--inputs",
+        type=Path,
+        metavar="FILE.npz",
+        help="inputs by name, one case each or with an axis of cases in front; default: random",
+    )
+    group.add_argument(
+        "--cases", type=int, metavar="N", help=f"random inputs to draw (default: {CASES})"
+    )
+    group.add_argument("--seed", type=int, metavar="N", help="of the random inputs (default: 0)")
+    group.add_argument(
+        "--range",
+        action="append",
+        default=[],
+        metavar="INPUT=LOW:HIGH",
+        help="draw an input evenly between two numbers; default: normal for floats, 0 or 1 for "
+        "integers; may be repeated",
+    )
+
+
+def given_options(options: argparse.Namespace) -> list[str]:
+    """Return which of this module's options were given."""
+    names = ("fix", "inputs", "cases", "seed", "range")
+    return [name for name in names if getattr(options, name) not in (None, [])]
+
+
+def prove_model(
+    context: TargetContext,
+    path: Path,
+    options: argparse.Namespace,
+    setting: Setting,
+    *,
+    say: Say,
+) -> list[dict[str, Any]]:
+    """Measure every package that the provider emits for a model.
+
+    Raises
+    ------
+    VerifyError
+        When the model, an axis or the inputs do not fit; :class:`ProofError` when the runtime
+        refuses the model.
+    """
+    model = fix_axes(load_whole(path), parse_fixes(options.fix))
+    inputs = model_inputs(model)
+    ranges = parse_ranges(options.range)
+    unknown = [name for name in ranges if name not in {entry.name for entry in inputs}]
+    if unknown:
+        raise _no_such_input(f"--range {unknown[0]}", inputs)
+    if options.inputs is not None:
+        for name in ("cases", "seed", "range"):
+            if getattr(options, name) not in (None, []):
+                raise VerifyError(
+                    f"--{name} has no effect beside --inputs.", hint="Leave one of the two out."
+                )
+        feeds = read_inputs(options.inputs, inputs)
+    else:
+        count = CASES if options.cases is None else options.cases
+        feeds = draw_inputs(inputs, count=count, seed=options.seed or 0, ranges=ranges)
+    count = len(next(iter(feeds.values())))
+    home = fresh_home(context)
+    plain, folded, file = home / "model.onnx", home / "folded.onnx", home / "inputs.npz"
+    write_model(model, plain)
+    # What the runtime fuses before it asks the provider is not the conversion's doing: in a half
+    # precision model it rounds the fused weights, by more than any conversion may.
+    say("folding constants")
+    fold(context, plain, folded)
+    write_feeds(file, feeds)
+    graph = Graph(label=path.stem, path=folded, folder=home / "packages", feeds=file)
+    names = tuple(f"input {number}" for number in range(count))
+    return prove_graphs(context, [graph], Cases(names=names), setting, say=say)
+
+
+def model_inputs(model: onnx.ModelProto) -> list[Input]:
+    """Return what the model must be fed with.
+
+    Raises
+    ------
+    ProofError
+        When it has no input, or one that is no tensor of numbers.
+    """
+    from onnx import helper
+
+    constants = {item.name for item in model.graph.initializer}
+    found = []
+    for item in model.graph.input:
+        if item.name in constants:
+            continue
+        kind = item.type.tensor_type
+        dtype = (
+            np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+            if kind.elem_type
+            else np.dtype(object)
+        )
+        if not item.type.HasField("tensor_type") or dtype.kind not in "fiub":
+            raise ProofError(
+                f"The input {item.name} is no tensor of numbers, which Core ML needs.",
+                hint="Prove the part of the model that computes on tensors.",
+            )
+        shape = tuple(int(dim.dim_value) for dim in kind.shape.dim)
+        found.append(Input(name=item.name, shape=shape, dtype=dtype))
+    if not found:
+        raise ProofError(
+            "The model has no input, so there is nothing to vary.",
+            hint="A graph of constants is folded before any provider sees it.",
+        )
+    return found
+
+
+def parse_ranges(pairs: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Turn ``INPUT=LOW:HIGH`` words into a mapping.
+
+    Raises
+    ------
+    VerifyError
+        When a word is no such thing, or an input comes twice.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for pair in pairs:
+        name, _, numbers = pair.rpartition("=")
+        low, _, high = numbers.partition(":")
+        try:
+            bounds = float(low), float(high)
+        except ValueError:
+            bounds = math.nan, math.nan
+        if not name or not -math.inf < bounds[0] <= bounds[1] < math.inf:
+            raise VerifyError(
+                f"--range {pair} is not of the form INPUT=LOW:HIGH with LOW at most HIGH.",
+                hint="For example --range pixel_values=0:1 --range input_ids=0:30521.",
+            )
+        if name in found:
+            raise VerifyError(f"--range {name} is given twice.")
+        found[name] = bounds
+    return found
+
+
+def draw_inputs(
+    inputs: Sequence[Input],
+    *,
+    count: int,
+    seed: int,
+    ranges: Mapping[str, tuple[float, float]],
+) -> dict[str, Array]:
+    """Draw inputs: the same seed gives the same bytes.
+
+    Parameters
+    ----------
+    inputs : sequence of Input
+    count, seed : int
+        Cases at least 1, seed at least 0.
+    ranges : Mapping[str, (float, float)]
+        Inputs to draw evenly from LOW to HIGH, both among the integers drawn. Other floats are
+        normal, other integers 0 or 1: rows that every look-up table has and what masks hold.
+
+    Returns
+    -------
+    dict
+        By name ``[count, …]``.
+
+    Raises
+    ------
+    VerifyError
+        When a number is impossible.
+    """
+    if count < 1 or seed < 0:
+        raise VerifyError(
+            f"--cases {count} with --seed {seed}: at least one case, and no seed below 0."
+        )
+    random = np.random.Generator(np.random.PCG64(seed))
+    found: dict[str, Array] = {}
+    for entry in inputs:
+        shape = (count, *entry.shape)
+        bounds = ranges.get(entry.name)
+        if entry.dtype.kind == "f":
+            drawn = (
+                random.standard_normal(shape) if bounds is None else random.uniform(*bounds, shape)
+            )
+        else:
+            low, high = (0, 1) if bounds is None else (math.ceil(bounds[0]), math.floor(bounds[1]))
+            if low > high:
+                raise VerifyError(f"--range {entry.name} holds no whole number.")
+            _check_range(entry, low, high)
+            drawn = np.asarray(random.integers(low, high, shape, endpoint=True))
+        found[entry.name] = drawn.astype(entry.dtype)
+    return found
+
+
+def _check_range(entry: Input, low: int, high: int) -> None:
+    least, most = 0, 1
+    if entry.dtype.kind in "iu":
+        info = np.iinfo(entry.dtype)
+        # Core ML's integers have 32 bits, and the provider narrows wider ones.
+        least, most = max(info.min, -_LARGEST), min(info.max, _LARGEST - 1)
+    if low < least or high > most:
+        raise VerifyError(
+            f"--range {entry.name}={low}:{high} is beyond what {entry.dtype} holds for Core ML "
+            f"({least} to {most})."
+        )
+
+
+def read_inputs(path: Path, inputs: Sequence[Input]) -> dict[str, Array]:
+    """Read inputs from an npz file: each of the input's shape, or with an axis of cases in front.
+
+    Raises
+    ------
+    ProofError
+        When the file is no npz, or an array is missing, unknown, of another shape or type, not
+        finite, or of another number of cases.
+    """
+    if not path.is_file():
+        raise ProofError(
+            f"There is no file of inputs at {path}.",
+            hint="Write one with numpy.savez(FILE, name=array, …).",
+        )
+    try:
+        with path.open("rb") as stream:
+            stored = np.load(stream, allow_pickle=False)
+            if isinstance(stored, np.ndarray):
+                raise ValueError("it holds one array without a name")
+            given = {name: stored[name] for name in stored.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ProofError(
+            f"The inputs {path} cannot be read: {error}.",
+            hint="Write the file with numpy.savez(FILE, name=array, …), without objects.",
+        ) from None
+    missing = [entry.name for entry in inputs if entry.name not in given]
+    if missing:
+        raise ProofError(
+            f"{path} holds nothing for the input {missing[0]}.",
+            hint=f"The model takes {_described(inputs)}; the file holds {', '.join(given)}.",
+        )
+    unknown = [name for name in given if name not in {entry.name for entry in inputs}]
+    if unknown:
+        raise _no_such_input(f"{path}: {unknown[0]}", inputs)
+    found = {entry.name: _checked(given[entry.name], entry, path) for entry in inputs}
+    counts = {name: len(array) for name, array in found.items()}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise ProofError(f"{path} holds different numbers of cases: {listed}.")
+    return found
+
+
+def _checked(array: Array, entry: Input, path: Path) -> Array:
+    """Return an array ``[cases, …]`` of the input's type."""
+    rows = array[None] if array.shape == entry.shape else array
+    if rows.shape[1:] != entry.shape or not len(rows):
+        raise ProofError(
+            f"{path}: {entry.name} is {list(array.shape)}, and the model takes "
+            f"{list(entry.shape)}.",
+            hint="Give one case of that shape, or several along a further axis in front.",
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ProofError(f"{path}: {entry.name} holds NaN or infinity.")
+    if array.dtype != entry.dtype and not np.can_cast(array.dtype, entry.dtype, "same_kind"):
+        raise ProofError(
+            f"{path}: {entry.name} is {array.dtype}, and the model takes {entry.dtype}.",
+            hint=f"Convert it with array.astype({str(entry.dtype)!r}).",
+        )
+    return rows.astype(entry.dtype)
+
+
+def _no_such_input(what: str, inputs: Sequence[Input]) -> ProofError:
+    return ProofError(
+        f"{what} names no input of the model.", hint=f"It takes {_described(inputs)}."
+    )
+
+
+def _described(inputs: Sequence[Input]) -> str:
+    return ", ".join(f"{entry.name} {entry.dtype}{list(entry.shape)}" for entry in inputs)
+
+
+def write_feeds(path: Path, feeds: Mapping[str, Array]) -> None:
+    """Write inputs ``[cases, …]`` for the target: names of ONNX need not be names of files."""
+    content = {f"v{place}": array for place, array in enumerate(feeds.values())}
+    content["names"] = np.asarray(json.dumps(list(feeds)))
+    content["count"] = np.asarray(len(next(iter(feeds.values()))))
+    with path.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **content)

@@ -1,0 +1,303 @@
+"""A user's exported model with its axes fixed and its constants folded.
+
+The folding is onnxruntime's own offline optimisation at its basic level, made by the wheel under
+test: the same transformations that a session makes before it asks the provider, no further
+library, and no operator that only one runtime knows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from ..encoder import graph_family
+from ..encoder.model_recipe import file_sha256
+from ..errors import VerifyError
+from .nodes import UNKNOWN, ModelFileError, facts, load
+
+if TYPE_CHECKING:
+    import onnx
+
+    from ..environment.context import TargetContext
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``model --from-onnx``."""
+    group = parser.add_argument_group("a model of your own")
+    group.add_argument(
+        "--from-onnx", type=Path, metavar="FILE", help="an exported model, in place of the recipe"
+    )
+    group.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="AXIS=N",
+        help="set a dynamic axis; may be repeated",
+    )
+    group.add_argument(
+        "--output", type=Path, metavar="FILE", help="default: <FILE's name>-fixed.onnx beside it"
+    )
+    group.add_argument("--wheel", type=Path, metavar="FILE", help="default: the manifest's wheel")
+    group.add_argument(
+        "--manifest", type=Path, default=Path("wheels/manifest.json"), help="default: %(default)s"
+    )
+
+
+def refuse(options: argparse.Namespace) -> None:
+    """Refuse this module's options where there is no model to fix.
+
+    Raises
+    ------
+    VerifyError
+        Naming the option that would have no effect.
+    """
+    for name in ("fix", "output", "wheel"):
+        if getattr(options, name):
+            raise VerifyError(
+                f"--{name} has no effect without --from-onnx.",
+                hint="Give the model with --from-onnx FILE.",
+            )
+
+
+def run(options: argparse.Namespace, console: Console, say: Callable[[str], None]) -> int:
+    """Fix and fold a model, and show the coverage before and after; 1 when over the limits."""
+    from ..commands import coverage as cli
+    from ..policy.limits import find_policy
+    from .partitions import FORMATS, Limits, Question, measure
+
+    graph_family.refuse(options, beside="--from-onnx")
+    source: Path = options.from_onnx
+    target: Path = options.output or source.with_name(f"{source.stem}-fixed.onnx")
+    if target.resolve() == source.resolve():
+        raise VerifyError(
+            f"--output {target} is the model itself.", hint="Name another file for the result."
+        )
+    fixed = fix_axes(load_whole(source), parse_fixes(options.fix))
+    policy = find_policy(None)
+    with cli.wheel_lock(options.work), tempfile.TemporaryDirectory(prefix="ortmill-fix-") as made:
+        folder = Path(made)
+        context, wheel = cli.open_wheel(options, folder, policy, say=say)
+        say("folding constants")
+        plain = folder / "fixed.onnx"
+        write_model(fixed, plain)
+        folded = fold(context, plain, target)
+        if not folded:
+            console.print(
+                "half precision beside single: the constants are not folded and stay as they are"
+            )
+        record = write_record(
+            source, target, fixes=parse_fixes(options.fix), wheel=wheel if folded else None
+        )
+        answers = measure(
+            context,
+            [
+                Question(path=source, label=f"{source.stem} before", judged=False),
+                Question(path=target, label=f"{source.stem} after"),
+            ],
+            FORMATS,
+            judged=("MLProgram",),
+            options={},
+            say=say,
+        )
+    limits = Limits(
+        partitions=policy.limits.coverage_partitions_max, nodes=policy.limits.coverage_nodes_min
+    )
+    console.print(f"{target} sha256 {record['graph_sha256']}", markup=False, soft_wrap=True)
+    options.html = None
+    return cli.tell(answers, limits, options, console, wheel=wheel)
+
+
+def parse_fixes(pairs: Sequence[str]) -> dict[str, int]:
+    """Turn ``AXIS=N`` words into a mapping.
+
+    Raises
+    ------
+    VerifyError
+        When a word is no such pair, N is below 1, or an axis comes twice.
+    """
+    fixes: dict[str, int] = {}
+    for pair in pairs:
+        name, _, number = pair.rpartition("=")
+        if not name or not number.isdecimal() or int(number) < 1:
+            raise VerifyError(
+                f"--fix {pair} is not of the form AXIS=N with N at least 1.",
+                hint="For example --fix batch=1 --fix sequence=128.",
+            )
+        if name in fixes:
+            raise VerifyError(f"--fix {name} is given twice.")
+        fixes[name] = int(number)
+    return fixes
+
+
+def load_whole(path: Path) -> onnx.ModelProto:
+    """Load a model with its external data.
+
+    Raises
+    ------
+    ModelFileError
+        When it is no ONNX model, or a file that it refers to is missing.
+    """
+    import onnx
+
+    load(path)
+    try:
+        return onnx.load(str(path))
+    except Exception as error:
+        raise ModelFileError(
+            f"The data that {path} refers to cannot be read: {error}.",
+            hint="Keep the external data files beside the model.",
+        ) from None
+
+
+def fix_axes(model: onnx.ModelProto, fixes: Mapping[str, int]) -> onnx.ModelProto:
+    """Return a copy of the model whose inputs' named axes have the sizes given.
+
+    The shapes between are left out, since they were made for the dynamic axes; the runtime infers
+    them anew.
+
+    Raises
+    ------
+    VerifyError
+        When an axis of ``fixes`` is not in the model, or one of the model's is not fixed.
+    """
+    import onnx
+
+    axes = facts(model).dynamic_axes
+    unknown = [name for name in fixes if name not in axes]
+    if unknown:
+        raise VerifyError(
+            f"The model has no dynamic axis {unknown[0]}.",
+            hint=f"It has: {', '.join(axes)}." if axes else "Its inputs are static already.",
+        )
+    missing = [name for name in axes if name not in fixes]
+    if missing:
+        raise VerifyError(
+            f"The dynamic axes {', '.join(missing)} would stay.",
+            hint="Add " + " ".join(_fix(name) for name in missing) + ".",
+        )
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for item in (*fixed.graph.input, *fixed.graph.output):
+        for dim in item.type.tensor_type.shape.dim:
+            name = dim.dim_param or UNKNOWN  # axes without a name are fixed together
+            if not dim.HasField("dim_value") and name in fixes:
+                dim.dim_value = fixes[name]
+    del fixed.graph.value_info[:]
+    return fixed
+
+
+def _fix(name: str) -> str:
+    return "--fix '?=N' (for the axes without a name)" if name == UNKNOWN else f"--fix {name}=N"
+
+
+def fold(context: TargetContext, source: Path, target: Path) -> bool:
+    """Write ``target``: the model as the wheel's runtime folds it at its basic level.
+
+    The CPU provider takes half precision apart, with a cast around every node. A model of half
+    precision alone is folded in single and made half again; one that mixes both stays as it is.
+
+    Returns
+    -------
+    bool
+        Whether the model was folded.
+
+    Raises
+    ------
+    VerifyError
+        When the runtime cannot load the model.
+    """
+    import onnx
+    from onnx import TensorProto
+
+    from ..conversion.emit_inside import retyped, widened
+
+    single, half = TensorProto.FLOAT, TensorProto.FLOAT16
+    model = onnx.load(str(source))
+    kinds = float_types(model)
+    plain = source
+    if half in kinds:
+        plain = source.with_name(f"{source.stem}-wide.onnx")
+        write_model(widened(model), plain)
+    folded = source.with_name(f"{source.stem}-folded.onnx")
+    payload = {"path": str(plain), "output": str(folded)}
+    call = context.call("verify.coverage.fold_inside:fold", payload)
+    if call.value is None or not folded.is_file():
+        last = (call.stderr.strip().splitlines() or [f"exit code {call.returncode}"])[-1]
+        raise VerifyError(
+            f"onnxruntime cannot load the model with these axes: {last[:300]}",
+            hint="Try other sizes, some models take certain ones only; and the model as it is with "
+            "the CPU provider.",
+        )
+    whole = kinds != {single, half}
+    if not whole:
+        folded = source
+    elif half in kinds:
+        write_model(retyped(onnx.load(str(folded)), single, half), folded)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        shutil.copyfile(folded, partial)
+        partial.replace(target)
+    except OSError as error:
+        raise VerifyError(
+            f"The model cannot be written to {target}: {error.strerror or error}.",
+            hint="Name another file with --output.",
+        ) from None
+    return whole
+
+
+def float_types(model: onnx.ModelProto) -> set[int]:
+    """Return which of ONNX's FLOAT and FLOAT16 a model declares or casts to anywhere."""
+    from onnx import TensorProto
+
+    graph = model.graph
+    found = {tensor.data_type for tensor in graph.initializer}
+    found |= {
+        value.type.tensor_type.elem_type
+        for value in (*graph.input, *graph.output, *graph.value_info)
+    }
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to":
+                found.add(attribute.i)
+            if attribute.HasField("t"):
+                found.add(attribute.t.data_type)
+    return found & {TensorProto.FLOAT, TensorProto.FLOAT16}
+
+
+def write_record(
+    source: Path, target: Path, *, fixes: Mapping[str, int], wheel: str | None
+) -> dict[str, Any]:
+    """Write ``<target>.json``: both hashes, the axes and the wheel that folded; return it."""
+    record = {
+        "source": source.name,
+        "source_sha256": file_sha256(source),
+        "fixed": dict(fixes),
+        "folded_by": wheel,
+        "graph_sha256": file_sha256(target),
+    }
+    text = json.dumps(record, indent=2, sort_keys=True) + "\n"
+    target.with_suffix(".json").write_text(text, encoding="utf-8")
+    return record
+
+
+def write_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model as one file, the same bytes every time.
+
+    Raises
+    ------
+    VerifyError
+        When it is over 2 GiB, or the file cannot be written.
+    """
+    try:
+        path.write_bytes(model.SerializeToString(deterministic=True))
+    except Exception as error:  # protobuf's own error for more than 2 GiB
+        raise VerifyError(f"The fixed model cannot be written as one file: {error}.") from None

@@ -1,0 +1,146 @@
+"""Facts of an ONNX file that the provider's log does not tell: shapes and dynamic axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import VerifyError
+
+if TYPE_CHECKING:
+    import onnx
+
+Dim = int | str
+Shape = tuple[Dim, ...]
+UNKNOWN = "?"
+
+
+class ModelFileError(VerifyError):
+    """A file that is missing or no ONNX model."""
+
+    title = "model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What one model declares.
+
+    Parameters
+    ----------
+    inputs : Mapping[str, Shape]
+        Shape of each input of the graph; a str is a dynamic axis by its name.
+    node_inputs : Mapping[str, tuple of Shape]
+        Shapes of each named node's inputs, as far as ONNX's shape inference finds them. An axis
+        that it does not find is ``"?"``; an input without any shape is left out.
+    """
+
+    inputs: Mapping[str, Shape]
+    node_inputs: Mapping[str, tuple[Shape, ...]]
+
+    @property
+    def dynamic_axes(self) -> tuple[str, ...]:
+        """Names of the inputs' dynamic axes, each once."""
+        found = (dim for shape in self.inputs.values() for dim in shape if isinstance(dim, str))
+        return tuple(dict.fromkeys(found))
+
+    def shapes(self, node: str) -> tuple[Shape, ...]:
+        """Return the input shapes of a node, or of the node that a fusion made it from.
+
+        onnxruntime names a fused node after its first one: ``a.matmul/MatMulAddFusion``.
+        """
+        name = node
+        while name not in self.node_inputs and "/" in name:
+            name = name.rpartition("/")[0]
+        return self.node_inputs.get(name, ())
+
+
+def load(path: Path) -> onnx.ModelProto:
+    """Parse an ONNX file without its external data.
+
+    Raises
+    ------
+    ModelFileError
+        When it is missing or not an ONNX model.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if not path.is_file():
+        raise ModelFileError(f"There is no model at {path}.", hint="Give a .onnx file or a folder.")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError, ValueError) as error:
+        raise _not_onnx(path, str(error)) from None
+    if not model.graph.node or not model.opset_import:
+        raise _not_onnx(path, "it holds no graph")
+    return model
+
+
+def facts(model: onnx.ModelProto) -> ModelFacts:
+    """Collect shapes and dynamic axes, with ONNX's shape inference where it works."""
+    import onnx
+
+    known = {item.name for item in model.graph.initializer}
+    inputs = {item.name: _shape(item) for item in model.graph.input if item.name not in known}
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model)
+    except Exception:
+        # Over 2 GiB, or an operator that ONNX does not know: the declared shapes must do.
+        inferred = model
+    graph = inferred.graph
+    shapes: dict[str, Shape] = {item.name: tuple(item.dims) for item in graph.initializer}
+    declared = {dim for shape in inputs.values() for dim in shape if isinstance(dim, str)}
+    for item in (*graph.input, *graph.value_info, *graph.output):
+        if item.type.tensor_type.HasField("shape"):
+            # The inference makes up names (unk__2), which nobody could look for in the model.
+            dims = (d if isinstance(d, int) or d in declared else UNKNOWN for d in _shape(item))
+            shapes.setdefault(item.name, tuple(dims))
+    nodes = {
+        node.name: tuple(shapes[name] for name in node.input if name in shapes)
+        for node in graph.node
+        if node.name
+    }
+    return ModelFacts(inputs=inputs, node_inputs=nodes)
+
+
+def expand(given: Sequence[Path]) -> list[Path]:
+    """Return the files named, and every ``*.onnx`` below the folders named, in order.
+
+    Raises
+    ------
+    ModelFileError
+        When a folder holds none, or something does not exist.
+    """
+    found: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(path.rglob("*.onnx"))
+            if not inside:
+                raise ModelFileError(
+                    f"The folder {path} holds no .onnx file.", hint="Name the files themselves."
+                )
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise ModelFileError(
+                f"There is no model at {path}.", hint="Give a .onnx file or a folder."
+            )
+    return list(dict.fromkeys(found))
+
+
+def _shape(item: onnx.ValueInfoProto) -> Shape:
+    return tuple(
+        int(dim.dim_value) if dim.HasField("dim_value") else dim.dim_param or UNKNOWN
+        for dim in item.type.tensor_type.shape.dim
+    )
+
+
+def _not_onnx(path: Path, why: str) -> ModelFileError:
+    return ModelFileError(
+        f"{path} is not an ONNX model: {why}.",
+        hint="Give a file that an exporter wrote as .onnx; a safetensors file is built into one "
+        "with `python -m verify model`.",
+    )

@@ -1,0 +1,146 @@
+"""Small ONNX models of one or a few nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from ..store import Case
+from ..values import Tensor, from_array
+
+#: The opset and IR version that ONNX Runtime 1.21 supports without reservation.
+OPSET = 21
+IR_VERSION = 10
+MICROSOFT = "com.microsoft"
+ML = "ai.onnx.ml"
+_OPSETS = {"": OPSET, MICROSOFT: 1, ML: 3}
+
+Input = NDArray[Any] | np.generic | Tensor
+
+
+def node(
+    op: str,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    *,
+    domain: str = "",
+    **attributes: Any,
+) -> onnx.NodeProto:
+    """Make one node; attributes that are None are left out."""
+    given = {key: value for key, value in attributes.items() if value is not None}
+    return helper.make_node(op, list(inputs), list(outputs), domain=domain, **given)
+
+
+def graph_case(
+    name: str,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, Input],
+    outputs: Sequence[str],
+    *,
+    constants: Mapping[str, Input] | None = None,
+    opset: int = OPSET,
+) -> Case:
+    """Make a case of several nodes.
+
+    Parameters
+    ----------
+    name : str
+        The case's id.
+    nodes : Sequence[onnx.NodeProto]
+    inputs : Mapping[str, Input]
+        Arrays, or raw tensors for types that numpy lacks. Their ranks are declared, their
+        dimensions are left open, so that nothing is decided before the run.
+    outputs : Sequence[str]
+        Names of the outputs; their types are inferred by ONNX Runtime.
+    constants : Mapping[str, Input], optional
+        Initializers.
+    opset : int
+        Version of the default domain.
+    """
+    feeds = {key: _tensor(value) for key, value in inputs.items()}
+    graph = helper.make_graph(
+        list(nodes),
+        "differential",
+        [
+            helper.make_tensor_value_info(key, value.element, [None] * len(value.shape))
+            for key, value in feeds.items()
+        ],
+        [helper.make_empty_tensor_value_info(key) for key in outputs],
+        initializer=[_proto(key, value) for key, value in (constants or {}).items()],
+    )
+    domains = {item.domain for item in nodes} | {""}
+    model = helper.make_model(
+        graph,
+        opset_imports=[
+            helper.make_opsetid(domain, opset if domain == "" else _OPSETS[domain])
+            for domain in sorted(domains)
+        ],
+        ir_version=IR_VERSION,
+        producer_name="ortmill",
+    )
+    return Case(
+        id=name, group="generated", model=model.SerializeToString(), inputs=tuple(feeds.items())
+    )
+
+
+def op_case(
+    name: str,
+    op: str,
+    inputs: Mapping[str, Input] | Sequence[Input | None],
+    *,
+    outputs: int = 1,
+    domain: str = "",
+    constants: Mapping[str, Input] | None = None,
+    order: Sequence[str] | None = None,
+    opset: int = OPSET,
+    **attributes: Any,
+) -> Case:
+    """Make a case of one node.
+
+    Parameters
+    ----------
+    name : str
+        The case's id.
+    op : str
+    inputs : Mapping[str, Input] or Sequence[Input or None]
+        Named inputs, or unnamed ones (``x0``, ``x1`` …) where None is an input left out.
+    outputs : int
+        How many outputs to ask for.
+    domain : str
+    constants : Mapping[str, Input], optional
+        Further inputs of the node, given as initializers.
+    order : Sequence[str], optional
+        The node's inputs by name, where that is not the inputs and then the constants.
+    opset : int
+    **attributes
+        Attributes of the node.
+    """
+    if not isinstance(inputs, Mapping):
+        order = [f"x{n}" if item is not None else "" for n, item in enumerate(inputs)]
+        order += list(constants or {})
+        inputs = {f"x{n}": item for n, item in enumerate(inputs) if item is not None}
+    names = list(order) if order is not None else [*inputs, *(constants or {})]
+    results = [f"y{n}" for n in range(outputs)]
+    only = node(op, names, results, domain=domain, **attributes)
+    return graph_case(name, [only], inputs, results, constants=constants, opset=opset)
+
+
+def _tensor(value: Input) -> Tensor:
+    return value if isinstance(value, Tensor) else from_array(np.asarray(value))
+
+
+def _proto(name: str, value: Input) -> onnx.TensorProto:
+    tensor = _tensor(value)
+    if tensor.strings or tensor.type.kind == "string":
+        encoded = [item.encode() for item in tensor.strings]
+        return onnx.TensorProto(
+            name=name, data_type=tensor.element, dims=tensor.shape, string_data=encoded
+        )
+    return onnx.TensorProto(
+        name=name, data_type=tensor.element, dims=tensor.shape, raw_data=tensor.data
+    )

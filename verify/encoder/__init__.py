@@ -1,0 +1,1 @@
+"""The model: its recipe, its graphs, its embeddings."""

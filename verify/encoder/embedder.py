@@ -1,0 +1,385 @@
+"""Sentence embeddings with an explicit provider and precision: the pipeline that the gate measures.
+
+On the CPU one graph with dynamic axes serves every length, and a batch is padded to its longest
+text. On CoreML each text goes through the smallest static graph that holds it, in the MLProgram
+format: that is the form which the provider takes as one partition. :meth:`Embedder.width` is that
+choice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .graph import Output, ensure_graph
+from .model_recipe import EncoderSpec, load_model_recipe, recipe_path
+from .pooling import normalise, pool
+from .sessions import EmbedderError, load_tokenizer, make_session, session_options
+
+__all__ = [
+    "COREML_OPTIONS",
+    "Embedder",
+    "EmbedderError",
+    "Feeds",
+    "StageTimes",
+    "make_session",
+    "normalise",
+    "pool",
+]
+
+Provider = Literal["cpu", "coreml"]
+Precision = Literal["fp32", "fp16"]
+Pooling = Literal["host", "graph"]
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+COREML_OPTIONS: Mapping[str, str] = {"ModelFormat": "MLProgram", "RequireStaticInputShapes": "1"}
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "coreml": "CoreMLExecutionProvider"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTimes:
+    """Nanoseconds by ``perf_counter_ns`` of one call; ``total`` is measured, not summed."""
+
+    tokenise: int
+    tensors: int
+    inference: int
+    pool: int
+    normalise: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feeds:
+    """Input tensors of one run, int64 ``[batch, sequence]`` each."""
+
+    input_ids: Integers
+    attention_mask: Integers
+    token_type_ids: Integers
+
+
+class Embedder:
+    """Turns texts into vectors; made by :meth:`from_recipe`.
+
+    One object may be shared by threads. It is a context manager; closing frees the sessions.
+
+    Examples
+    --------
+    >>> from verify import Embedder
+    >>> with Embedder.from_recipe("models/all-minilm-l6-v2", "all-minilm-l6-v2") as embedder:
+    ...     embedder.embed(["A sentence."]).shape  # doctest: +SKIP
+    (1, 384)
+    """
+
+    def __init__(
+        self,
+        *,
+        model_dir: Path,
+        encoder: EncoderSpec,
+        provider: Provider,
+        precision: Precision,
+        session_options: Any,
+        threads: int | None,
+        graphs: Path,
+        provider_options: Mapping[str, str],
+        batch_size: int,
+        padded: bool,
+        pooling: Pooling,
+    ) -> None:
+        self.model_dir = model_dir
+        self.encoder = encoder
+        self.provider = provider
+        self.precision = precision
+        self.batch_size = batch_size
+        self.padded = padded
+        self.pooling = pooling
+        self._graphs = graphs
+        self._session_options = session_options
+        self._threads = threads
+        self._provider_options = dict(provider_options)
+        self._sessions: dict[int, Any] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        self._tokenizer = load_tokenizer(model_dir / "tokenizer.json", encoder)
+
+    @classmethod
+    def from_recipe(
+        cls,
+        model_dir: Path | str,
+        encoder: EncoderSpec | Path | str,
+        *,
+        provider: Provider = "cpu",
+        precision: Precision = "fp32",
+        session_options: Any = None,
+        threads: int | None = None,
+        graphs: Path | None = None,
+        provider_options: Mapping[str, str] | None = None,
+        batch_size: int = 32,
+        padded: bool = False,
+        pooling: Pooling = "host",
+    ) -> Embedder:
+        """Make an embedder.
+
+        Parameters
+        ----------
+        model_dir : Path
+            Holds ``model.safetensors`` and ``tokenizer.json``.
+        encoder : EncoderSpec, Path or str
+            The encoder's shape, or the name or path of a model recipe that tells it.
+        provider : {"cpu", "coreml"}
+            Who runs the graph. There is no silent fallback: when the session does not hold the
+            provider, that is an error.
+        precision : {"fp32", "fp16"}
+            Arithmetic of the graph.
+        session_options : onnxruntime.SessionOptions, optional
+            Used as it is; ``threads`` must then be left out.
+        threads : int, optional
+            Threads inside one operation; onnxruntime's own choice when left out.
+        graphs : Path, optional
+            Where the built graphs are kept; ``<model_dir>/graphs`` by default.
+        provider_options : Mapping[str, str], optional
+            Options of the CoreML provider, added to ``ModelFormat=MLProgram`` and
+            ``RequireStaticInputShapes=1``.
+        batch_size : int
+            Texts per run at most.
+        padded : bool
+            Run the static graphs on the CPU too, padded to their bucket as CoreML would.
+        pooling : {"host", "graph"}
+            Where the mean and the normalisation are computed: in numpy, or inside the graph,
+            whose output is then ``sentence_embedding``: one call does it all, and the token
+            vectors never leave the provider. The results are equal up to rounding.
+
+        Raises
+        ------
+        EmbedderError
+            When the provider is unknown or not in this wheel, or a file cannot be read.
+        """
+        if provider not in _PROVIDERS:
+            raise EmbedderError(
+                f'There is no provider "{provider}".', hint='Use "cpu" or "coreml".'
+            )
+        if precision not in ("fp32", "fp16"):
+            raise EmbedderError(f'There is no precision "{precision}".', hint="fp32 or fp16.")
+        if pooling not in ("host", "graph"):
+            raise EmbedderError(f'There is no pooling "{pooling}".', hint='"host" or "graph".')
+        if threads is not None and (threads < 1 or session_options is not None):
+            raise EmbedderError(
+                "threads must be at least 1, and be left out when session_options are given."
+            )
+        if batch_size < 1:
+            raise EmbedderError(f"batch_size must be at least 1, not {batch_size}.")
+        spec = encoder
+        if not isinstance(spec, EncoderSpec):
+            spec = load_model_recipe(recipe_path(str(spec))).encoder
+        folder = Path(model_dir)
+        return cls(
+            model_dir=folder,
+            encoder=spec,
+            provider=provider,
+            precision=precision,
+            session_options=session_options,
+            threads=threads,
+            graphs=graphs or folder / "graphs",
+            provider_options=provider_options or {},
+            batch_size=batch_size,
+            padded=padded or provider == "coreml",
+            pooling=pooling,
+        )
+
+    def __enter__(self) -> Embedder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the sessions; any later call is an error."""
+        with self._lock:
+            self._sessions.clear()
+            self._closed = True
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Return float32 ``[len(texts), hidden]``, one row for each text in the order given.
+
+        Raises
+        ------
+        EmbedderError
+            When ``texts`` is one string, or holds something that is not a string.
+        """
+        if self.pooling == "graph":
+            return self._each_batch(texts, self.run)
+        pooled = self.pooled_before_norm(texts)
+        return normalise(pooled) if self.encoder.normalise else pooled
+
+    def pooled_before_norm(self, texts: Sequence[str]) -> Floats:
+        """Return the mean-pooled vectors before they are scaled, float32 ``[n, hidden]``.
+
+        A NaN, an infinity or a zero vector shows here and is hidden by normalising.
+
+        Raises
+        ------
+        EmbedderError
+            When the graph pools: it gives the scaled vector alone.
+        """
+        if self.pooling == "graph":
+            raise EmbedderError(
+                "A graph that pools gives no vector before normalising.",
+                hint='Make the embedder with pooling="host".',
+            )
+        return self._each_batch(texts, lambda feeds: pool(self.run(feeds), feeds.attention_mask))
+
+    def _each_batch(self, texts: Sequence[str], vectors: Callable[[Feeds], Floats]) -> Floats:
+        encoded = [self.token_ids(text) for text in _texts(texts)]
+        result = np.zeros((len(encoded), self.encoder.hidden), dtype=np.float32)
+        for rows in self._batches([len(ids) for ids in encoded]):
+            result[rows] = vectors(self.feeds([encoded[row] for row in rows]))
+        return result
+
+    def embed_timed(self, text: str) -> tuple[Floats, StageTimes]:
+        """Embed one text and return ``([hidden], times)``, text in to vector out.
+
+        Where the graph pools, its time is in ``inference``; ``pool`` and ``normalise`` are what
+        is left of them on the host, which is next to nothing.
+        """
+        start = perf_counter_ns()
+        ids = self.token_ids(text)
+        tokenised = perf_counter_ns()
+        feeds = self.feeds([ids])
+        built = perf_counter_ns()
+        states = self.run(feeds)
+        inferred = perf_counter_ns()
+        here = self.pooling == "host"
+        pooled = pool(states, feeds.attention_mask) if here else states
+        reduced = perf_counter_ns()
+        vector = normalise(pooled) if here and self.encoder.normalise else pooled
+        end = perf_counter_ns()
+        return vector[0], StageTimes(
+            tokenise=tokenised - start,
+            tensors=built - tokenised,
+            inference=inferred - built,
+            pool=reduced - inferred,
+            normalise=end - reduced,
+            total=end - start,
+        )
+
+    def token_ids(self, text: str) -> list[int]:
+        """Return the token ids of a text, cut to the encoder's ``max_length``."""
+        if not isinstance(text, str):
+            raise EmbedderError(f"A text must be a string, not {type(text).__name__}.")
+        try:
+            ids: list[int] = self._tokenizer.encode(text).ids
+        except (UnicodeEncodeError, TypeError):
+            raise EmbedderError(
+                "The text holds half of a surrogate pair, which is not Unicode.",
+                hint='Clean it with text.encode("utf-8", "replace").decode().',
+            ) from None
+        return ids
+
+    def feeds(self, encoded: Sequence[Sequence[int]]) -> Feeds:
+        """Pad token ids to one length, that of :meth:`width`."""
+        shape = (len(encoded), self.width([len(ids) for ids in encoded]))
+        ids = np.full(shape, self.encoder.pad_token_id, dtype=np.int64)
+        mask = np.zeros(shape, dtype=np.int64)
+        for row, tokens in enumerate(encoded):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        return Feeds(
+            input_ids=ids, attention_mask=mask, token_type_ids=np.zeros(shape, dtype=np.int64)
+        )
+
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """Sequence lengths of the static graphs; none where one graph serves every length."""
+        return self.encoder.buckets if self.padded else ()
+
+    def width(self, lengths: Sequence[int]) -> int:
+        """Return the sequence length at which texts of so many tokens are run together.
+
+        With static graphs it is the smallest bucket that holds the longest text, so that Core ML
+        sees no shape that it has not compiled. Without, it is the longest text itself: a single
+        text is not padded at all.
+
+        Raises
+        ------
+        VerifyError
+            When no bucket holds a text; :meth:`token_ids` cuts texts to what the last one holds.
+        """
+        longest = max(lengths)
+        return self.encoder.bucket(longest) if self.padded else longest
+
+    @property
+    def _output(self) -> Output:
+        return "sentence_embedding" if self.pooling == "graph" else "last_hidden_state"
+
+    def run(self, feeds: Feeds) -> Floats:
+        """Run the graph: float32 ``[batch, sequence, hidden]``, or ``[batch, hidden]`` pooled."""
+        session = self.session(feeds.input_ids.shape[1] if self.padded else 0)
+        outputs = session.run(
+            [self._output],
+            {
+                "input_ids": feeds.input_ids,
+                "attention_mask": feeds.attention_mask,
+                "token_type_ids": feeds.token_type_ids,
+            },
+        )
+        return np.asarray(outputs[0], dtype=np.float32)
+
+    def session(self, width: int = 0) -> Any:
+        """Return the onnxruntime session for a bucket; 0 means the graph with dynamic axes."""
+        session = self._sessions.get(width)
+        if session is None:
+            with self._lock:
+                if self._closed:
+                    raise EmbedderError("This embedder is closed.", hint="Make another one.")
+                session = self._sessions.get(width)
+                if session is None:
+                    session = self._make_session(width)
+                    self._sessions[width] = session
+        return session
+
+    def _make_session(self, width: int) -> Any:
+        path = ensure_graph(
+            self.model_dir,
+            self.encoder,
+            self._graphs,
+            static=(1, width) if width else None,
+            precision=self.precision,
+            output=self._output,
+        )
+        options = self._session_options or session_options(self._threads)
+        wanted = _PROVIDERS[self.provider]
+        return make_session(
+            path,
+            wanted,
+            options=options,
+            provider_options={**COREML_OPTIONS, **self._provider_options}
+            if self.provider == "coreml"
+            else {},
+        )
+
+    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Group rows by length, so that little is padded; the static graphs take one text."""
+        order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+        size = 1 if self.padded else self.batch_size
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _texts(texts: Sequence[str]) -> Sequence[str]:
+    if isinstance(texts, (str, bytes)):
+        raise EmbedderError(
+            "embed takes a list of texts and was given one string.", hint="Write embed([text])."
+        )
+    return texts

@@ -1,0 +1,197 @@
+"""The shape of a BERT sentence encoder, read from a model recipe's ``[encoder]`` table."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import PolicyError, VerifyError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """Everything about an encoder that its weights do not say.
+
+    Parameters
+    ----------
+    name : str
+        Name for graphs and reports.
+    architecture : {"bert"}
+        Layout of the tensors in the safetensors file.
+    layers, hidden, heads, intermediate, vocab, positions, token_types : int
+        Sizes, as in the model's own configuration.
+    layer_norm_eps : float
+        Epsilon of every layer normalisation.
+    activation : {"gelu"}
+        The exact GELU, by the error function.
+    pooling : {"mean"}
+        Mean of the token vectors under the attention mask.
+    normalise : bool
+        Whether the pooled vector is scaled to length 1.
+    max_length : int
+        Tokens kept of a text, the two special ones included. Set here and never taken from
+        ``tokenizer.json``, whose own value may differ.
+    buckets : tuple of int
+        Sequence lengths of the static graphs, ascending; the last holds ``max_length``.
+    pad_token_id : int
+        Token that fills the padded places.
+    tensor_prefix : str
+        What stands before ``embeddings.…`` and ``encoder.…`` in the tensors' names.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field
+
+    name: str
+    architecture: Literal["bert"]
+    layers: int = field(metadata={"min": 1, "max": 96})
+    hidden: int = field(metadata={"min": 1, "max": 8192})
+    heads: int = field(metadata={"min": 1, "max": 128})
+    intermediate: int = field(metadata={"min": 1, "max": 65536})
+    vocab: int = field(metadata={"min": 2, "max": 2_000_000})
+    positions: int = field(metadata={"min": 2, "max": 65536})
+    token_types: int = field(default=2, metadata={"min": 1, "max": 16})
+    layer_norm_eps: float = field(default=1e-12, metadata={"min": 0.0, "max": 0.1})
+    activation: Literal["gelu"] = "gelu"
+    pooling: Literal["mean"] = "mean"
+    normalise: bool = True
+    max_length: int = field(metadata={"min": 2, "max": 65536})
+    buckets: tuple[int, ...] = (32, 64, 128, 256)
+    pad_token_id: int = field(default=0, metadata={"min": 0, "max": 2_000_000})
+    tensor_prefix: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that contradict each other."""
+        if self.hidden % self.heads:
+            raise PolicyError(
+                f"hidden = {self.hidden} is not a multiple of heads = {self.heads}.",
+                hint="Correct the recipe's [encoder] table.",
+            )
+        if self.max_length > self.positions:
+            raise PolicyError(
+                f"max_length = {self.max_length} is more than the model's {self.positions} "
+                "positions.",
+                hint="Correct the recipe's [encoder] table.",
+            )
+        ascending = list(self.buckets) == sorted(set(self.buckets))
+        if not self.buckets or not ascending or self.buckets[-1] < self.max_length:
+            raise PolicyError(
+                f"buckets = {list(self.buckets)} must ascend and the last must hold max_length "
+                f"= {self.max_length}.",
+                hint="Correct the recipe's [encoder] table.",
+            )
+
+    def bucket(self, tokens: int) -> int:
+        """Return the smallest bucket that holds ``tokens`` tokens."""
+        for size in self.buckets:
+            if tokens <= size:
+                return size
+        raise VerifyError(
+            f"{tokens} tokens are more than the largest bucket, {self.buckets[-1]}.",
+            hint="Truncate the text to the encoder's max_length.",
+        )
+
+    def cut_to(self, tokens: int) -> EncoderSpec:
+        """Return the same encoder with texts cut to ``tokens`` tokens, its buckets cut as well.
+
+        Raises
+        ------
+        PolicyError
+            The model has fewer positions than that.
+        """
+        shorter = tuple(size for size in self.buckets if size < tokens)
+        return replace(self, max_length=tokens, buckets=(*shorter, tokens))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {**asdict(self), "buckets": list(self.buckets)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> EncoderSpec:
+        """Rebuild what :meth:`to_json` wrote."""
+        return cls(**{**data, "buckets": tuple(data["buckets"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinnedFile:
+    """One file of a model with its size in bytes and its sha256."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe:
+    """The part of a model recipe that the verification reads."""
+
+    name: str
+    files: tuple[PinnedFile, ...]
+    encoder: EncoderSpec
+
+    def check_files(self, model_dir: Path) -> None:
+        """Compare the files in ``model_dir`` with the pinned ones.
+
+        Raises
+        ------
+        VerifyError
+            When a file is missing or holds other bytes.
+        """
+        for pinned in self.files:
+            path = model_dir / pinned.name
+            if not path.is_file():
+                raise VerifyError(
+                    f"The model file {pinned.name} is missing in {model_dir}.",
+                    hint="Run `nox -s fetch` (or `python -m build fetch-model`) first.",
+                )
+            if path.stat().st_size != pinned.size or file_sha256(path) != pinned.sha256:
+                raise VerifyError(
+                    f"The model file {path} is not the pinned one.",
+                    hint="Delete it and run `nox -s fetch` again.",
+                    context={"expected sha256": pinned.sha256, "found": file_sha256(path)},
+                )
+
+
+def recipe_path(name: str) -> Path:
+    """Return the path of a model recipe, given its name or a path to a TOML file."""
+    given = Path(name)
+    if given.suffix == ".toml":
+        return given
+    return Path(__file__).resolve().parents[2] / "recipes" / "models" / f"{name}.toml"
+
+
+def load_model_recipe(path: Path) -> ModelRecipe:
+    """Read name, pinned files and the ``[encoder]`` table of a model recipe.
+
+    Raises
+    ------
+    PolicyError
+        When the file cannot be read or the table is wrong; every mistake is listed.
+    """
+    from ..policy import strict
+
+    data = strict.read_toml(path, what="model recipe")
+    encoder = data.get("encoder")
+    if not isinstance(encoder, dict):
+        raise PolicyError(
+            f"The model recipe {path} has no [encoder] table.",
+            hint="See recipes/models/all-minilm-l6-v2.toml for one.",
+        )
+    spec = strict.load(
+        EncoderSpec,
+        {"name": data.get("name"), **encoder},
+        where=f"The [encoder] table of {path}",
+    )
+    files = tuple(
+        strict.load(PinnedFile, item, where=f"[[files]] of {path}")
+        for item in data.get("files", ())
+    )
+    return ModelRecipe(name=spec.name, files=files, encoder=spec)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, 64 lower-case hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,79 @@
+"""Sessions of onnxruntime and tokenizers, made without a silent fallback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import VerifyError
+from .model_recipe import EncoderSpec
+
+
+class EmbedderError(VerifyError):
+    """An embedder that cannot be made, or was asked for something impossible."""
+
+    title = "embedder"
+
+
+def make_session(
+    path: Path,
+    provider: str,
+    *,
+    options: Any,
+    provider_options: Mapping[str, str] | None = None,
+) -> Any:
+    """Make a session that holds ``provider`` first.
+
+    Raises
+    ------
+    EmbedderError
+        When the wheel does not list the provider, or the session was made without it.
+    """
+    import onnxruntime
+
+    listed = onnxruntime.get_available_providers()
+    if provider not in listed:
+        raise EmbedderError(
+            f"This wheel has no {provider}; it has {', '.join(listed)}.",
+            hint="Build one with `nox -s build`, or use the CPU provider.",
+        )
+    providers: list[Any] = [(provider, dict(provider_options or {}))]
+    session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers)
+    if provider not in session.get_providers():
+        raise EmbedderError(
+            f"{provider} is listed, but the session was made without it.",
+            hint="The wheel's provider is a stub; `python -m verify run` tells more.",
+        )
+    return session
+
+
+def session_options(threads: int | None) -> Any:
+    """Return onnxruntime's session options with so many threads inside one operation."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
+
+
+def load_tokenizer(path: Path, encoder: EncoderSpec) -> Any:
+    """Load the tokenizer with this encoder's truncation, in place of the file's own."""
+    from tokenizers import Tokenizer
+
+    if not path.is_file():
+        raise EmbedderError(
+            f"There is no tokenizer at {path}.", hint="Fetch the model with `nox -s fetch`."
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+        json.loads(text)
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:
+        # The library raises bare Exception for whatever is wrong with the file.
+        raise EmbedderError(f"The tokenizer {path} cannot be read: {error}.") from None
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length=encoder.max_length)
+    return tokenizer

@@ -1,0 +1,1 @@
+"""The environment that holds the wheel, and the machine under it."""

@@ -1,0 +1,252 @@
+"""What a check gets: the model, the policy, the environments and a place to leave evidence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..encoder.model_recipe import EncoderSpec
+from ..errors import VerifyError
+from ..policy.limits import Policy
+
+if TYPE_CHECKING:
+    from ..encoder.embedder import Embedder
+
+Role = Literal["candidate", "official"]
+Precision = Literal["fp32", "fp16"]
+Provider = Literal["cpu", "coreml"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetContext:
+    """One check's view of the run.
+
+    Parameters
+    ----------
+    role : {"candidate", "official"}
+        Whose wheel is installed in this environment.
+    work : Path
+        Scratch directory of this run; it exists.
+    model_dir : Path
+        Holds ``model.safetensors`` and ``tokenizer.json``.
+    encoder : EncoderSpec
+        The encoder's shape.
+    policy : Policy
+        Limits and required checks.
+    quick : bool
+        Whether fewer samples are wanted.
+    manifest : Mapping or None
+        The build's manifest, where there is one.
+    targets : Mapping[str, Path]
+        Role to the Python interpreter of its environment. ``official`` may be absent.
+    wheels : Mapping[str, Path]
+        Role to the wheel file, for checks that read bytes alone. ``official`` may be absent.
+    adaptive_seconds : float or None
+        How long sampling may go on when the result is not clear; ``None`` for not at all.
+    host : str
+        Host kind, such as ``linux-x86_64``.
+    references : Path or None
+        Folder of other reference texts than the package's own.
+    listener : callable, optional
+        Takes the progress of a check that runs in the host's own process.
+    samples, coverage : list
+        Filled by :meth:`add_samples` and :meth:`add_coverage`.
+    """
+
+    role: Role
+    work: Path
+    model_dir: Path
+    encoder: EncoderSpec
+    policy: Policy
+    quick: bool = False
+    manifest: Mapping[str, Any] | None = None
+    targets: Mapping[str, Path] = field(default_factory=dict)
+    wheels: Mapping[str, Path] = field(default_factory=dict)
+    adaptive_seconds: float | None = None
+    host: str = ""
+    references: Path | None = None
+    listener: Callable[[str, str], None] | None = field(default=None, compare=False)
+    samples: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list, compare=False)
+    coverage: list[Mapping[str, Any]] = field(default_factory=list, compare=False)
+
+    def graph(
+        self, *, static: tuple[int, int] | None = None, precision: Precision = "fp32"
+    ) -> Path:
+        """Return the ONNX graph, built from the weights when it is not there yet.
+
+        Parameters
+        ----------
+        static : (int, int), optional
+            Batch and sequence length; dynamic axes when left out.
+        precision : {"fp32", "fp16"}
+            Type of the weights and of the arithmetic; inputs are int64, the output is float32.
+        """
+        from ..encoder.graph import ensure_graph
+
+        return ensure_graph(
+            self.model_dir,
+            self.encoder,
+            self.graphs_dir,
+            static=static,
+            precision=precision,
+        )
+
+    @property
+    def graphs_dir(self) -> Path:
+        """Directory of the built graphs, shared by all checks of this run."""
+        return self.work / "graphs"
+
+    def embedder(
+        self,
+        *,
+        provider: Provider = "cpu",
+        precision: Precision = "fp32",
+        threads: int | None = None,
+    ) -> Embedder:
+        """Return the pipeline that the gate measures; close it after use."""
+        from ..encoder.embedder import Embedder
+
+        return Embedder.from_recipe(
+            self.model_dir,
+            self.encoder,
+            provider=provider,
+            precision=precision,
+            threads=threads,
+            graphs=self.graphs_dir,
+        )
+
+    def say(self, text: str, *, check: str = "") -> None:
+        """Print a progress line that the host shows."""
+        if self.listener is not None:
+            self.listener(check, text)
+            return
+        print("@progress " + json.dumps({"id": check, "text": text}), flush=True)
+
+    def add_samples(self, kind: str, series: Mapping[str, Any]) -> None:
+        """Keep a series of raw samples; it ends up in ``samples[kind]`` of verify.json."""
+        self.samples.append((kind, dict(series)))
+
+    def add_coverage(self, entry: Mapping[str, Any]) -> None:
+        """Keep one graph's coverage; it ends up in ``coverage`` of verify.json."""
+        self.coverage.append(dict(entry))
+
+    def python(self, role: Role = "candidate") -> Path:
+        """Return the interpreter of an environment.
+
+        Raises
+        ------
+        VerifyError
+            When that environment was not made.
+        """
+        if role in self.targets:
+            return self.targets[role]
+        if role == self.role:
+            return Path(sys.executable)
+        raise VerifyError(
+            f"This run has no environment with the {role} wheel.",
+            hint="Run without --no-official.",
+        )
+
+    def command(self, module: str, *arguments: str, role: Role = "candidate") -> list[str]:
+        """Return the argv that runs a module of this package in an environment."""
+        return [str(self.python(role)), "-m", module, *arguments]
+
+    def call(
+        self,
+        function: str,
+        payload: Mapping[str, Any],
+        *,
+        role: Role = "candidate",
+        timeout: float = 300.0,
+    ) -> Call:
+        """Run ``module:function(context, payload)`` in a fresh process of an environment.
+
+        The function gets this context (with the other role) and returns a JSON value. The process
+        may crash: the caller sees that in :attr:`Call.returncode`.
+        """
+        job = self.to_job()
+        job.update(role=role, call=function, payload=dict(payload))
+        done = subprocess.run(
+            self.command("verify.checks.worker_inside", "-", role=role),
+            input=json.dumps(job),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            env=clean_environment(),
+            cwd=self.work,
+            check=False,
+        )
+        value = None
+        for line in done.stdout.splitlines():
+            if line.startswith("@result "):
+                value = json.loads(line.removeprefix("@result "))
+        return Call(returncode=done.returncode, value=value, stdout=done.stdout, stderr=done.stderr)
+
+    def to_job(self) -> dict[str, Any]:
+        """Return the context as JSON values, for another process."""
+        return {
+            "role": self.role,
+            "work": str(self.work),
+            "model_dir": str(self.model_dir),
+            "encoder": self.encoder.to_json(),
+            "policy": self.policy.to_json(),
+            "quick": self.quick,
+            "manifest": dict(self.manifest) if self.manifest is not None else None,
+            "targets": {role: str(path) for role, path in self.targets.items()},
+            "adaptive_seconds": self.adaptive_seconds,
+            "host": self.host,
+            "references": str(self.references) if self.references else None,
+        }
+
+    @classmethod
+    def from_job(cls, job: Mapping[str, Any]) -> TargetContext:
+        """Rebuild what :meth:`to_job` wrote."""
+        return cls(
+            role=job["role"],
+            work=Path(job["work"]),
+            model_dir=Path(job["model_dir"]),
+            encoder=EncoderSpec.from_json(job["encoder"]),
+            policy=Policy.from_json(job["policy"]),
+            quick=job["quick"],
+            manifest=job["manifest"],
+            targets={role: Path(path) for role, path in job["targets"].items()},
+            adaptive_seconds=job["adaptive_seconds"],
+            host=job["host"],
+            references=Path(job["references"]) if job["references"] else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What came back from :meth:`TargetContext.call`.
+
+    ``returncode`` is negative when a signal ended the process; ``value`` is ``None`` when the
+    function did not return.
+    """
+
+    returncode: int
+    value: Any
+    stdout: str
+    stderr: str
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment variables for a target process.
+
+    Only what a process needs to run; nothing that could bring in other packages. ``PYTHONPATH``
+    is the directory that holds the ``verify`` package.
+    """
+    kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "SYSTEMROOT", "OMP_NUM_THREADS")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONNOUSERSITE"] = "1"
+    environment["PYTHONIOENCODING"] = "utf-8"
+    environment["TOKENIZERS_PARALLELISM"] = "false"
+    return environment

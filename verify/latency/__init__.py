@@ -1,0 +1,1 @@
+"""How long one query takes, sample by sample."""

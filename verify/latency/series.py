@@ -1,0 +1,271 @@
+"""Measure latency in several processes and environments that take turns.
+
+The host starts one worker (`verify.latency.sampler_inside`) per series and process slot and asks
+them in turn for a block of calls each; only one works at a time. A slow minute of the machine
+thus meets all series alike, and a process with an unlucky memory layout is one among several.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .sampler_process import SamplerProcess, TargetPython, WorkerFailed
+
+__all__ = [
+    "Plan",
+    "SamplerProcess",
+    "SeriesSamples",
+    "SeriesSpec",
+    "TargetPython",
+    "WorkerFailed",
+    "measure",
+]
+
+START_SECONDS = 180.0
+BLOCK_SECONDS = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesSpec:
+    """One thing to measure: a workload on a provider in an environment."""
+
+    target: str
+    provider: str = "cpu"
+    precision: str = "fp32"
+    workload: str = "mix"
+
+    @property
+    def name(self) -> str:
+        """Name of the series in ``verify.json``."""
+        return f"{self.target}/{self.provider}/{self.precision}/{self.workload}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to measure, and for how long.
+
+    Parameters
+    ----------
+    series : tuple of SeriesSpec
+        In the order of their turns; every second block turns it round.
+    processes : int
+        Processes for each environment, provider and precision.
+    rounds : int
+        Rounds wanted; in each, every series gets one block in every process.
+    calls : Mapping[str, int]
+        Calls in a block by workload; 0 (or a workload left out) means each text once.
+    warmup : int
+        Blocks per series and process before the first round, kept apart.
+    settle : int
+        Calls at the start of each block that are kept apart as warm-ups.
+    least : int
+        Rounds made whatever they cost.
+    seconds : float
+        After the `least` rounds none is begun after this time, counted from the first one.
+    seed : int
+        Seed of the order of the texts.
+    """
+
+    series: tuple[SeriesSpec, ...]
+    processes: int = 3
+    rounds: int = 4
+    least: int = 1
+    calls: Mapping[str, int] = field(default_factory=dict)
+    warmup: int = 1
+    settle: int = 2
+    seconds: float = 20.0
+    seed: int = 7
+
+
+@dataclass(kw_only=True)
+class SeriesSamples:
+    """Every sample of one series, in the order of measurement; times in nanoseconds.
+
+    ``block`` counts the blocks of this series: blocks with one number belong together in all
+    series of a plan (same process slot, same texts, measured next to each other).
+    """
+
+    spec: SeriesSpec
+    values: list[int] = field(default_factory=list)
+    process: list[int] = field(default_factory=list)
+    block: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    warmup: list[int] = field(default_factory=list)
+    stages: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, answer: Mapping[str, Any], *, slot: int, block: int) -> None:
+        """Append one block's answer."""
+        self.warmup.extend(answer["warmup"])
+        self.values.extend(answer["values"])
+        self.tokens.extend(answer["tokens"])
+        self.process.extend([slot] * len(answer["values"]))
+        self.block.extend([block] * len(answer["values"]))
+        for name, values in answer["stages"].items():
+            self.stages.setdefault(name, []).extend(values)
+
+    def blocks(self) -> list[list[int]]:
+        """Return the samples block by block."""
+        found: dict[int, list[int]] = {}
+        for block, value in zip(self.block, self.values, strict=True):
+            found.setdefault(block, []).append(value)
+        return [found[block] for block in sorted(found)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the series as it stands in ``samples.latency`` of ``verify.json``."""
+        return {
+            "series": self.spec.name,
+            "role": self.spec.target,
+            "provider": self.spec.provider,
+            "precision": self.spec.precision,
+            "workload": self.spec.workload,
+            "unit": "ns",
+            "process": list(self.process),
+            "tokens": list(self.tokens),
+            "warmup": list(self.warmup),
+            "values": list(self.values),
+            "stages": {name: list(values) for name, values in self.stages.items()},
+        }
+
+
+def measure(
+    targets: Mapping[str, TargetPython],
+    plan: Plan,
+    *,
+    logs: Path,
+    enough: Callable[[Sequence[SeriesSamples]], bool] | None = None,
+    more_seconds: float = 0.0,
+    say: Callable[[str], None] | None = None,
+) -> tuple[SeriesSamples, ...]:
+    """Measure every series of a plan, block by block in turns.
+
+    Parameters
+    ----------
+    targets : Mapping[str, TargetPython]
+        Environments by the name that `SeriesSpec.target` uses.
+    plan : Plan
+        What to measure.
+    logs : Path
+        Directory for the processes' logs.
+    enough : callable, optional
+        Asked after the planned rounds with all samples so far; while it says no, rounds go on
+        for at most `more_seconds`.
+    more_seconds : float
+        See `enough`; counted from the end of the planned rounds.
+    say : callable, optional
+        Gets a line of progress after each round.
+
+    Returns
+    -------
+    tuple of SeriesSamples
+        In the order of ``plan.series``.
+
+    Raises
+    ------
+    WorkerFailed
+        If a process dies, hangs or cannot run its provider.
+    """
+    with ExitStack() as stack:
+        turns = _Turns(
+            plan=plan,
+            workers=_start(targets, plan, logs, stack),
+            samples=tuple(SeriesSamples(spec=spec) for spec in plan.series),
+            generator=np.random.default_rng(plan.seed),
+        )
+        turns.warm_up()
+        began = time.monotonic()
+        rounds = 0
+        more_until: float | None = None
+        while True:
+            turns.one_round(rounds)
+            rounds += 1
+            now = time.monotonic()
+            if say is not None:
+                say(f"round {rounds}, {len(turns.samples[0].values)} samples")
+            late = rounds >= plan.least and now - began >= plan.seconds
+            if more_until is None and (late or rounds >= plan.rounds):
+                more_until = now + more_seconds
+            if more_until is not None and (
+                enough is None or now >= more_until or enough(turns.samples)
+            ):
+                return turns.samples
+
+
+_Key = tuple[str, str, str, int]
+
+
+def _start(
+    targets: Mapping[str, TargetPython], plan: Plan, logs: Path, stack: ExitStack
+) -> dict[_Key, SamplerProcess]:
+    """Start all workers at once, then wait for each: start-up is not what is measured here."""
+    workers: dict[_Key, SamplerProcess] = {}
+    for slot in range(plan.processes):
+        for spec in plan.series:
+            key = (spec.target, spec.provider, spec.precision, slot)
+            if key not in workers:
+                log = logs / f"sampler-{'-'.join(map(str, key))}.log"
+                process = SamplerProcess(targets[spec.target], log=log)
+                workers[key] = stack.enter_context(process)
+    for (_, provider, precision, _slot), worker in workers.items():
+        worker.request(
+            {"op": "open", "provider": provider, "precision": precision}, seconds=START_SECONDS
+        )
+    return workers
+
+
+@dataclass(kw_only=True)
+class _Turns:
+    """The processes of one measurement and what they have measured so far."""
+
+    plan: Plan
+    workers: Mapping[_Key, SamplerProcess]
+    samples: tuple[SeriesSamples, ...]
+    generator: np.random.Generator
+    sizes: dict[str, int] = field(default_factory=dict)
+    block: int = 0
+
+    def warm_up(self) -> None:
+        """Run every series in every process, and learn how many texts each workload has."""
+        for series in self.samples:
+            for slot in range(self.plan.processes):
+                for _ in range(max(1, self.plan.warmup)):
+                    answer = self._worker(series.spec, slot).request(
+                        {"op": "sample", "workload": series.spec.workload}, seconds=BLOCK_SECONDS
+                    )
+                    series.warmup.extend(answer["values"])
+                    self.sizes[series.spec.workload] = len(answer["values"])
+
+    def one_round(self, number: int) -> None:
+        """Give every series one block in every process; each round begins with another one."""
+        for turn in range(self.plan.processes):
+            slot = (turn + number) % self.plan.processes
+            orders = {workload: self._order(workload) for workload in self.sizes}
+            forward = self.block % 2 == 0
+            for series in self.samples if forward else reversed(self.samples):
+                request = {
+                    "op": "sample",
+                    "workload": series.spec.workload,
+                    "order": orders[series.spec.workload],
+                    "settle": self.plan.settle,
+                }
+                answer = self._worker(series.spec, slot).request(request, seconds=BLOCK_SECONDS)
+                series.add(answer, slot=slot, block=self.block)
+            self.block += 1
+
+    def _order(self, workload: str) -> list[int]:
+        """Shuffle the texts; all come equally often before any comes again."""
+        size = self.sizes[workload]
+        calls = self.plan.calls.get(workload, 0) or size
+        order: list[int] = []
+        while len(order) < calls:
+            order.extend(int(index) for index in self.generator.permutation(size))
+        return order[:calls]
+
+    def _worker(self, spec: SeriesSpec, slot: int) -> SamplerProcess:
+        return self.workers[(spec.target, spec.provider, spec.precision, slot)]

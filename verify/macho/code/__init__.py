@@ -1,0 +1,1 @@
+"""Read arm64 code: which selectors a call site sends."""

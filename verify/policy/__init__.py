@@ -1,0 +1,1 @@
+"""The limits, and how a result is judged by them."""

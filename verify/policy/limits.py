@@ -1,0 +1,219 @@
+"""Policies: which checks a kind of host must pass, and with which limits.
+
+A policy is a TOML file below ``verify/policy`` or anywhere else (``--policy FILE``). The
+dataclasses are plain, so that the target environment can rebuild a policy without pydantic.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import PolicyError
+
+Provider = Literal["cpu", "coreml"]
+
+
+def _between(default: float, low: float, high: float | None = None) -> Any:
+    return field(default=default, metadata={"min": low, "max": high})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Every number that a check compares with.
+
+    Times are in milliseconds, memory in MiB (2**20 bytes), cosines and shares between 0 and 1.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field
+
+    latency_p95_ms: float = _between(20.0, 0.001)
+    latency_confidence: float = _between(0.95, 0.5, 0.9999)
+    latency_min_samples: int = field(default=300, metadata={"min": 59, "max": 10_000_000})
+    cold_session_ms_max: float = _between(10_000.0, 1.0)
+    speedup_over_cpu_min: float = _between(1.0, 0.0)
+    speedup_over_official_min: float = _between(0.8, 0.0)
+    min_cosine: float = _between(0.99999, -1.0, 1.0)
+    max_abs: float = _between(1e-5, 0.0)
+    norm_tolerance: float = _between(1e-5, 0.0)
+    agreement_min_cosine: float = _between(0.999, -1.0, 1.0)
+    agreement_rank_min: float = _between(0.95, 0.0, 1.0)
+    coverage_partitions_max: int = field(default=1, metadata={"min": 0, "max": 10_000})
+    coverage_nodes_min: float = _between(0.98, 0.0, 1.0)
+    conversion_exact_min: float = _between(0.9999999, -1.0, 1.0)
+    conversion_half_min: float = _between(0.9995, -1.0, 1.0)
+    memory_growth_mb_max: float = _between(20.0, 0.0)
+    memory_runs: int = field(default=5000, metadata={"min": 100, "max": 10_000_000})
+    concurrency_threads: int = field(default=4, metadata={"min": 2, "max": 1024})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What a host kind must prove.
+
+    Parameters
+    ----------
+    name, summary : str
+        For people.
+    hosts : tuple of str
+        Host kinds (:func:`host_kind`) that take this policy when none is named.
+    wheels : tuple of str
+        Kinds of wheels (:func:`wheel_kind`) that a host of another kind takes this policy for.
+    executes : bool
+        Whether the wheel is installed and run. Without, only checks of its bytes are carried out.
+    gate_provider : {"cpu", "coreml"}
+        The provider whose latency the gate judges.
+    required : Mapping[str, bool]
+        Check id to whether it must pass. A required check that is not-run fails the verdict.
+    limits : Limits
+        The numbers.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field
+
+    schema: Literal[1]
+    name: str
+    summary: str
+    hosts: tuple[str, ...] = ()
+    wheels: tuple[str, ...] = ()
+    executes: bool = True
+    gate_provider: Provider
+    required: Mapping[str, bool]
+    limits: Limits
+
+    def requires(self, check_id: str) -> bool:
+        """Return whether ``check_id`` must pass; a check that is not named need not."""
+        return bool(self.required.get(check_id, False))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the policy as JSON values."""
+        return {
+            **asdict(self),
+            "hosts": list(self.hosts),
+            "wheels": list(self.wheels),
+            "required": dict(self.required),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Policy:
+        """Rebuild what :meth:`to_json` wrote."""
+        return cls(
+            **{
+                **data,
+                "hosts": tuple(data["hosts"]),
+                "wheels": tuple(data["wheels"]),
+                "limits": Limits(**data["limits"]),
+            }
+        )
+
+
+def host_kind() -> str:
+    """Return this host's kind: ``linux-x86_64``, ``macos-arm64`` …."""
+    system = {"darwin": "macos", "linux": "linux", "win32": "windows"}.get(
+        sys.platform, sys.platform
+    )
+    machine = platform.machine().lower()
+    return f"{system}-{'x86_64' if machine == 'amd64' else machine}"
+
+
+def policy_names() -> list[str]:
+    """Return the names of the policies that come with the package."""
+    return sorted(path.stem for path in _folder().glob("*.toml"))
+
+
+def wheel_kind(name: str) -> str:
+    """Return the kind of host that a wheel is made for, by its name; empty when it is for several.
+
+    ``macos-arm64`` for the tags ``macosx_*_arm64`` and ``macosx_*_universal2``.
+    """
+    platforms = name.removesuffix(".whl").rpartition("-")[2].split(".")
+    kinds = set()
+    for tag in platforms:
+        for machine in ("x86_64", "aarch64", "arm64", "universal2"):
+            if tag.endswith(f"_{machine}"):
+                system = "macos" if tag.startswith("macosx") else "linux"
+                arm = system == "macos" and machine == "universal2"
+                kinds.add(f"{system}-{'arm64' if arm else machine}")
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+def find_policy(name: str | None, *, wheel: str = "") -> Policy:
+    """Load a policy by name, by path, or (``None``) the one for this kind of host and wheel.
+
+    Parameters
+    ----------
+    name : str or None
+        Name or path.
+    wheel : str
+        File name of the wheel. For one that is made for another kind of host, a policy is looked
+        for that only reads it.
+
+    Raises
+    ------
+    PolicyError
+        When there is none, or it has mistakes.
+    """
+    from .strict import nearest
+
+    if name is None:
+        kind = wheel_kind(wheel)
+        known = [load_policy(_folder() / f"{entry}.toml") for entry in policy_names()]
+        here = [policy for policy in known if host_kind() in policy.hosts]
+        foreign = [policy for policy in here if kind != host_kind() and kind in policy.wheels]
+        suited = foreign or [policy for policy in here if policy.executes]
+        if suited:
+            return suited[0]
+        raise PolicyError(
+            f"No policy is made for this kind of host ({host_kind()}).",
+            hint=f"Name one with --policy: {', '.join(policy_names())}, or a TOML file.",
+        )
+    if name.endswith(".toml"):
+        return load_policy(Path(name))
+    if name not in policy_names():
+        raise PolicyError(
+            f'There is no policy "{name}"{nearest(name, policy_names())}.',
+            hint=f"Known policies: {', '.join(policy_names())}; or give a path to a TOML file.",
+        )
+    return load_policy(_folder() / f"{name}.toml")
+
+
+def load_policy(path: Path) -> Policy:
+    """Read one policy file strictly.
+
+    Raises
+    ------
+    PolicyError
+        Every unknown key, wrong type, number out of range and unknown check id, at once.
+    """
+    from ..checks.table import check_ids
+    from . import strict
+
+    data = strict.read_toml(path, what="policy")
+    problems: list[str] = []
+    required = data.get("required")
+    if isinstance(required, dict):
+        problems = [
+            f'  - required: unknown check "{name}"{strict.nearest(name, check_ids())}'
+            for name in required
+            if name not in check_ids()
+        ]
+    try:
+        policy = strict.load(Policy, data, where=f"The policy {path}")
+    except PolicyError as error:
+        if not problems:
+            raise
+        raise PolicyError("\n".join([error.problem, *problems]), hint=error.hint) from None
+    if problems:
+        raise PolicyError(
+            "\n".join([f"The policy {path} has mistakes:", *problems]),
+            hint="`python -m verify checks` lists every check.",
+        )
+    return policy
+
+
+def _folder() -> Path:
+    return Path(__file__).resolve().parent

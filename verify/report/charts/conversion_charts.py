@@ -1,0 +1,197 @@
+"""The conversion proof in the report: how far from 1 the cosines are, and which text is worst."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+from .. import view
+from ..text import MISSING, is_number, number
+from .figures import figure, short
+from .svg import Form, paint, picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HALF = "conversion.half"
+_COSINES = "cosines"
+_NEAREST = 1e-9
+"""A cosine is kept to nine decimals; whatever is nearer to 1 is drawn here."""
+_MOST_PACKAGES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """One package's cosines in half precision, and what is known of the worst."""
+
+    name: str
+    cosines: npt.NDArray[np.float64]
+    worst_case: str
+    accumulate: float | None
+
+    @property
+    def worst(self) -> float:
+        """The lowest cosine."""
+        return float(self.cosines.min())
+
+    @property
+    def median(self) -> float:
+        """The cosine that half of the cases reach."""
+        return float(np.median(self.cosines))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageRow:
+    """One line of the table."""
+
+    name: str
+    cases: int
+    worst: str
+    case: str
+    median: str
+    accumulate: str
+
+
+def packages(document: Mapping[str, Any]) -> tuple[Package, ...]:
+    """Read the cosines of ``conversion.half``; packages without any are left out."""
+    evidence = view.part(_check(document), "evidence")
+    known = view.part(evidence, "packages")
+    rough = view.part(evidence, "accumulate")
+    found = []
+    for name, values in view.part(evidence, _COSINES).items():
+        numbers = [float(value) for value in _list(values) if is_number(value)]
+        if numbers:
+            lowest = rough.get(name)
+            found.append(
+                Package(
+                    name=str(name),
+                    cosines=np.asarray(numbers, dtype=np.float64),
+                    worst_case=str(view.part(known, name).get("worst_name") or ""),
+                    accumulate=float(lowest) if is_number(lowest) else None,
+                )
+            )
+    return tuple(found)
+
+
+def section(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the page shows of the proof, or ``None`` where no cosine was kept."""
+    found = packages(document)
+    if not found:
+        return None
+    limit = _check(document).get("limit")
+    return {
+        "rows": [
+            PackageRow(
+                name=entry.name,
+                cases=entry.cosines.size,
+                worst=number(entry.worst),
+                case=entry.worst_case or MISSING,
+                median=number(entry.median),
+                accumulate=MISSING if entry.accumulate is None else number(entry.accumulate),
+            )
+            for entry in found
+        ],
+        "chart": distribution(
+            found[:_MOST_PACKAGES], limit=float(limit) if is_number(limit) else None, key="half"
+        ),
+    }
+
+
+def without_cosines(rows: Sequence[view.CheckRow]) -> tuple[view.CheckRow, ...]:
+    """Take the lists of cosines out of the checks' evidence: the picture shows them."""
+    return tuple(
+        replace(row, evidence=tuple(item for item in row.evidence if item.name != _COSINES))
+        if row.id.startswith("conversion.")
+        else row
+        for row in rows
+    )
+
+
+def distribution(found: Sequence[Package], *, limit: float | None, key: str) -> Markup:
+    """Draw each case's distance from 1 on a logarithmic axis, a row for each package.
+
+    The tall mark is the median, the ringed point the worst case, the line the limit.
+    """
+    if not found:
+        return Markup("")
+    gaps = [np.clip(1.0 - entry.cosines, _NEAREST, 2.0) for entry in found]
+    ends = [float(each.max()) for each in gaps] + [float(each.min()) for each in gaps]
+    if limit is not None and limit < 1:
+        ends.append(1.0 - limit)
+    low, high = 10.0 ** math.floor(math.log10(min(ends))), 10.0 ** math.ceil(math.log10(max(ends)))
+
+    def build(form: Form) -> Figure:
+        drawn, (axes,) = figure(form, heights=[40.0 * len(found) + 66.0])
+        for row, (entry, values) in enumerate(zip(found, gaps, strict=True)):
+            axes.plot(
+                values, np.full(values.size, row), linestyle="", marker="o", markersize=5,
+                color=paint("s1"), alpha=0.35, markeredgewidth=0,
+            )  # fmt: skip
+            middle = float(np.median(values))
+            axes.plot([middle, middle], [row - 0.22, row + 0.22], color=paint("ink"), linewidth=2)
+            axes.plot(
+                [float(values.max())], [row], marker="o", markersize=9, fillstyle="none",
+                color=paint("s2"), markeredgewidth=1.6,
+            )  # fmt: skip
+            axes.text(
+                low, row - 0.34, short(entry.name), va="bottom", ha="left", fontsize=form.font
+            )
+        axes.set_xscale("log")
+        axes.set(xlim=(low / 1.5, high * 1.5), ylim=(len(found) - 0.5, -1.15))
+        steps = range(round(math.log10(low)), round(math.log10(high)) + 1)
+        shown = [step for step in steps if not form.narrow or step % 2 == 0 or len(steps) < 4]
+        axes.set_xticks([10.0**step for step in shown], [_cosine_at(step) for step in shown])
+        axes.minorticks_off()
+        axes.set_yticks([])
+        axes.set_xlabel("cosine with the CPU provider in single precision")
+        if limit is not None and limit < 1:
+            at = 1.0 - limit
+            axes.plot([at, at], [-0.72, len(found) - 0.5], color=paint("bad"), linewidth=1.5)
+            left = math.log10(at / low) > 0.6 * math.log10(high / low)
+            axes.annotate(
+                f"limit {limit:g}", (at, -0.85), (-5 if left else 5, 0),
+                textcoords="offset points", ha="right" if left else "left", va="center",
+                color=paint("bad"),
+            )  # fmt: skip
+        return drawn
+
+    said = "; ".join(
+        f"{entry.name}: {entry.cosines.size} cases, worst {number(entry.worst)}"
+        f"{f' ({entry.worst_case})' if entry.worst_case else ''}, median {number(entry.median)}"
+        for entry in found
+    )
+    bound = "" if limit is None else f"; limit {limit:g}"
+    return picture(
+        build,
+        key=key,
+        label="Cosines in half precision",
+        description=f"{said}{bound}.",
+    )
+
+
+def _cosine_at(step: int) -> str:
+    """Return the cosine at a distance of ten to the ``step`` from 1, as ``0.9999``."""
+    if step >= 0:
+        return "0" if step == 0 else MISSING
+    return f"0.{'9' * -step}" if step > -7 else f"1 \N{MINUS SIGN} 10{_raised(step)}"
+
+
+def _raised(step: int) -> str:
+    return str(step).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def _check(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    for check in view.entries(document.get("checks")):
+        if check.get("id") == HALF:
+            return check
+    return {}
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()

@@ -1,0 +1,98 @@
+"""What the report's pictures share: axes, marks, names and words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..samples import Series
+from ..text import milliseconds
+from .svg import Form
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_CURVES = 6
+_LABEL_ROOM = 38
+_OUTLIER_FACTOR = 1.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A series with what the gate says of it, both in milliseconds."""
+
+    series: Series
+    bound: float | None = None
+
+
+def view_limit(values: npt.NDArray[np.float64], budget: float | None) -> float:
+    """Return the end of a latency axis, so that single outliers do not flatten the rest.
+
+    Parameters
+    ----------
+    values : ndarray of float64 [n]
+        Milliseconds, at least one.
+    budget : float or None
+        Milliseconds; always inside the axis.
+
+    Returns
+    -------
+    float
+        The largest value where it is near the bulk; else somewhat beyond P99 and the budget.
+    """
+    largest = float(values.max())
+    bulk = max(float(np.quantile(values, 0.99)) * 1.08, (budget or 0.0) * 1.12)
+    return largest * 1.04 if largest <= bulk * _OUTLIER_FACTOR and largest > bulk else bulk
+
+
+def figure(
+    form: Form, *, heights: Sequence[float], sharex: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure of stacked axes; heights in points."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(form.width / 72, sum(heights) / 72), dpi=72, layout="constrained")
+    drawn.patch.set_visible(False)
+    grid = drawn.subplots(len(heights), 1, squeeze=False, sharex=sharex)
+    rows: list[Axes] = list(grid[:, 0])
+    for axes in rows:
+        axes.patch.set_visible(False)
+    return drawn, rows
+
+
+def mark(axes: Axes, at: float, text: str, *, colour: str, dashes: Any, height: float) -> None:
+    """Draw a vertical line of the given height with its words beside the top end."""
+    axes.plot([at, at], [0, height], color=colour, linestyle=dashes, linewidth=1.5)
+    low, high = axes.get_xlim()
+    left = at > low + 0.6 * (high - low)
+    axes.annotate(
+        text, (at, height), (-5 if left else 5, 0), textcoords="offset points",
+        ha="right" if left else "left", va="center", color=colour,
+    )  # fmt: skip
+
+
+def short(name: str) -> str:
+    """Cut a series name to what fits, without control characters."""
+    clean = "".join(letter if letter.isprintable() else " " for letter in name)
+    return clean if len(clean) <= _LABEL_ROOM else clean[: _LABEL_ROOM - 1] + "…"
+
+
+def facts(curve: Curve) -> str:
+    """Say a curve's numbers in words, for a text alternative."""
+    series = curve.series
+    bound = "" if curve.bound is None else f", upper bound {milliseconds(curve.bound)} ms"
+    return (
+        f"{series.name}: {series.values.size} calls, median "
+        f"{milliseconds(series.quantile(0.5))} ms, P95 {milliseconds(series.quantile(0.95))} ms"
+        f"{bound}"
+    )
+
+
+def budget_words(budget: float | None) -> str:
+    """Say the budget, or nothing."""
+    return "" if budget is None else f"; budget {milliseconds(budget)} ms"

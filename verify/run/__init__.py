@@ -1,0 +1,1 @@
+"""Carry the checks out and draw the verdict."""

@@ -1,0 +1,395 @@
+"""One run: environments, checks in processes of their own, the document at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..checks.table import CHECKS, Check
+from ..encoder.model_recipe import ModelRecipe
+from ..environment import host
+from ..environment import venv as environment
+from ..environment.context import TargetContext, clean_environment
+from ..errors import WheelNotUsable
+from ..policy.limits import Policy, wheel_kind
+from ..policy.result import CheckResult
+from . import verdict
+from .official import get_official
+from .selection import Selection
+
+Say = Callable[[str, str], None]
+"""Called with a check's id (or an empty string) and a line for a person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to verify and how.
+
+    Parameters
+    ----------
+    wheel : Path or None
+        The wheel; ``None`` for the one that ``manifest`` names.
+    manifest : Path
+        The build's manifest; used where it lies beside the wheel.
+    policy : Policy
+    selection : Selection
+    recipe : ModelRecipe
+    models : Path
+        Folder with the model's files.
+    work : Path
+        Folder for environments, graphs, logs and reports.
+    adaptive_seconds : float or None
+        How long sampling may go on.
+    official : bool
+        Whether to compare with the official wheel.
+    """
+
+    wheel: Path | None
+    manifest: Path
+    policy: Policy
+    selection: Selection
+    recipe: ModelRecipe
+    models: Path
+    work: Path
+    adaptive_seconds: float | None = None
+    official: bool = True
+
+
+def find_wheel(wheel: Path | None, manifest: Path) -> tuple[Path, dict[str, Any] | None, Path]:
+    """Return the wheel, the manifest that describes it (or ``None``), and the manifest's path.
+
+    Raises
+    ------
+    WheelNotUsable
+        When there is no wheel, or the manifest cannot be read.
+    """
+    if wheel is None:
+        if not manifest.is_file():
+            raise WheelNotUsable(
+                f"There is no wheel to verify: {manifest} does not exist.",
+                hint="Run `nox -s build` first, or name a wheel: python -m verify run FILE.whl",
+            )
+        content = read_manifest(manifest)
+        return manifest.parent / content["wheel"]["file"], content, manifest
+    beside = wheel.parent / "manifest.json"
+    if beside.is_file():
+        content = read_manifest(beside)
+        return wheel, content, beside
+    return wheel, None, beside
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest and check the parts that the verification uses.
+
+    Raises
+    ------
+    WheelNotUsable
+        When it is not JSON, of another schema, or a part is missing.
+    """
+    hint = "Run `nox -s build` again."
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise WheelNotUsable(f"The manifest {path} cannot be read: {error}.", hint=hint) from None
+    if not isinstance(content, dict) or content.get("schema") != 1:
+        raise WheelNotUsable(f"The manifest {path} is not of schema 1.", hint=hint)
+    wheel, recipe = content.get("wheel"), content.get("recipe")
+    parts = {
+        "version": content.get("version"),
+        "commit": content.get("commit"),
+        "wheel.file": wheel.get("file") if isinstance(wheel, dict) else None,
+        "wheel.files": wheel.get("files") if isinstance(wheel, dict) else None,
+        "wheel.sha256": wheel.get("sha256") if isinstance(wheel, dict) else None,
+        "recipe.digest": recipe.get("digest") if isinstance(recipe, dict) else None,
+    }
+    missing = [name for name, value in parts.items() if not value]
+    if missing:
+        raise WheelNotUsable(f"The manifest {path} lacks {', '.join(missing)}.", hint=hint)
+    return content
+
+
+def run(options: Options, *, say: Say) -> dict[str, Any]:
+    """Verify one wheel and return the document of verify.json.
+
+    Raises
+    ------
+    VerifyError
+        When the verification could not run at all. Failed checks are no errors.
+    """
+    started, created = time.monotonic(), datetime.now(UTC)
+    machine = host.describe()
+    path, manifest, manifest_path = find_wheel(options.wheel, options.manifest)
+    wheel = environment.inspect_wheel(path, manifest, foreign=not options.policy.executes)
+    _refuse_other_policy(path.name, options.policy)
+    if manifest is not None and wheel.sha256 != manifest["wheel"]["sha256"]:
+        raise WheelNotUsable(
+            f"{path.name} is not the wheel that {manifest_path} describes.",
+            hint="Run `nox -s build` again, or move the wheel to a folder without a manifest.",
+            context={"manifest": manifest["wheel"]["sha256"], "found": wheel.sha256},
+        )
+    if options.policy.executes:
+        options.recipe.check_files(options.models)
+    scratch = (options.work / "verify").resolve()
+    scratch.mkdir(parents=True, exist_ok=True)
+    work = options.work.resolve()
+    targets: dict[str, Path] = {}
+    if options.policy.executes:
+        targets["candidate"] = environment.make_candidate(wheel, work, say=lambda t: say("", t))
+    official = get_official(
+        options.selection,
+        options.policy,
+        manifest=manifest,
+        work=work,
+        wanted=options.official,
+        say=lambda text: say("", text),
+    )
+    context = TargetContext(
+        role="candidate",
+        work=scratch,
+        model_dir=options.models.resolve(),
+        encoder=options.recipe.encoder,
+        policy=options.policy,
+        quick=options.selection.quick,
+        manifest=manifest,
+        targets={**targets, **official.targets},
+        wheels={"candidate": wheel.path, **official.wheels},
+        adaptive_seconds=options.adaptive_seconds,
+        host=machine["kind"],
+    )
+    results: list[CheckResult] = []
+    samples: dict[str, list[Any]] = {"latency": []}
+    covered: list[Any] = []
+    for checks, left_out in _plan(options, official.missing):
+        if left_out:
+            results += [
+                CheckResult(id=check.id, status="not-run", summary=left_out) for check in checks
+            ]
+            continue
+        say(checks[0].id, "running")
+        answer = run_checks(context, checks, logs=work / "logs", say=say)
+        results += [CheckResult(**entry) for entry in answer["results"]]
+        for kind, series in answer["samples"].items():
+            samples.setdefault(kind, []).extend(series)
+        covered += answer["coverage"]
+    conclusion = verdict.decide(
+        results,
+        policy=options.policy,
+        selection=options.selection,
+        host=machine["kind"],
+        built=built_where(manifest),
+    )
+    return {
+        "schema": 1,
+        "ortmill": __version__,
+        "created": created.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "seconds": round(time.monotonic() - started, 3),
+        "host": machine,
+        "wheel": {
+            "file": wheel.path.name,
+            "sha256": wheel.sha256,
+            "size": wheel.size,
+            "version": wheel.version,
+            "manifest_sha256": hashlib.sha256(manifest_path.read_bytes()).hexdigest()
+            if manifest is not None
+            else None,
+            "cross": built_where(manifest) or None,
+        },
+        "policy": policy_part(options.policy),
+        "selection": options.selection.to_json(),
+        "verdict": verdict_part(conclusion),
+        "checks": check_part(results, options.policy),
+        "samples": samples,
+        "coverage": covered,
+    }
+
+
+def built_where(manifest: Mapping[str, Any] | None) -> str:
+    """Return the manifest's words on a cross-built wheel, or an empty string.
+
+    ``cross-built on linux-x86_64, never executed`` stands there until a run on hardware says
+    otherwise: the build cannot know.
+    """
+    cross = (manifest or {}).get("cross")
+    if not isinstance(cross, Mapping):
+        return ""
+    executed = "executed" if cross.get("executed") else "never executed"
+    return f"cross-built on {cross.get('host', 'another host')}, {executed} by the build"
+
+
+def _refuse_other_policy(name: str, policy: Policy) -> None:
+    """Refuse a wheel that the policy does not read, before anything is done with it."""
+    kind = wheel_kind(name)
+    if policy.wheels and kind not in policy.wheels:
+        raise WheelNotUsable(
+            f'The policy "{policy.name}" is for wheels of {", ".join(policy.wheels)}; {name} is '
+            f"for {kind or 'another platform'}.",
+            hint="Leave --policy out, and the one for this wheel and host is taken.",
+        )
+
+
+def policy_part(policy: Policy) -> dict[str, Any]:
+    """Return the ``policy`` part of verify.json."""
+    return {
+        "name": policy.name,
+        "limits": asdict(policy.limits),
+        "required": dict(policy.required),
+    }
+
+
+def verdict_part(conclusion: verdict.Verdict) -> dict[str, Any]:
+    """Return the ``verdict`` part of verify.json."""
+    data = asdict(conclusion)
+    return {**data, **{name: list(data[name]) for name in ("proven", "not_proven", "next")}}
+
+
+def check_part(results: Sequence[CheckResult], policy: Policy) -> list[dict[str, Any]]:
+    """Return the ``checks`` part of verify.json, in the order of the table."""
+    titles = {check.id: check.title for check in CHECKS}
+    order = list(titles)
+    return [
+        {
+            "id": result.id,
+            "title": titles[result.id],
+            "required": policy.requires(result.id),
+            **{key: value for key, value in asdict(result).items() if key != "id"},
+        }
+        for result in sorted(results, key=lambda result: order.index(result.id))
+    ]
+
+
+def run_checks(
+    context: TargetContext, checks: Sequence[Check], *, logs: Path, say: Say
+) -> dict[str, Any]:
+    """Run checks that share a function; the process they run in may die without harm."""
+    names = [check.id for check in checks]
+    if checks[0].place != "target":
+        from ..checks.worker_inside import run_check
+
+        return run_check(
+            replace(
+                context,
+                samples=[],
+                coverage=[],
+                listener=lambda check, text: say(check or names[0], text),
+            ),
+            names,
+        )
+    folder = context.work / "jobs"
+    folder.mkdir(exist_ok=True)
+    logs.mkdir(parents=True, exist_ok=True)
+    job, result = folder / f"{names[0]}.json", folder / f"{names[0]}.result.json"
+    result.unlink(missing_ok=True)
+    content = {**context.to_job(), "checks": names, "result": str(result)}
+    job.write_text(json.dumps(content), encoding="utf-8")
+    log = logs / f"verify-{names[0]}.log"
+    started = time.monotonic()
+    ended = _worker(
+        context.command("verify.checks.worker_inside", str(job)),
+        log=log,
+        cwd=context.work,
+        timeout=checks[0].timeout,
+        said=lambda text: say(names[0], text),
+    )
+    if ended is None and result.is_file():
+        answer: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        return answer
+    failure = CheckResult(
+        id=names[0],
+        status="failed",
+        summary=f"the process of the check {ended or 'ended without a result'}",
+        evidence={"log": _tail(log)},
+        hint=f"Its whole output is in {log.name} below the work directory's logs.",
+        seconds=time.monotonic() - started,
+    )
+    return {
+        "results": [asdict(replace(failure, id=name)) for name in names],
+        "samples": {},
+        "coverage": [],
+    }
+
+
+def _plan(options: Options, no_official: Mapping[str, str]) -> Iterator[tuple[list[Check], str]]:
+    """Yield groups of checks that share a function, each with why it is left out (or nothing)."""
+
+    def reason(check: Check) -> str:
+        left_out = options.selection.left_out(check, options.policy)
+        if left_out:
+            return left_out
+        if check.place != "wheel" and not options.policy.executes:
+            return f'nothing was executed: the policy "{options.policy.name}" reads bytes alone'
+        return no_official.get(check.place, "") if "official" in check.needs else ""
+
+    listed = [check for check in CHECKS if options.selection.concerns(check, options.policy)]
+    for (_, left_out), group in groupby(listed, key=lambda check: (check.run, reason(check))):
+        yield list(group), left_out
+
+
+def _worker(
+    argv: list[str], *, log: Path, cwd: Path, timeout: float, said: Callable[[str], None]
+) -> str | None:
+    """Run a worker; ``None`` when it ended well, else how it ended."""
+    with log.open("w", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            errors="replace",
+            env=clean_environment(),
+            cwd=cwd,
+            start_new_session=True,
+        )
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            _kill(process)
+
+        timer = threading.Timer(timeout, end)
+        timer.start()
+        try:
+            for line in process.stdout or ():
+                if line.startswith("@progress "):
+                    said(str(json.loads(line.removeprefix("@progress ")).get("text", "")))
+                else:
+                    errors.write(line)
+            code = process.wait()
+        finally:
+            timer.cancel()
+            _kill(process)
+            if process.stdout:
+                process.stdout.close()
+    if late.is_set():
+        return f"was ended after {timeout:.0f} s"
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}" if code else None
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End a worker and what it started."""
+    if process.poll() is None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        process.wait()
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+    return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines))

@@ -1,0 +1,311 @@
+"""The verdict: from the checks' outcomes to one word, one exit code and a paragraph.
+
+Order of the rules: a required check that failed, or that did not run for another reason than the
+user's, gives NO-GO (exit 1); else one that is inconclusive or was not selected gives INCONCLUSIVE
+(exit 2); else the run has passed (exit 0) with GO where CoreML executed here, and with
+GO-WITH-FALLBACK where it did not or where a required check was waived. A policy that executes
+nothing gives NOT-EXECUTED in their place (exit 0): the bytes are right, and that is all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..checks.table import CHECKS
+from ..policy.limits import Policy
+from ..policy.result import CheckResult
+from .selection import Selection
+
+Decision = Literal["GO", "GO-WITH-FALLBACK", "NOT-EXECUTED", "NO-GO", "INCONCLUSIVE"]
+
+EXIT_PASSED, EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_NOT_RUN = 0, 1, 2, 3
+EXECUTES = "provider.executes"
+LATENCY = "latency.p95"
+
+_PROVEN = {
+    "wheel.identity": "the installed wheel is, file by file, the one that the build wrote down",
+    "provider.registered": "the CoreML provider is in the wheel and a session takes it",
+    "provider.executes": "CoreML executed the encoder on this host, without silent fallback",
+    "coverage.partitions": "the CoreML converter takes the encoder without cutting it into pieces",
+    "coverage.nodes": "the CoreML converter takes nearly all of the encoder's nodes",
+    "conversion.package": "the emitted Core ML packages are whole",
+    "conversion.exact": "the emitted Core ML programs compute what the CPU computes",
+    "conversion.half": "they do so in half precision as well",
+    "embedding.reference": "the embeddings equal torch float64 within the limits",
+    "embedding.agreement": "the graph forms and precisions that run here agree",
+    "latency.p95": "the P95 of one query is within the budget",
+    "latency.cold": "a cold start is within its limit",
+    "latency.speedup": "it is not slower than what it is compared with",
+    "concurrency.threads": "threads may share one session",
+    "memory.growth": "memory does not grow",
+    "robustness.inputs": "bad inputs are refused and do no harm",
+    "macho.load": "macOS finds in the binaries what it must load, as in the official ones",
+    "macho.imports": "every imported symbol exists on the oldest macOS",
+    "macho.objc": "the code calls Objective-C as the official binaries do",
+    "macho.exports": "the binaries export the C API and nothing else",
+    "macho.layout": "the binaries are stripped and can be mapped",
+    "macho.signature": "the code signatures hold",
+    "macho.wheel": "the wheel's tags and RECORD are honest",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The conclusion in plain words; the fields are those of verify.json."""
+
+    decision: Decision
+    exit_code: int
+    headline: str
+    paragraph: str
+    proven: tuple[str, ...]
+    not_proven: tuple[str, ...]
+    next: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Setting:
+    """What a verdict is about, for its words."""
+
+    policy: Policy
+    host: str
+    built: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sorted:
+    """Required checks by what they mean for the verdict."""
+
+    failed: tuple[CheckResult, ...]
+    missing: tuple[CheckResult, ...]
+    open: tuple[CheckResult, ...]
+    unselected: tuple[CheckResult, ...]
+    waived: tuple[CheckResult, ...]
+
+
+def decide(
+    results: Sequence[CheckResult],
+    *,
+    policy: Policy,
+    selection: Selection,
+    host: str,
+    built: str = "",
+) -> Verdict:
+    """Draw the conclusion from every check's outcome.
+
+    Parameters
+    ----------
+    results : sequence of CheckResult
+        One per check of the table; a check that is absent counts as not run.
+    policy : Policy
+        Says which checks are required.
+    selection : Selection
+        Says which were left out by the user.
+    host : str
+        Host kind, for the words.
+    built : str
+        How the wheel was built, where that is worth saying: cross-built, never executed.
+    """
+    by_id = {result.id: result for result in results}
+    found = _sort(by_id, policy, selection)
+    executed = _passed(by_id, EXECUTES)
+    decision, code = _decision(found, executed, policy)
+    proven = [
+        f"{_PROVEN.get(result.id, result.id)} ({_said(result)})"
+        for result in results
+        if result.status == "passed"
+    ]
+    not_proven = [
+        f"{_title(result.id)}: {_said(result)} [{result.status}]"
+        for result in results
+        if result.status != "passed"
+    ]
+    setting = _Setting(policy=policy, host=host, built=built)
+    headline = _headline(decision, found, by_id, setting)
+    return Verdict(
+        decision=decision,
+        exit_code=code,
+        headline=headline,
+        paragraph=_paragraph(decision, found, by_id, setting),
+        proven=tuple(proven),
+        not_proven=tuple(not_proven),
+        next=tuple(_next(decision, found, executed, setting)),
+    )
+
+
+def _sort(by_id: Mapping[str, CheckResult], policy: Policy, selection: Selection) -> _Sorted:
+    failed, missing, undecided, unselected, waived = [], [], [], [], []
+    for check in CHECKS:
+        if not policy.requires(check.id):
+            continue
+        result = by_id.get(check.id) or CheckResult(
+            id=check.id, status="not-run", summary="no result"
+        )
+        if result.status == "failed":
+            failed.append(result)
+        elif result.status == "inconclusive":
+            undecided.append(result)
+        elif result.status == "not-run":
+            if check.id in selection.skip:
+                waived.append(result)
+            elif selection.left_out(check, policy):
+                unselected.append(result)
+            else:
+                missing.append(result)
+    return _Sorted(
+        failed=tuple(failed),
+        missing=tuple(missing),
+        open=tuple(undecided),
+        unselected=tuple(unselected),
+        waived=tuple(waived),
+    )
+
+
+def _decision(found: _Sorted, executed: bool, policy: Policy) -> tuple[Decision, int]:
+    if found.failed or found.missing:
+        return "NO-GO", EXIT_FAILED
+    if found.open or found.unselected:
+        return "INCONCLUSIVE", EXIT_INCONCLUSIVE
+    if not policy.executes:
+        return "NOT-EXECUTED", EXIT_PASSED
+    if executed and not found.waived:
+        return "GO", EXIT_PASSED
+    return "GO-WITH-FALLBACK", EXIT_PASSED
+
+
+def _headline(
+    decision: Decision,
+    found: _Sorted,
+    by_id: Mapping[str, CheckResult],
+    setting: _Setting,
+) -> str:
+    policy, host = setting.policy, setting.host
+    if decision == "NO-GO":
+        names = ", ".join(result.id for result in (*found.failed, *found.missing))
+        unexecuted = "" if policy.executes else f" Nothing was executed on this {host} host."
+        return f"{decision}: required checks did not pass: {names}.{unexecuted}"
+    if decision == "INCONCLUSIVE":
+        parts = []
+        if found.open:
+            parts.append("these are open: " + ", ".join(result.id for result in found.open))
+        if found.unselected:
+            parts.append(f"{len(found.unselected)} required checks were not selected")
+        return f"{decision}: nothing failed, but {' and '.join(parts)}."
+    if decision == "NOT-EXECUTED":
+        parts = [f"nothing of this wheel was executed on this {host} host"]
+        if setting.built:
+            parts.append(setting.built)
+        if found.waived:
+            parts.append("waived: " + ", ".join(result.id for result in found.waived))
+        return f"{decision}: the bytes are right; {'; '.join(parts)}."
+    if decision == "GO":
+        return f"{decision}: CoreML executes on this {host} host, and every required check passed."
+    parts = []
+    if policy.gate_provider == "cpu" and _passed(by_id, LATENCY):
+        parts.append("the fallback is the CPU provider, which holds the budget here")
+    else:
+        parts.append("the fallback is the CPU provider")
+    if not _passed(by_id, EXECUTES):
+        parts.append(f"CoreML execution was NOT proven on this {host} host")
+    if found.waived:
+        parts.append("waived: " + ", ".join(result.id for result in found.waived))
+    return f"{decision}: {'; '.join(parts)}."
+
+
+def _paragraph(
+    decision: Decision,
+    found: _Sorted,
+    by_id: Mapping[str, CheckResult],
+    setting: _Setting,
+) -> str:
+    policy, host = setting.policy, setting.host
+    required = [name for name, wanted in policy.required.items() if wanted]
+    passed = [name for name in required if _passed(by_id, name)]
+    sentences = [
+        f"On this {host} host {len(passed)} of {len(required)} checks that the policy "
+        f'"{policy.name}" requires passed.'
+    ]
+    if setting.built:
+        sentences.append(f"The wheel was {setting.built}.")
+    if not policy.executes:
+        sentences.append("Only its bytes were read: no code of it ran, on the CPU or on CoreML.")
+    elif _passed(by_id, EXECUTES):
+        sentences.append("CoreML executed the encoder here.")
+    elif EXECUTES in by_id:
+        sentences.append(f"CoreML execution was not proven here: {_said(by_id[EXECUTES])}.")
+    for result in (*found.failed, *found.missing):
+        word = "failed" if result.status == "failed" else "did not run"
+        sentences.append(f"{_title(result.id)} {word}: {_said(result)}.")
+    for result in found.open:
+        sentences.append(f"{_title(result.id)} is open: {_said(result)}.")
+    if found.unselected:
+        sentences.append(f"{len(found.unselected)} required checks were not selected.")
+    for result in found.waived:
+        sentences.append(f"{_title(result.id)} was left out on purpose ({result.summary}).")
+    others = [
+        result.id
+        for result in by_id.values()
+        if result.status in ("failed", "inconclusive") and not policy.requires(result.id)
+    ]
+    if others:
+        sentences.append("Not required, and not passed either: " + ", ".join(others) + ".")
+    closing = {
+        "GO": "The wheel may serve on this kind of host.",
+        "GO-WITH-FALLBACK": "The wheel may serve with the CPU provider; switch to CoreML only "
+        "where a run like this one has proven it.",
+        "NOT-EXECUTED": "The wheel may go to a Mac to be verified there; it may not serve before.",
+        "NO-GO": "Do not ship this wheel for this kind of host."
+        if policy.executes
+        else "Do not ship this wheel.",
+        "INCONCLUSIVE": "This run does not tell; do not read it as a pass.",
+    }
+    return " ".join([*sentences, closing[decision]])
+
+
+def _next(
+    decision: Decision,
+    found: _Sorted,
+    executed: bool,
+    setting: _Setting,
+) -> list[str]:
+    policy, host = setting.policy, setting.host
+    steps = [
+        f"{result.id}: {result.hint}"
+        for result in (*found.failed, *found.missing, *found.open)
+        if result.hint
+    ]
+    if any(result.id == LATENCY and result.measured is not None for result in found.failed):
+        steps.append(
+            "No provider here holds the latency budget: the plan's fallback is the bridge, a "
+            "Python process that serves the vectors from a runtime that holds it; shorter texts "
+            "or a smaller model are the other ways out."
+        )
+    if found.unselected:
+        steps.append("Run without --only and -k: required checks were not selected.")
+    if not policy.executes:
+        steps.append(
+            "Take the wheel to a Mac with Apple silicon: `python -m verify run WHEEL --policy "
+            "macos-arm64` executes it there."
+        )
+    elif not executed and not host.startswith("macos"):
+        steps.append(
+            "Run `nox -s verify` on Apple silicon with the wheel built there: only that proves "
+            "execution on CoreML."
+        )
+    if decision in ("GO", "GO-WITH-FALLBACK", "NOT-EXECUTED"):
+        steps.append("Keep verify.json: `python -m verify compare` tells later runs from it.")
+    return steps
+
+
+def _passed(by_id: Mapping[str, CheckResult], name: str) -> bool:
+    return name in by_id and by_id[name].status == "passed"
+
+
+def _said(result: CheckResult) -> str:
+    """Return a summary without its full stop, to stand inside a sentence."""
+    return result.summary.rstrip(".")
+
+
+def _title(name: str) -> str:
+    return next((check.title for check in CHECKS if check.id == name), name)

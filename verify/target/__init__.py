@@ -1,1 +1,0 @@
-"""Code that runs in the environment of the wheel under test, and nowhere else."""
