@@ -235,7 +235,7 @@ def inspect(request: Request, voice: Voice) -> None:
         raise WheelError(
             f"{ours.name} falls behind the official wheel:\n"
             + "\n".join(f"  - {fault}" for fault in found.faults),
-            hint="explain the difference in build/filelist.py, or mend the build",
+            hint="explain the difference in build/package/file_list.py, or mend the build",
         )
     voice.finish(
         f"{len(found.differences)} differences in files, each explained; "

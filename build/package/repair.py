@@ -1,4 +1,4 @@
-"""auditwheel and delocate: the exact commands, and a small runner that takes no surprises.
+"""Give a wheel its platform tag: by auditwheel, by delocate, or by rules of our own.
 
 Nothing is expected to be grafted: ONNX Runtime is linked against the platform alone. A library
 that would have to be copied in is a mistake of the build, so it ends it. Where a wheel for macOS is

@@ -1,9 +1,9 @@
 """Unpack a Debian package into a folder, without the rights of root.
 
-``build.tree.unpack`` refuses a link with an absolute target, as it should: it unpacks sources. A
-Debian system has such links (Debian Policy 10.5 asks for them between top-level folders), and
-inside an emulated root they mean the root. They are made relative here; everything else goes
-through tarfile's data filter.
+A Debian system has links with an absolute target (Debian Policy 10.5 asks for them between
+top-level folders), and inside an emulated root they mean the root. They are made relative here;
+everything else goes through tarfile's data filter. What ``build.tree.unpack`` lacks for this is a
+choice of members.
 """
 
 from __future__ import annotations

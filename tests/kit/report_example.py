@@ -1,6 +1,6 @@
 """A realistic ``verify.json`` for the tests of the report, the schema and the comparison.
 
-``python tests/report_example.py`` writes ``tests/data/verify-example.json``; a test keeps it
+``python -m tests.kit.report_example`` writes ``tests/data/verify-example.json``; a test keeps it
 fresh. Samples come from ``random.Random``, whose stream is the same in every Python.
 """
 

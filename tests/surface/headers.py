@@ -155,7 +155,7 @@ def _declarations(seen: _Seen, surface: Path, texts: dict[str, bytes]) -> Iterat
     elif kind not in _SILENT or (node.get("name") and node.get("completeDefinition")):
         raise SourceError(
             f"{seen.file}:{seen.line} declares a {kind}, which the surface's reader does not know",
-            hint="teach build/surface/headers.py to read it",
+            hint="teach tests/surface/headers.py to read it",
         )
 
 

@@ -219,7 +219,7 @@ def uses_in_tree(tree: Iterable[Node], source: str) -> Iterator[Use]:
         elif kind.startswith("ObjC") and kind not in _PLAIN and not kind.endswith("Decl"):
             raise SourceError(
                 f"{source} holds a {kind}, and the walk does not know what that uses",
-                hint="teach build/surface/uses.py what it uses, or list it as using nothing",
+                hint="teach tests/surface/uses.py what it uses, or list it as using nothing",
             )
         yield from uses_in_tree((child for child in node.get("inner", ()) if child), source)
 

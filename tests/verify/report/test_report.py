@@ -81,7 +81,7 @@ def page(html: str) -> Page:
 
 def test_the_example_file_is_fresh_and_small(document: dict[str, Any]) -> None:
     assert EXAMPLE.read_text(encoding="utf-8") == text(document), (
-        "run: python tests/report_example.py"
+        "run: python -m tests.kit.report_example"
     )
     assert EXAMPLE.stat().st_size < 200_000
 
