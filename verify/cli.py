@@ -18,6 +18,7 @@ from rich.console import Console
 from .checks.table import CHECKS
 from .commands.arguments import parse, skips
 from .errors import VerifyError
+from .files import made_folder, write_text
 from .report import document as report_json
 
 EXIT_INTERRUPTED = 130
@@ -94,7 +95,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         adaptive_seconds=options.adaptive,
         official=not options.no_official,
     )
-    lock = FileLock(_made(options.work) / "verify.lock")
+    lock = FileLock(made_folder(options.work) / "verify.lock")
     with _Progress(console) as progress:
         try:
             lock.acquire(timeout=0)
@@ -212,7 +213,7 @@ def _model(options: argparse.Namespace, console: Console) -> int:
     family = graph_family.choose(options)
     made = []
     with _Progress(console) as progress:
-        for member, path in family.build(_made(options.work) / "verify" / "graphs"):
+        for member, path in family.build(made_folder(options.work) / "verify" / "graphs"):
             progress.say("", f"{member.label} stands")
             made.append(path)
     if options.json:
@@ -242,7 +243,7 @@ def _write_reports(
     from .report import junit
     from .report.html import write_report
 
-    report_json.write_text(folder / "junit.xml", junit.render(document))
+    write_text(folder / "junit.xml", junit.render(document))
     write_report(document, folder / "report.html", history=history)
 
 
@@ -259,17 +260,6 @@ def _with_budget(policy: Any, budget: float | None) -> Any:
     if budget is None:
         return policy
     return replace(policy, limits=replace(policy.limits, latency_p95_ms=budget))
-
-
-def _made(work: Path) -> Path:
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise VerifyError(
-            f"The work directory {work} cannot be made: {error.strerror}.",
-            hint="Name another one with --work DIR.",
-        ) from None
-    return work
 
 
 def _tell(error: VerifyError, console: Console) -> None:

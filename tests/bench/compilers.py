@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from verify.encoder.model_recipe import load_model_recipe, recipe_path
-from verify.environment.context import clean_environment
+from verify.environment.channel import clean_environment
 from verify.environment.venv import WheelFile, inspect_wheel, make_candidate
 from verify.errors import VerifyError
 from verify.statistics.ratio import MIN_BLOCKS, RatioInterval, ratio_interval

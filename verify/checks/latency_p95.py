@@ -26,11 +26,6 @@ from ..latency.queries import QUERIES
 from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
 from ..policy.result import CheckResult
 from ..statistics.gate import Judgement
-from .latency_cold import latency_cold
-from .latency_speedup import latency_speedup
-
-# The other checks of the group are found through this module too.
-__all__ = ["latency_cold", "latency_p95", "latency_speedup", "p95_result"]
 
 PROCESSES = 3
 

@@ -1,20 +1,19 @@
 """Bad inputs: a clean exception each, a session that still works, and no crash.
 
-The inputs are tried in a process of their own. It says which input it tries before it tries it, so
-that a crash is known by name; the rest is then tried in another process.
+The inputs are tried in a process of their own, which is asked for one after the other: a crash is
+known by name, and the rest is then tried in another process.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..environment.channel import Answer
 from ..environment.context import TargetContext
 from ..errors import VerifyError
 from ..latency.queries import worst_text
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 Feeds = dict[str, Any]
 Array = npt.NDArray[Any]
 SECONDS = 120.0
+PROBE = ".checks.robustness_inside:probe"
 REFERENCE = "a quiet sentence that every process embeds first"
 WIDTH = 8
 
@@ -63,12 +63,19 @@ def robustness_inputs(context: TargetContext) -> CheckResult:
     waiting = [case.name for case in CASES]
     outcomes: dict[str, str] = {}
     while waiting:
-        found, ended = _try(context, waiting, provider)
-        outcomes.update(found)
-        if ended is not None:
-            name, how = ended
-            outcomes[name or waiting[0]] = how
-        waiting = [name for name in waiting if name not in outcomes]
+        with context.worker(PROBE, {"provider": provider}, role=context.role) as worker:
+            started = worker.answer(SECONDS)
+            if started.failure:
+                raise VerifyError(
+                    f"The process for bad inputs did not start: {started.last_words}",
+                    hint="Look at provider.registered and embedding.reference first.",
+                )
+            while waiting:
+                name = waiting.pop(0)
+                answer = worker.ask(name, SECONDS)
+                outcomes[name] = answer.value if not answer.failure else ended(answer)
+                if answer.failure:
+                    break
     return robustness_result(outcomes, provider=provider)
 
 
@@ -101,17 +108,23 @@ def robustness_result(outcomes: Mapping[str, str], *, provider: str = "cpu") -> 
     )
 
 
-def probe(context: TargetContext, payload: Mapping[str, Any]) -> dict[str, str]:
-    """Try cases in this process; what `robustness_inputs` starts as a subprocess."""
+def probe(context: TargetContext, payload: Mapping[str, Any]) -> Generator[str | None, str]:
+    """Try the cases that are asked for, by name; `robustness_inputs` starts it as a process."""
     cases = {case.name: case for case in CASES}
-    outcomes: dict[str, str] = {}
     with context.embedder(provider=payload["provider"]) as embedder:
         reference = embedder.embed([REFERENCE])
-        for name in payload["cases"]:
-            print(f"@case {json.dumps(name)}", flush=True)
-            outcomes[name] = outcome(cases[name], embedder, reference)
-            print(f"@outcome {json.dumps([name, outcomes[name]])}", flush=True)
-    return outcomes
+        name = yield None
+        while True:
+            name = yield outcome(cases[name], embedder, reference)
+
+
+def ended(answer: Answer) -> str:
+    """Say what a case did to its process."""
+    if answer.returncode is None:
+        return f"the process hangs (ended after {SECONDS:.0f} s)"
+    if answer.returncode < 0:
+        return f"the process crashed with signal {-answer.returncode}"
+    return f"the process {answer.failure}: {answer.last_words}"
 
 
 def outcome(case: Case, embedder: Embedder, reference: Array) -> str:
@@ -139,49 +152,6 @@ def outcome(case: Case, embedder: Embedder, reference: Array) -> str:
     if not np.array_equal(after, reference):
         return "the session gives another vector afterwards"
     return text
-
-
-def _try(
-    context: TargetContext, names: Sequence[str], provider: str
-) -> tuple[dict[str, str], tuple[str | None, str] | None]:
-    """Try cases in a process; return outcomes, and the case and manner of an early end."""
-    payload = {"cases": list(names), "provider": provider}
-    try:
-        call = context.call(
-            "verify.checks.robustness_inside:probe", payload, role=context.role, timeout=SECONDS
-        )
-    except subprocess.TimeoutExpired as error:
-        raw = error.stdout or b""
-        text = raw.decode(errors="replace") if isinstance(raw, bytes) else raw
-        outcomes, last = read_progress(text)
-        return outcomes, (last, f"the process hangs (ended after {SECONDS:.0f} s)")
-    outcomes, last = read_progress(call.stdout)
-    if call.returncode < 0:
-        return outcomes, (last, f"the process crashed with signal {-call.returncode}")
-    if call.returncode > 0:
-        tail = " ".join(call.stderr.splitlines()[-1:])
-        if last is None and not outcomes:
-            raise VerifyError(
-                f"The process for bad inputs did not start: {tail}",
-                hint="Look at provider.registered and embedding.reference first.",
-            )
-        return outcomes, (last, f"the process ended with exit code {call.returncode}: {tail}")
-    missing = [name for name in names if name not in outcomes]
-    return outcomes, (missing[0], "the process ended without an outcome") if missing else None
-
-
-def read_progress(text: str) -> tuple[dict[str, str], str | None]:
-    """Read ``@case`` and ``@outcome`` lines: outcomes, and the case that has none yet."""
-    outcomes: dict[str, str] = {}
-    current: str | None = None
-    for line in text.splitlines():
-        if line.startswith("@case "):
-            current = json.loads(line.removeprefix("@case "))
-        elif line.startswith("@outcome "):
-            name, found = json.loads(line.removeprefix("@outcome "))
-            outcomes[name] = found
-            current = None
-    return outcomes, current
 
 
 def _run(embedder: Embedder, **changes: Any) -> Array:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
+from ..environment.channel import load_function
 from ..policy.result import CheckResult
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ class Check:
 
     def function(self) -> CheckFunction:
         """Import and return the check's function."""
-        module, _, name = self.run.partition(":")
-        return cast("CheckFunction", getattr(importlib.import_module(module), name))
+        return cast("CheckFunction", load_function(self.run))
 
 
 _MACHO = (
@@ -115,7 +114,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="wheel.identity",
         title="Wheel is the built one",
-        run="verify.checks.wheel_identity_inside:wheel_identity",
+        run=".checks.wheel_identity_inside:wheel_identity",
         doc=(
             "Version, commit and the hash of every installed file equal the manifest. Catches a "
             "wheel that was swapped or edited, and a second onnxruntime that shadows it."
@@ -124,7 +123,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="provider.registered",
         title="CoreML is listed",
-        run="verify.checks.providers_inside:provider_registered",
+        run=".checks.providers_inside:provider_registered",
         doc=(
             "CoreMLExecutionProvider is among the available providers and a session takes it. "
             "Catches a wheel built without CoreML."
@@ -133,7 +132,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="provider.executes",
         title="CoreML executes",
-        run="verify.checks.providers_inside:provider_executes",
+        run=".checks.providers_inside:provider_executes",
         doc=(
             "A graph runs with CPU fallback disabled, and the profile of the encoder shows which "
             "provider ran each node. Catches a provider that is listed and does nothing, and "
@@ -143,7 +142,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="coverage.partitions",
         title="One CoreML partition",
-        run="verify.coverage.provider_inside:coverage",
+        run=".coverage.provider_inside:coverage",
         doc=(
             "The provider's own count of partitions for every static graph. Catches the encoder "
             "being cut into pieces that run slower than the CPU."
@@ -152,7 +151,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="coverage.nodes",
         title="Nodes taken by CoreML",
-        run="verify.coverage.provider_inside:coverage",
+        run=".coverage.provider_inside:coverage",
         doc=(
             "The share of nodes that the provider takes, with the reason for each node left "
             "behind. Catches operators that the converter does not know."
@@ -161,7 +160,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="conversion.package",
         title="CoreML packages are whole",
-        run="verify.checks.conversion_proof:conversion",
+        run=".checks.conversion_proof:conversion",
         place="host",
         doc=(
             "Manifest, specification version and weights of the packages that the provider "
@@ -171,7 +170,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="conversion.exact",
         title="Conversion computes the same",
-        run="verify.checks.conversion_proof:conversion",
+        run=".checks.conversion_proof:conversion",
         place="host",
         doc=(
             "The emitted programs, evaluated operation by operation, against the CPU provider. "
@@ -181,7 +180,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="conversion.half",
         title="Half precision holds",
-        run="verify.checks.conversion_proof:conversion",
+        run=".checks.conversion_proof:conversion",
         place="host",
         doc=(
             "The same with every intermediate value rounded to half precision. Catches overflow "
@@ -191,7 +190,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="embedding.reference",
         title="Embeddings are right",
-        run="verify.checks.embedding_inside:embedding_reference",
+        run=".checks.embedding_inside:embedding_reference",
         doc=(
             "Embeddings of the reference texts against torch float64, in several batch sizes and "
             "orders, and before normalising. Catches swapped or damaged weights, NaN, zero "
@@ -201,7 +200,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="embedding.agreement",
         title="Precisions agree",
-        run="verify.checks.embedding_inside:embedding_agreement",
+        run=".checks.embedding_inside:embedding_agreement",
         doc=(
             "Every executable provider, graph form and precision against the fp32 CPU result, and "
             "the order of neighbours in a similarity set. Catches half precision that is finite "
@@ -211,7 +210,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="latency.p95",
         title="P95 of one query",
-        run="verify.checks.latency_p95:latency_p95",
+        run=".checks.latency_p95:latency_p95",
         place="host",
         doc=(
             "Upper confidence bound of the 95th percentile, text in to vector out. Catches slow "
@@ -222,7 +221,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="latency.cold",
         title="Cold start",
-        run="verify.checks.latency_p95:latency_cold",
+        run=".checks.latency_cold:latency_cold",
         place="host",
         doc="Import, session creation and first run in fresh processes. Catches slow restarts.",
         quick=False,
@@ -230,7 +229,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="latency.speedup",
         title="Speed against others",
-        run="verify.checks.latency_p95:latency_speedup",
+        run=".checks.latency_speedup:latency_speedup",
         place="host",
         doc=(
             "Ratio of times against the same wheel's CPU provider and the official wheel, with a "
@@ -242,20 +241,20 @@ CHECKS: tuple[Check, ...] = (
     Check(
         id="concurrency.threads",
         title="Threads share a session",
-        run="verify.checks.load_inside:concurrency_threads",
+        run=".checks.load_inside:concurrency_threads",
         doc="Several threads on one session: equal results, throughput and P95 under load.",
     ),
     Check(
         id="memory.growth",
         title="Memory does not grow",
-        run="verify.checks.load_inside:memory_growth",
+        run=".checks.load_inside:memory_growth",
         doc="Resident memory over thousands of runs. Catches leaks.",
         quick=False,
     ),
     Check(
         id="robustness.inputs",
         title="Bad inputs are refused",
-        run="verify.checks.robustness_inside:robustness_inputs",
+        run=".checks.robustness_inside:robustness_inputs",
         doc=(
             "Wrong type, rank, token id, length and an empty batch: a clean exception each time, "
             "and the session works afterwards."
@@ -265,7 +264,7 @@ CHECKS: tuple[Check, ...] = (
         Check(
             id=name,
             title=title,
-            run="verify.checks.macho_reading:macho",
+            run=".checks.macho_reading:macho",
             place="wheel",
             needs=("official",) if beside else (),
             doc=doc,

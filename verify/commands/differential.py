@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ..differential.drive import differential
-from ..environment.context import clean_environment
+from ..environment.channel import clean_environment
 from ..environment.venv import inspect_wheel, make_candidate, make_official
 from ..errors import VerifyError
 from ..run.carry_out import find_wheel

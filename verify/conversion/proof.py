@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,15 +226,10 @@ def _cost(package: Package) -> int:
 
 def _call(context: TargetContext, name: str, payload: Mapping[str, Any]) -> str:
     """Run the target's part; return what it said on standard error."""
-    call = context.call(f"verify.conversion.emit_inside:{name}", payload, timeout=900.0)
+    call = context.call(f".conversion.emit_inside:{name}", payload, timeout=900.0)
     if call.value is not True:
-        said = [line for line in call.stderr.strip().splitlines() if line.strip()]
-        ended = ""
-        if call.returncode < 0:
-            ended = f"its process was ended by {signal.Signals(-call.returncode).name}: "
         raise ProofError(
-            f"The wheel's onnxruntime {_DOING[name]}: {ended}"
-            f"{said[-1] if said else f'exit code {call.returncode}'}",
+            f"The wheel's onnxruntime {_DOING[name]}: {call.last_words}",
             hint="`python -m verify run --only provider.registered` tells more of the wheel, "
             "`python -m verify coverage MODEL` of a model.",
         )

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..environment.context import clean_environment
+from ..environment.channel import clean_environment
 from ..errors import VerifyError
 
 Say = Callable[[str], None]

@@ -228,11 +228,10 @@ def fold(context: TargetContext, source: Path, target: Path) -> bool:
         write_model(widened(model), plain)
     folded = source.with_name(f"{source.stem}-folded.onnx")
     payload = {"path": str(plain), "output": str(folded)}
-    call = context.call("verify.coverage.fold_inside:fold", payload)
+    call = context.call(".coverage.fold_inside:fold", payload)
     if call.value is None or not folded.is_file():
-        last = (call.stderr.strip().splitlines() or [f"exit code {call.returncode}"])[-1]
         raise VerifyError(
-            f"onnxruntime cannot load the model with these axes: {last[:300]}",
+            f"onnxruntime cannot load the model with these axes: {call.last_words[:300]}",
             hint="Try other sizes, some models take certain ones only; and the model as it is with "
             "the CPU provider.",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -112,11 +111,10 @@ def check_provider(context: TargetContext) -> None:
     WheelNotUsable
         When it does not, or cannot be imported.
     """
-    call = context.call("verify.coverage.provider_inside:listed_providers", {})
+    call = context.call(".coverage.provider_inside:listed_providers", {})
     if call.value is None:
-        last = (call.stderr.strip().splitlines() or [f"exit code {call.returncode}"])[-1]
         raise WheelNotUsable(
-            f"The wheel's onnxruntime cannot be imported: {last[:300]}.",
+            f"The wheel's onnxruntime cannot be imported: {call.last_words[:300]}.",
             hint="`python -m verify run` tells more about the wheel.",
         )
     if COREML not in call.value:
@@ -196,10 +194,7 @@ def _ask(context: TargetContext, question: Question, options: Mapping[str, str])
     # A folder for each question: a NeuralNetwork session reuses models that it finds there.
     with tempfile.TemporaryDirectory(dir=context.work, prefix="coverage-") as folder:
         here = replace(context, work=Path(folder))
-        try:
-            found = ask(here, question.path.resolve(), question.label, options=options)
-        except subprocess.TimeoutExpired as error:
-            found = f"no answer within {error.timeout:.0f} s"
+        found = ask(here, question.path.resolve(), question.label, options=options)
     if isinstance(found, str):
         raise VerifyError(
             f"{question.label}: {found}.",

@@ -149,7 +149,7 @@ def measure(
     scratch.mkdir(exist_ok=True)
     try:
         call = context.call(
-            "verify.coverage.provider_inside:make_logged_session",
+            ".coverage.provider_inside:make_logged_session",
             {"path": str(path), "scratch": str(scratch), "options": dict(options)},
             role=context.role,
         )
@@ -157,8 +157,7 @@ def measure(
         shutil.rmtree(scratch, ignore_errors=True)
     answer = parse_log(call.stderr, label, options.get("ModelFormat", "NeuralNetwork"))
     if answer is None:
-        tail = call.stderr.strip().splitlines()[-1:] or [f"exit code {call.returncode}"]
-        return f"the provider logged no GetCapability line ({tail[0][:200]})"
+        return f"the provider logged no GetCapability line ({call.last_words[:200]})"
     return answer
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..encoder.model_recipe import EncoderSpec
 from ..errors import VerifyError
 from ..policy.limits import Policy
+from .channel import Answer, Worker, call
 
 if TYPE_CHECKING:
     from ..encoder.embedder import Embedder
@@ -54,7 +52,7 @@ class TargetContext:
     references : Path or None
         Folder of other reference texts than the package's own.
     listener : callable, optional
-        Takes the progress of a check that runs in the host's own process.
+        Takes a check's id and a line of progress.
     samples, coverage : list
         Filled by :meth:`add_samples` and :meth:`add_coverage`.
     """
@@ -122,11 +120,9 @@ class TargetContext:
         )
 
     def say(self, text: str, *, check: str = "") -> None:
-        """Print a progress line that the host shows."""
+        """Report progress, where someone listens."""
         if self.listener is not None:
             self.listener(check, text)
-            return
-        print("@progress " + json.dumps({"id": check, "text": text}), flush=True)
 
     def add_samples(self, kind: str, series: Mapping[str, Any]) -> None:
         """Keep a series of raw samples; it ends up in ``samples[kind]`` of verify.json."""
@@ -153,41 +149,30 @@ class TargetContext:
             hint="Run without --no-official.",
         )
 
-    def command(self, module: str, *arguments: str, role: Role = "candidate") -> list[str]:
-        """Return the argv that runs a module of this package in an environment."""
-        return [str(self.python(role)), "-m", module, *arguments]
-
     def call(
-        self,
-        function: str,
-        payload: Mapping[str, Any],
-        *,
-        role: Role = "candidate",
-        timeout: float = 300.0,
-    ) -> Call:
-        """Run ``module:function(context, payload)`` in a fresh process of an environment.
+        self, function: str, payload: Any, *, role: Role = "candidate", timeout: float = 300.0
+    ) -> Answer:
+        """Run ``function(context, payload)`` in a fresh process of an environment.
 
-        The function gets this context (with the other role) and returns a JSON value. The process
-        may crash: the caller sees that in :attr:`Call.returncode`.
+        The function (see :func:`~verify.environment.channel.load_function`) gets this context
+        with the other role and returns a JSON value. The process may crash or hang: the answer
+        says so.
         """
-        job = self.to_job()
-        job.update(role=role, call=function, payload=dict(payload))
-        done = subprocess.run(
-            self.command("verify.checks.worker_inside", "-", role=role),
-            input=json.dumps(job),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            env=clean_environment(),
-            cwd=self.work,
-            check=False,
+        return call(self.worker(function, payload, role=role), timeout)
+
+    def worker(
+        self, function: str, payload: Any, *, role: Role = "candidate", log: Path | None = None
+    ) -> Worker:
+        """Start a process as :meth:`call` does, and leave asking and ending it to the caller."""
+        return Worker(
+            self.python(role),
+            function,
+            payload,
+            work=self.work,
+            context={**self.to_job(), "role": role},
+            log=log,
+            say=self.listener,
         )
-        value = None
-        for line in done.stdout.splitlines():
-            if line.startswith("@result "):
-                value = json.loads(line.removeprefix("@result "))
-        return Call(returncode=done.returncode, value=value, stdout=done.stdout, stderr=done.stderr)
 
     def to_job(self) -> dict[str, Any]:
         """Return the context as JSON values, for another process."""
@@ -206,7 +191,9 @@ class TargetContext:
         }
 
     @classmethod
-    def from_job(cls, job: Mapping[str, Any]) -> TargetContext:
+    def from_job(
+        cls, job: Mapping[str, Any], *, listener: Callable[[str, str], None] | None = None
+    ) -> TargetContext:
         """Rebuild what :meth:`to_job` wrote."""
         return cls(
             role=job["role"],
@@ -220,33 +207,5 @@ class TargetContext:
             adaptive_seconds=job["adaptive_seconds"],
             host=job["host"],
             references=Path(job["references"]) if job["references"] else None,
+            listener=listener,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """What came back from :meth:`TargetContext.call`.
-
-    ``returncode`` is negative when a signal ended the process; ``value`` is ``None`` when the
-    function did not return.
-    """
-
-    returncode: int
-    value: Any
-    stdout: str
-    stderr: str
-
-
-def clean_environment() -> dict[str, str]:
-    """Return the environment variables for a target process.
-
-    Only what a process needs to run; nothing that could bring in other packages. ``PYTHONPATH``
-    is the directory that holds the ``verify`` package.
-    """
-    kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "SYSTEMROOT", "OMP_NUM_THREADS")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
-    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONNOUSERSITE"] = "1"
-    environment["PYTHONIOENCODING"] = "utf-8"
-    environment["TOKENIZERS_PARALLELISM"] = "false"
-    return environment

@@ -26,7 +26,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from ..encoder.model_recipe import file_sha256
 from ..errors import EnvironmentFailed, WheelNotUsable
-from .context import clean_environment
+from .channel import clean_environment
 
 Role = Literal["candidate", "official"]
 Say = Callable[[str], None]

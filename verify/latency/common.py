@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..environment.context import Role, TargetContext, clean_environment
+from ..environment.channel import clean_environment
+from ..environment.context import Role, TargetContext
 from ..statistics.gate import Judgement, judge_p95
 from .series import SamplerProcess, SeriesSamples, TargetPython, WorkerFailed
 

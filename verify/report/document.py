@@ -1,41 +1,14 @@
-"""Read and write verify.json; what is written is whole or not there."""
+"""Read and write verify.json."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import VerifyError
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one step: to a temporary one in the same folder, then renamed.
-
-    Raises
-    ------
-    VerifyError
-        When the folder cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        partial = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-                stream.write(text)
-            partial.chmod(0o644)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise VerifyError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            hint="Name another work directory with --work DIR.",
-        ) from None
+from ..files import write_text
 
 
 def write(document: Mapping[str, Any], path: Path) -> None:

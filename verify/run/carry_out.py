@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
-import signal
-import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +17,8 @@ from ..checks.table import CHECKS, Check
 from ..encoder.model_recipe import ModelRecipe
 from ..environment import host
 from ..environment import venv as environment
-from ..environment.context import TargetContext, clean_environment
+from ..environment.channel import call
+from ..environment.context import TargetContext
 from ..errors import WheelNotUsable
 from ..policy.limits import Policy, wheel_kind
 from ..policy.result import CheckResult
@@ -276,9 +272,9 @@ def run_checks(
     """Run checks that share a function; the process they run in may die without harm."""
     names = [check.id for check in checks]
     if checks[0].place != "target":
-        from ..checks.worker_inside import run_check
+        from ..checks import answer_inside
 
-        return run_check(
+        return answer_inside.run_checks(
             replace(
                 context,
                 samples=[],
@@ -287,30 +283,20 @@ def run_checks(
             ),
             names,
         )
-    folder = context.work / "jobs"
-    folder.mkdir(exist_ok=True)
-    logs.mkdir(parents=True, exist_ok=True)
-    job, result = folder / f"{names[0]}.json", folder / f"{names[0]}.result.json"
-    result.unlink(missing_ok=True)
-    content = {**context.to_job(), "checks": names, "result": str(result)}
-    job.write_text(json.dumps(content), encoding="utf-8")
     log = logs / f"verify-{names[0]}.log"
     started = time.monotonic()
-    ended = _worker(
-        context.command("verify.checks.worker_inside", str(job)),
-        log=log,
-        cwd=context.work,
-        timeout=checks[0].timeout,
-        said=lambda text: say(names[0], text),
+    listening = replace(context, listener=lambda check, text: say(names[0], text))
+    answer = call(
+        listening.worker(".checks.answer_inside:run_checks", names, log=log), checks[0].timeout
     )
-    if ended is None and result.is_file():
-        answer: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        return answer
+    if not answer.failure:
+        found: dict[str, Any] = answer.value
+        return found
     failure = CheckResult(
         id=names[0],
         status="failed",
-        summary=f"the process of the check {ended or 'ended without a result'}",
-        evidence={"log": _tail(log)},
+        summary=f"the process of the check {answer.failure}",
+        evidence={"log": answer.tail},
         hint=f"Its whole output is in {log.name} below the work directory's logs.",
         seconds=time.monotonic() - started,
     )
@@ -335,61 +321,3 @@ def _plan(options: Options, no_official: Mapping[str, str]) -> Iterator[tuple[li
     listed = [check for check in CHECKS if options.selection.concerns(check, options.policy)]
     for (_, left_out), group in groupby(listed, key=lambda check: (check.run, reason(check))):
         yield list(group), left_out
-
-
-def _worker(
-    argv: list[str], *, log: Path, cwd: Path, timeout: float, said: Callable[[str], None]
-) -> str | None:
-    """Run a worker; ``None`` when it ended well, else how it ended."""
-    with log.open("w", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            errors="replace",
-            env=clean_environment(),
-            cwd=cwd,
-            start_new_session=True,
-        )
-        late = threading.Event()
-
-        def end() -> None:
-            late.set()
-            _kill(process)
-
-        timer = threading.Timer(timeout, end)
-        timer.start()
-        try:
-            for line in process.stdout or ():
-                if line.startswith("@progress "):
-                    said(str(json.loads(line.removeprefix("@progress ")).get("text", "")))
-                else:
-                    errors.write(line)
-            code = process.wait()
-        finally:
-            timer.cancel()
-            _kill(process)
-            if process.stdout:
-                process.stdout.close()
-    if late.is_set():
-        return f"was ended after {timeout:.0f} s"
-    if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}" if code else None
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """End a worker and what it started."""
-    if process.poll() is None:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        process.wait()
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-    return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines))

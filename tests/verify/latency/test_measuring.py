@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.kit import worker_functions
 from tests.kit.verify_examples import TINY, policy
 from verify.checks import robustness_inside as robustness
 from verify.checks.latency_p95 import p95_result
 from verify.checks.latency_speedup import speedup_result
 from verify.checks.load_inside import concurrency_result, memory_result, run_load
 from verify.encoder.embedder import StageTimes
-from verify.environment.context import Call, TargetContext
+from verify.environment.context import TargetContext
 from verify.errors import VerifyError
 from verify.latency.queries import QUERIES, workload
 from verify.latency.sampler_inside import STAGES, Worker, sample
@@ -451,45 +452,29 @@ def test_what_comes_of_a_bad_input(run: Any, right: Any, says: str) -> None:
     assert found.startswith("ok") == says.startswith("ok")
 
 
-def crash_on(bad: str, code: int, calls: list[list[str]]) -> Any:
-    """Stand in for `TargetContext.call`: the process ends at the case `bad`."""
-
-    def call(self: TargetContext, function: str, payload: Any, **rest: Any) -> Call:
-        calls.append(list(payload["cases"]))
-        lines = []
-        for name in payload["cases"]:
-            lines.append(f"@case {json.dumps(name)}")
-            if name == bad:
-                return Call(returncode=code, value=None, stdout="\n".join(lines), stderr="boom")
-            lines.append(f"@outcome {json.dumps([name, 'ok: refused'])}")
-        return Call(returncode=0, value={}, stdout="\n".join(lines), stderr="")
-
-    return call
-
-
-@pytest.mark.parametrize(("code", "says"), [(-11, "signal 11"), (3, "exit code 3")])
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [("signal_at_one_case", "signal 11"), ("exit_at_one_case", "exit code 3")],
+)
 def test_a_crash_is_known_by_the_name_of_its_input(
-    context: TargetContext, monkeypatch: pytest.MonkeyPatch, code: int, says: str
+    context: TargetContext, monkeypatch: pytest.MonkeyPatch, function: str, says: str
 ) -> None:
-    bad = robustness.CASES[6].name
-    calls: list[list[str]] = []
-    monkeypatch.setattr(TargetContext, "call", crash_on(bad, code, calls))
+    monkeypatch.setattr(robustness, "PROBE", f"tests.kit.worker_functions:{function}")
     found = robustness.robustness_inputs(context)
     assert found.status == "failed"
     assert found.measured == 1
-    assert bad in found.summary
+    assert worker_functions.BAD in found.summary
     assert says in found.summary
-    assert len(calls) == 2  # the inputs after the crash are tried in another process
-    assert calls[1] == [case.name for case in robustness.CASES[7:]]
-    assert set(found.evidence["outcomes"]) == {case.name for case in robustness.CASES}
+    # The inputs after the crash are tried in another process.
+    assert (context.work / "started").read_text("ascii") == "xx"
+    outcomes = found.evidence["outcomes"]
+    assert set(outcomes) == {case.name for case in robustness.CASES}
+    assert sum(text == "ok: refused" for text in outcomes.values()) == len(outcomes) - 1
 
 
 def test_a_process_that_does_not_start_is_an_error(
     context: TargetContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def call(self: TargetContext, *rest: Any, **more: Any) -> Call:
-        return Call(returncode=1, value=None, stdout="", stderr="No module named onnxruntime")
-
-    monkeypatch.setattr(TargetContext, "call", call)
-    with pytest.raises(VerifyError, match="did not start"):
+    monkeypatch.setattr(robustness, "PROBE", "tests.kit.worker_functions:does_not_start")
+    with pytest.raises(VerifyError, match=r"did not start.*No module named onnxruntime"):
         robustness.robustness_inputs(context)

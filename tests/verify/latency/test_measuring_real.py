@@ -16,7 +16,9 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tests.kit.verify_examples import TINY, policy, tiny_weights
-from verify.checks.latency_p95 import latency_cold, latency_p95, latency_speedup
+from verify.checks.latency_cold import latency_cold
+from verify.checks.latency_p95 import latency_p95
+from verify.checks.latency_speedup import latency_speedup
 from verify.checks.load_inside import concurrency_threads, memory_growth
 from verify.checks.robustness_inside import CASES, robustness_inputs
 from verify.encoder.weights import write_safetensors
