@@ -19,13 +19,13 @@ from .fetch.models import fetch_model
 from .fetch.wanted import plan_fetch
 from .package.comparison import inspect_wheels
 from .package.manifest import MANIFEST_NAME, load_manifest
+from .recipe.cross import find_cross
 from .recipe.format import PlatformName, Recipe, digest
 from .recipe.load import load_model_recipe, load_recipe
 from .recipe.schema import SCHEMAS, schema_text
 from .request import Request, fetch_inputs, fetch_official
 from .system.console import Voice
 from .toolchain.compiler import parallel_jobs
-from .toolchain.cross import find_cross
 from .toolchain.cross_layout import check_sdk
 from .tree.lock import hold_tree
 from .tree.workspace import Tree, Workspace, host_platform

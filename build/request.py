@@ -11,10 +11,11 @@ from .fetch.cache import ContentCache
 from .fetch.context import FetchContext
 from .fetch.inputs import Fetched, fetch_all
 from .fetch.wanted import Candidate, Choice, FetchItem, plan_fetch
+from .recipe.cross import CrossBuild, find_cross, pins_digest
 from .recipe.format import PlatformName, PypiOrigin, Recipe
 from .system.console import Voice
 from .toolchain.compiler import Compiler, find_compiler
-from .toolchain.cross import CrossBuild, CrossPlaces, cross_compiler, find_cross, pins_digest
+from .toolchain.cross import CrossPlaces, cross_compiler
 from .tree.workspace import Tree, Workspace
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..package.metadata import local_version as with_local_part
+from ..recipe.cross import CrossBuild
 from ..recipe.format import DefineValue, PlatformName, Recipe, digest
-from ..toolchain.cross import CrossBuild, CrossPlaces, cross_defines, packing_environment
+from ..toolchain.cross import CrossPlaces, cross_defines, packing_environment
 from ..tree.workspace import Tree
 
 CONFIGURATION = "Release"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ..recipe.cross import CrossBuild, cross_origins
 from ..recipe.format import (
     ArchiveOrigin,
     DebianOrigin,
@@ -16,7 +17,6 @@ from ..recipe.format import (
     PypiOrigin,
     Recipe,
 )
-from ..toolchain.cross import CrossBuild, cross_origins
 
 Choice = Literal["auto", "upstream", "registry", "cache"]
 Role = Literal["source", "dependency", "data", "tools", "toolchain"]

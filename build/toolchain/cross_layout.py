@@ -12,9 +12,9 @@ from filelock import FileLock
 
 from ..errors import SourceError, ToolchainError, UsageError
 from ..fetch.inputs import Fetched
+from ..recipe.cross import CrossBuild
 from ..tree.unpack import unpack
 from .cross import (
-    CrossBuild,
     CrossPlaces,
     filled,
     flags_of,

@@ -10,12 +10,13 @@ from pathlib import Path
 from ..compile.plan import Programs
 from ..errors import FetchError
 from ..fetch.cache import ContentCache
-from ..fetch.origins.wheelhouse import find_wheelhouse, install_tools
+from ..fetch.origins.wheelhouse import find_wheelhouse
 from ..recipe.format import PlatformName, Recipe
 from ..system.process import Runner
 from ..tree.workspace import Workspace
 from .compiler import Compiler, check_cmake
 from .cross import CrossPlaces
+from .install import install_tools
 
 
 def prepare_tools(

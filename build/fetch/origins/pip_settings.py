@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from unearth import PackageFinder
 
+from ...system.child import Outcome, run_child
 from ...system.environment import child_environment
 from ..http import TransferError
 
 _SECTIONS = ("global", "download", ":env:")
-_SECONDS = 120
+_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,26 +81,46 @@ def read_pip_settings(env: Mapping[str, str], *, python: str = sys.executable) -
     TransferError
         ``python -m pip`` does not work.
     """
-    try:
-        result = subprocess.run(
-            [python, "-m", "pip", "config", "list"],
-            env=pip_environment(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-        failed = result.stderr.strip().splitlines()[-1:] if result.returncode else []
-        code = result.returncode
-    except (OSError, subprocess.TimeoutExpired) as error:
-        failed, code = [str(error)], 1
-    if code:
+    answer = run_module(python, "pip", "config", "list", env=pip_environment(env), seconds=_SECONDS)
+    if answer.code:
         raise TransferError(
-            f"pip cannot be asked where it looks for packages: {' '.join(failed)}",
+            f"pip cannot be asked where it looks for packages: {last_error(answer)}",
             brief="pip does not work here",
             hint="install pip into the environment that runs the build "
             "(python -m ensurepip, or uv pip install pip)",
             context={"python": python},
         )
-    return settings_from_config(parse_pip_config(result.stdout))
+    return settings_from_config(parse_pip_config(answer.out))
+
+
+def run_module(
+    python: str,
+    *words: str,
+    env: Mapping[str, str],
+    seconds: float = 3600,
+    cancel: threading.Event | None = None,
+) -> Outcome:
+    """Run ``python -m`` with these words; a program that cannot be run has failed.
+
+    Raises
+    ------
+    Interrupted
+        ``cancel`` was set.
+    """
+    try:
+        return run_child([python, "-m", *words], env=env, seconds=seconds, cancel=cancel)
+    except OSError as error:
+        # Also a TimeoutError, which is one.
+        return Outcome(code=1, out="", err=str(error))
+
+
+def last_error(outcome: Outcome) -> str:
+    """Return the last error that pip reported, or else the last line."""
+    lines = [line.strip() for line in outcome.err.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR:")] or lines or ["no message"]
+    return errors[-1].removeprefix("ERROR: ")
+
+
+def last_lines(outcome: Outcome) -> str:
+    """Return the end of what a program reported, in one line."""
+    return " | ".join(line.strip() for line in outcome.err.strip().splitlines()[-4:])

@@ -1,4 +1,4 @@
-"""The build's own tools: wheels fetched by pip against a lock file, and a folder to run them in.
+"""The wheels of the build's own tools, fetched by pip against a lock file.
 
 pip does the fetching, so indexes, proxies, certificates and key rings are the machine's own.
 Every wheel's hash stands in the lock file; pip refuses any other.
@@ -7,7 +7,6 @@ Every wheel's hash stands in the lock file; pip refuses any other.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import sysconfig
@@ -17,18 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import IntegrityError, ToolchainError
-from ...system.child import Outcome, run_child
+from ...errors import IntegrityError
 from ...system.digest import file_sha256
-from ...system.environment import child_environment
 from ...system.progress import Progress, Silent
 from ..cache import ContentCache
 from ..http import TransferError
-from .pip_settings import pip_environment
+from .pip_settings import last_error, last_lines, pip_environment, run_module
 
 _RECORD = "wheelhouse.json"
-_INSTALLED = "ortmill-tools.json"
-_SECONDS = 3600
 _SCHEMA = 1
 
 
@@ -168,97 +163,21 @@ def _download(
     python: str,
     cancel: threading.Event | None,
 ) -> None:
-    command = [python, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps"]
-    command += ["--only-binary", ":all:", "--dest", str(folder), "--requirement", str(lock)]
-    result = _run(command, env, cancel)
+    words = ["download", "--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    words += ["--dest", str(folder), "--requirement", str(lock)]
+    result = run_module(python, "pip", *words, env=env, cancel=cancel)
     if result.code == 0:
         return
-    last = _last_error(result)
+    last = last_error(result)
     if "DO NOT MATCH THE HASHES" in result.err:
         raise IntegrityError(
             "a wheel of the build tools is not the pinned one",
             hint="find out what the index holds before the lock file is changed",
-            context={"lock": str(lock), "pip said": _tail(result.err)},
+            context={"lock": str(lock), "pip said": last_lines(result)},
         )
     raise TransferError(
         f"pip could not fetch the build tools: {last}",
         brief=last,
         hint="check the network and `python -m pip config list`",
-        context={"lock": str(lock), "pip said": _tail(result.err)},
+        context={"lock": str(lock), "pip said": last_lines(result)},
     )
-
-
-def install_tools(
-    venv_dir: Path,
-    *,
-    wheelhouse: Wheelhouse,
-    lock: Path,
-    env: Mapping[str, str],
-    python: str = sys.executable,
-) -> Path:
-    """Make a virtual environment with the tools of a wheelhouse; return its ``python``.
-
-    The environment holds no pip of its own (the caller's pip installs into it), so that it can
-    be made where Python comes without ensurepip. No network is used. One that is complete and
-    belongs to the same lock and interpreter is left as it is; any other is made anew.
-
-    Raises
-    ------
-    ToolchainError
-        The environment cannot be made.
-    """
-    check_lock(lock, wheelhouse.lock_sha256)
-    inside = venv_dir / "bin" / "python"
-    record = {
-        "schema": _SCHEMA,
-        "wheelhouse": wheelhouse.path.name,
-        "python": f"{python} {sys.version}",
-    }
-    done = venv_dir / _INSTALLED
-    try:
-        if inside.exists() and json.loads(done.read_text(encoding="utf-8")) == record:
-            return inside
-    except (OSError, ValueError):
-        pass
-    plain = child_environment(env)
-    _must(
-        _run([python, "-m", "venv", "--clear", "--without-pip", str(venv_dir)], plain),
-        f"cannot make a virtual environment in {venv_dir}",
-    )
-    # Everything is at hand and hashed: the machine's pip settings could only get in the way.
-    offline = plain | {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    command = [python, "-m", "pip", "--python", str(inside), "install", "--quiet", "--no-index"]
-    command += ["--no-cache-dir", "--find-links", str(wheelhouse.path), "--require-hashes"]
-    command += ["--no-deps", "--only-binary", ":all:", "--requirement", str(lock)]
-    _must(_run(command, offline), f"cannot install the build tools into {venv_dir}")
-    done.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    return inside
-
-
-def _run(
-    command: list[str], env: Mapping[str, str], cancel: threading.Event | None = None
-) -> Outcome:
-    try:
-        return run_child(command, env=env, seconds=_SECONDS, cancel=cancel)
-    except OSError as error:
-        # Also a TimeoutError, which is one.
-        return Outcome(code=1, out="", err=str(error))
-
-
-def _must(result: Outcome, problem: str) -> None:
-    if result.code:
-        raise ToolchainError(
-            f"{problem}: {_last_error(result)}",
-            hint="check that the Python that runs the build has the modules venv and pip",
-            context={"it said": _tail(result.err)},
-        )
-
-
-def _last_error(result: Outcome) -> str:
-    lines = [line.strip() for line in result.err.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")] or lines or ["no message"]
-    return errors[-1].removeprefix("ERROR: ")
-
-
-def _tail(text: str) -> str:
-    return " | ".join(line.strip() for line in text.strip().splitlines()[-4:])

@@ -18,19 +18,16 @@ from build.fetch.inputs import Fetched
 from build.fetch.wanted import plan_fetch
 from build.package.artefacts import manifest_inputs
 from build.pipeline import artefacts_key
+from build.recipe.cross import CrossBuild, cross_origins, find_cross, pins_digest
 from build.recipe.format import PLATFORMS, PlatformName, source_digest
 from build.recipe.load import load_recipe
 from build.request import Request, the_compiler
 from build.toolchain.cross import (
-    CrossBuild,
     CrossPlaces,
     cross_compiler,
     cross_defines,
-    cross_origins,
-    find_cross,
     packing_environment,
     packing_texts,
-    pins_digest,
     toolchain_text,
     wrapper_texts,
 )

@@ -20,8 +20,8 @@ from build.fetch.origins.wheelhouse import (
     Wheelhouse,
     fill_wheelhouse,
     find_wheelhouse,
-    install_tools,
 )
+from build.toolchain.install import install_tools
 
 
 def make_wheel(folder: Path, name: str, version: str = "1.0") -> Path:

@@ -1,0 +1,77 @@
+"""A virtual environment with the build's own tools, made from the wheels that were fetched."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import ToolchainError
+from ..fetch.origins.pip_settings import last_error, last_lines, run_module
+from ..fetch.origins.wheelhouse import Wheelhouse, check_lock
+from ..system.child import Outcome
+from ..system.environment import child_environment
+
+_INSTALLED = "ortmill-tools.json"
+_SCHEMA = 1
+
+
+def install_tools(
+    venv_dir: Path,
+    *,
+    wheelhouse: Wheelhouse,
+    lock: Path,
+    env: Mapping[str, str],
+    python: str = sys.executable,
+) -> Path:
+    """Make a virtual environment with the tools of a wheelhouse; return its ``python``.
+
+    The environment holds no pip of its own (the caller's pip installs into it), so that it can
+    be made where Python comes without ensurepip. No network is used. One that is complete and
+    belongs to the same lock and interpreter is left as it is; any other is made anew.
+
+    Raises
+    ------
+    ToolchainError
+        The environment cannot be made.
+    """
+    check_lock(lock, wheelhouse.lock_sha256)
+    inside = venv_dir / "bin" / "python"
+    record = {
+        "schema": _SCHEMA,
+        "wheelhouse": wheelhouse.path.name,
+        "python": f"{python} {sys.version}",
+    }
+    done = venv_dir / _INSTALLED
+    try:
+        if inside.exists() and json.loads(done.read_text(encoding="utf-8")) == record:
+            return inside
+    except (OSError, ValueError):
+        pass
+    plain = child_environment(env)
+    _must(
+        run_module(python, "venv", "--clear", "--without-pip", str(venv_dir), env=plain),
+        f"cannot make a virtual environment in {venv_dir}",
+    )
+    # Everything is at hand and hashed: the machine's pip settings could only get in the way.
+    offline = plain | {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    words = ["--python", str(inside), "install", "--quiet", "--no-index", "--no-cache-dir"]
+    words += ["--find-links", str(wheelhouse.path), "--require-hashes", "--no-deps"]
+    words += ["--only-binary", ":all:", "--requirement", str(lock)]
+    _must(
+        run_module(python, "pip", *words, env=offline),
+        f"cannot install the build tools into {venv_dir}",
+    )
+    done.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    return inside
+
+
+def _must(result: Outcome, problem: str) -> None:
+    if result.code:
+        raise ToolchainError(
+            f"{problem}: {last_error(result)}",
+            hint="check that the Python that runs the build has the modules venv and pip",
+            context={"it said": last_lines(result)},
+        )
