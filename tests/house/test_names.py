@@ -22,7 +22,9 @@ WRITTEN = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "noxfile.py", "pyproject.toml")),
     ROOT / ".pre-commit-config.yaml",
 ]
-PATH = re.compile(r"(?<![\w./-])(?:build|verify|tests|docs)/[\w/.-]*\w\.(?:py|md|toml|npz)\b")
+PATH = re.compile(
+    r"(?<![\w./-])(?:build|verify|tests|docs)/[\w/.-]*\w\.(?:py|md|toml|npz|json|txt)\b"
+)
 DOTTED = re.compile(r"(?<![\w./-])(?:build|verify|tests)(?:\.[A-Za-z_]\w*)+")
 # From Python 3.12 on an f-string is several tokens.
 TEXTS = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", None)}
