@@ -63,16 +63,16 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
-    from filelock import FileLock, Timeout
-
     from .encoder.model_recipe import load_model_recipe, recipe_path
+    from .environment import venv as environment
+    from .environment.wheel_file import find_wheel
     from .policy.limits import find_policy
     from .report import terminal as table
     from .run import carry_out as run
     from .run.selection import Selection
 
     # A missing wheel is told before anything else, and the wheel decides about the policy.
-    wheel, _, _ = run.find_wheel(options.wheel, options.manifest)
+    wheel, _, _ = find_wheel(options.wheel, options.manifest)
     policy = _with_budget(find_policy(options.policy, wheel=wheel.name), options.budget_ms)
     if options.policy is None and policy.wheels:
         _say_policy(wheel.name, policy, console)
@@ -95,17 +95,11 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         adaptive_seconds=options.adaptive,
         official=not options.no_official,
     )
-    lock = FileLock(made_folder(options.work) / "verify.lock")
-    with _Progress(console) as progress:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            progress.say("", f"waiting for another verification in {options.work} to end")
-            lock.acquire()
-        try:
-            document = run.run(chosen, say=progress.say)
-        finally:
-            lock.release()
+    with (
+        _Progress(console) as progress,
+        environment.locked(options.work, say=lambda text: progress.say("", text)),
+    ):
+        document = run.run(chosen, say=progress.say)
     reports = options.work / "reports"
     report_json.write(document, reports / "verify.json")
     _write_reports(document, reports, [])

@@ -31,7 +31,8 @@ import numpy as np
 
 from verify.encoder.model_recipe import load_model_recipe, recipe_path
 from verify.environment.channel import clean_environment
-from verify.environment.venv import WheelFile, inspect_wheel, make_candidate
+from verify.environment.venv import make_candidate
+from verify.environment.wheel_file import WheelFile, inspect_wheel
 from verify.errors import VerifyError
 from verify.statistics.ratio import MIN_BLOCKS, RatioInterval, ratio_interval
 

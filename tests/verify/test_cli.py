@@ -14,8 +14,8 @@ from tests.kit.verify_examples import TAG, manifest, wheel
 from verify.checks.table import CHECKS
 from verify.cli import main
 from verify.encoder.model_recipe import file_sha256
-from verify.environment import venv as environment
-from verify.environment.venv import inspect_wheel, refuse_foreign_tags
+from verify.environment import wheel_file
+from verify.environment.wheel_file import inspect_wheel, refuse_foreign_tags
 from verify.errors import WheelNotUsable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ MINE = [Tag("cp311", "cp311", "linux_x86_64"), Tag("py3", "none", "any")]
 
 @pytest.fixture(autouse=True)
 def _this_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(environment, "sys_tags", lambda: iter(MINE))
+    monkeypatch.setattr(wheel_file, "sys_tags", lambda: iter(MINE))
     monkeypatch.chdir(tmp_path)
 
 
@@ -143,8 +143,16 @@ def test_a_damaged_wheel(tmp_path: Path) -> None:
 
 def test_a_good_wheel_is_described(tmp_path: Path) -> None:
     path = wheel(tmp_path)
-    found = inspect_wheel(path, {"version": "1.21.0"})
-    assert (found.version, found.sha256) == ("1.21.0", file_sha256(path))
+    digest = file_sha256(path)
+    found = inspect_wheel(path, {"version": "1.21.0", "wheel": {"sha256": digest}})
+    assert (found.version, found.sha256) == ("1.21.0", digest)
+
+
+def test_another_wheel_than_the_manifest_describes(tmp_path: Path) -> None:
+    path = wheel(tmp_path)
+    with pytest.raises(WheelNotUsable, match="not the wheel that the manifest beside it") as found:
+        inspect_wheel(path, {"version": "1.21.0", "wheel": {"sha256": "0" * 64}})
+    assert found.value.context == {"manifest": "0" * 64, "found": file_sha256(path)}
 
 
 def test_a_wheel_of_any_matching_tag_is_taken() -> None:

@@ -81,14 +81,12 @@ def run(options: argparse.Namespace) -> int:
     VerifyError
         When the proof could not run (exit code 3).
     """
-    from filelock import FileLock
-
     from ..environment import host
     from ..environment import venv as environment
     from ..environment.context import TargetContext
+    from ..environment.wheel_file import find_wheel, inspect_wheel
     from ..policy.limits import find_policy
     from ..report.document import dumps
-    from ..run.carry_out import find_wheel
 
     started = time.monotonic()
     policy = find_policy(options.policy)
@@ -96,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     subject = _subject(options)
     device = _device(options.device, kind)
     path, manifest, _ = find_wheel(options.wheel, options.manifest)
-    wheel = environment.inspect_wheel(path, manifest)
+    wheel = inspect_wheel(path, manifest)
     if not subject.model:
         subject.recipe.check_files(subject.models)
     setting = Setting(
@@ -107,8 +105,7 @@ def run(options: argparse.Namespace) -> int:
     work = options.work.resolve()
     scratch = work / "verify"
     scratch.mkdir(parents=True, exist_ok=True)
-    # The environment is made anew for each run: two runs must not share a work directory.
-    with FileLock(work / "verify.lock"):
+    with environment.opened(wheel, work, say=_say) as python:
         context = TargetContext(
             role="candidate",
             work=scratch,
@@ -116,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
             encoder=subject.recipe.encoder,
             policy=policy,
             manifest=manifest,
-            targets={"candidate": environment.make_candidate(wheel, work, say=_say)},
+            targets={"candidate": python},
             host=kind,
         )
         if subject.model:

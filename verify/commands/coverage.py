@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
 from rich.console import Console
 
 from ..coverage import show
@@ -17,10 +17,10 @@ from ..encoder import graph_family
 from ..encoder.model_recipe import load_model_recipe, recipe_path
 from ..environment import venv as environment
 from ..environment.context import TargetContext
+from ..environment.wheel_file import find_wheel, inspect_wheel
 from ..errors import VerifyError
 from ..policy.limits import Policy, find_policy
 from ..report import document as report_json
-from ..run.carry_out import find_wheel
 
 Say = Callable[[str], None]
 
@@ -76,8 +76,7 @@ def run(options: argparse.Namespace, console: Console, say: Say) -> int:
     formats: tuple[Format, ...] = FORMATS if options.format == "both" else (options.format,)
     judged: tuple[Format, ...] = ("MLProgram",) if options.format == "both" else formats
     questions = _named(paths) if paths else _family(options, say)
-    with wheel_lock(options.work), tempfile.TemporaryDirectory(prefix="ortmill-cov-") as folder:
-        context, wheel = open_wheel(options, Path(folder), policy, say=say)
+    with opened_wheel(options, policy, say=say) as (context, wheel):
         answers = measure(
             context,
             questions,
@@ -121,10 +120,13 @@ def tell(
     return 1 if over else 0
 
 
-def open_wheel(
-    options: argparse.Namespace, folder: Path, policy: Policy, *, say: Say
-) -> tuple[TargetContext, str]:
-    """Make the environment with the wheel; return a context that works in ``folder``.
+@contextmanager
+def opened_wheel(
+    options: argparse.Namespace, policy: Policy, *, say: Say
+) -> Iterator[tuple[TargetContext, str]]:
+    """Make the environment with the wheel; give its context and the wheel's name.
+
+    The context works in a folder that is removed at the end.
 
     Raises
     ------
@@ -133,37 +135,21 @@ def open_wheel(
     """
     recipe = load_model_recipe(recipe_path(options.model))
     path, manifest, _ = find_wheel(options.wheel, options.manifest)
-    wheel = environment.inspect_wheel(path, manifest)
-    work = options.work.absolute()
-    python = environment.make_candidate(wheel, work, say=say)
-    context = TargetContext(
-        role="candidate",
-        work=folder,
-        model_dir=work,
-        encoder=recipe.encoder,
-        policy=policy,
-        targets={"candidate": python},
-    )
-    check_provider(context)
-    return context, path.name
-
-
-def wheel_lock(work: Path) -> FileLock:
-    """Return the lock of the work folder's environments, which ``verify run`` takes too.
-
-    Raises
-    ------
-    VerifyError
-        When the folder cannot be made.
-    """
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise VerifyError(
-            f"The work directory {work} cannot be made: {error.strerror}.",
-            hint="Name another one with --work DIR.",
-        ) from None
-    return FileLock(work / "verify.lock")
+    wheel = inspect_wheel(path, manifest)
+    with (
+        environment.opened(wheel, options.work, say=say) as python,
+        tempfile.TemporaryDirectory(prefix="ortmill-") as folder,
+    ):
+        context = TargetContext(
+            role="candidate",
+            work=Path(folder),
+            model_dir=options.work.absolute(),
+            encoder=recipe.encoder,
+            policy=policy,
+            targets={"candidate": python},
+        )
+        check_provider(context)
+        yield context, path.name
 
 
 def _limits(options: argparse.Namespace, policy: Policy) -> Limits:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..differential.drive import differential
 from ..environment.channel import clean_environment
-from ..environment.venv import inspect_wheel, make_candidate, make_official
+from ..environment.venv import locked, make_candidate, make_official
+from ..environment.wheel_file import find_wheel, inspect_wheel
 from ..errors import VerifyError
-from ..run.carry_out import find_wheel
 
 DESCRIPTION = (
     "Compare the answers of a wheel with those of the official wheel of the same version: the "
@@ -72,23 +72,22 @@ def run(args: argparse.Namespace) -> int:
     path, manifest, _ = find_wheel(args.wheel, Path("wheels/manifest.json"))
     wheel = inspect_wheel(path, manifest)
     work = args.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    if args.official is None:
-        official = make_official(work, say=_say)
-    else:
-        reference = inspect_wheel(args.official, None)
-        # One file against itself shows that a run is repeatable; it needs two environments.
-        same = reference.sha256 == wheel.sha256
-        official = make_candidate(reference, work / "official" if same else work, say=_say)
-    candidate = make_candidate(wheel, work, say=_say)
-    result = differential(
-        official=official,
-        candidate=candidate,
-        archive=args.onnx_archive.resolve(),
-        work=work,
-        environment=clean_environment(),
-        say=_say,
-    )
+    reference = inspect_wheel(args.official, None) if args.official is not None else None
+    with locked(work, say=_say):
+        if reference is None:
+            official = make_official(work, say=_say)
+        else:
+            # One file against itself shows that a run is repeatable; it needs two environments.
+            same = reference.sha256 == wheel.sha256
+            official = make_candidate(reference, work / "official" if same else work, say=_say)
+        result = differential(
+            official=official,
+            candidate=make_candidate(wheel, work, say=_say),
+            archive=args.onnx_archive.resolve(),
+            work=work,
+            environment=clean_environment(),
+            say=_say,
+        )
     print(json.dumps(result.to_json()) if args.json else result.text())
     checks = result.check_results()
     for check in checks:

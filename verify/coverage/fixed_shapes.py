@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,9 +81,8 @@ def run(options: argparse.Namespace, console: Console, say: Callable[[str], None
         )
     fixed = fix_axes(load_whole(source), parse_fixes(options.fix))
     policy = find_policy(None)
-    with cli.wheel_lock(options.work), tempfile.TemporaryDirectory(prefix="ortmill-fix-") as made:
-        folder = Path(made)
-        context, wheel = cli.open_wheel(options, folder, policy, say=say)
+    with cli.opened_wheel(options, policy, say=say) as (context, wheel):
+        folder = context.work
         say("folding constants")
         plain = folder / "fixed.onnx"
         write_model(fixed, plain)

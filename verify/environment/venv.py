@@ -1,4 +1,4 @@
-"""Fresh virtual environments with exactly one onnxruntime in them.
+"""Fresh virtual environments with exactly one onnxruntime in them, and the lock around them.
 
 The locked dependencies are installed once into a base folder, by hash. Every run makes a new
 environment, links the base's files into it and installs the wheel under test anew: nothing of
@@ -14,21 +14,20 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-from filelock import FileLock
-from packaging.tags import Tag, sys_tags
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from filelock import FileLock, Timeout
+from packaging.utils import parse_wheel_filename
 
 from ..encoder.model_recipe import file_sha256
-from ..errors import EnvironmentFailed, WheelNotUsable
+from ..errors import EnvironmentFailed
+from ..files import made_folder
 from .channel import clean_environment
+from .wheel_file import WheelFile
 
-Role = Literal["candidate", "official"]
 Say = Callable[[str], None]
 OFFICIAL_VERSION = "1.21.0"
 
@@ -50,118 +49,32 @@ OFFICIAL_MACOS = Pin(
 """The official macOS wheel, whose arm64 halves the ``macho`` checks compare with."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class WheelFile:
-    """A wheel that this interpreter can install."""
-
-    path: Path
-    version: str
-    sha256: str
-    size: int
-
-
-def inspect_wheel(
-    path: Path, manifest: Mapping[str, Any] | None, *, foreign: bool = False
-) -> WheelFile:
-    """Check a wheel before anything is installed.
-
-    Parameters
-    ----------
-    path : Path
-        The wheel.
-    manifest : Mapping or None
-        The build's manifest, where there is one.
-    foreign : bool
-        Whether a wheel that this interpreter cannot install will do: its bytes are read alone.
+@contextmanager
+def locked(work: Path, *, say: Say) -> Iterator[None]:
+    """Keep a work directory to one verification: its environments are made anew each time.
 
     Raises
     ------
-    WheelNotUsable
-        When it is missing, damaged, of another project, made for another platform or Python, or
-        not the one that the manifest describes.
+    VerifyError
+        When the directory cannot be made.
     """
-    if not path.is_file():
-        raise WheelNotUsable(f"There is no wheel at {path}.", hint="Run `nox -s build` first.")
+    lock = FileLock(made_folder(work) / "verify.lock")
     try:
-        project, version, _, tags = parse_wheel_filename(path.name)
-    except InvalidWheelFilename:
-        raise WheelNotUsable(
-            f"{path.name} is not the name of a wheel.",
-            hint="Give a file such as onnxruntime-1.21.0-cp311-cp311-linux_x86_64.whl.",
-        ) from None
-    if project != "onnxruntime":
-        raise WheelNotUsable(
-            f"{path.name} is a wheel of {project}, not of onnxruntime.",
-            hint="Give a wheel that `nox -s build` made.",
-        )
-    if not foreign:
-        refuse_foreign_tags(path.name, tags)
-    _refuse_damaged(path)
-    if manifest is not None and str(version) != manifest.get("version"):
-        raise WheelNotUsable(
-            f"{path.name} has version {version}, but the manifest beside it describes "
-            f"{manifest.get('version')}.",
-            hint="Run `nox -s build` again, or give a wheel from a folder of its own.",
-        )
-    return WheelFile(
-        path=path.resolve(),
-        version=str(version),
-        sha256=file_sha256(path),
-        size=path.stat().st_size,
-    )
-
-
-def refuse_foreign_tags(
-    name: str, tags: Iterable[Tag], supported: Iterable[Tag] | None = None
-) -> None:
-    """Refuse a wheel whose tags none of this interpreter's equals.
-
-    Raises
-    ------
-    WheelNotUsable
-        Saying whether the Python or the platform is the wrong one.
-    """
-    mine = list(sys_tags() if supported is None else supported)
-    wanted = list(tags)
-    if set(wanted) & set(mine):
-        return
-    pythons = {tag.interpreter for tag in mine} | {"py3"}
-    here = f"{mine[0].interpreter} on {mine[0].platform}"
-    foreign = sorted({tag.interpreter for tag in wanted})
-    if not {tag.interpreter for tag in wanted} & pythons or _same_platform(wanted, mine):
-        digits = foreign[0].removeprefix("cp")
-        readable = (
-            f"CPython {digits[0]}.{digits[1:]}" if foreign[0].startswith("cp") else foreign[0]
-        )
-        raise WheelNotUsable(
-            f"{name} is a wheel for {readable}; this is {here}.",
-            hint=f"Run the verification with {readable}, or build a wheel with this Python.",
-        )
-    platforms = ", ".join(sorted({tag.platform for tag in wanted}))
-    raise WheelNotUsable(
-        f"{name} is a wheel for another platform ({platforms}); this is {here}.",
-        hint="Verify it on that platform; every host proves its own wheel. A macOS wheel can be "
-        "read anywhere: --policy macos-arm64-cross.",
-    )
-
-
-def _same_platform(wanted: list[Tag], mine: list[Tag]) -> bool:
-    return bool({tag.platform for tag in wanted} & {tag.platform for tag in mine})
-
-
-def _refuse_damaged(path: Path) -> None:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"waiting for another verification in {work} to end")
+        lock.acquire()
     try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise WheelNotUsable(
-            f"{path} is damaged: {error}.", hint="Delete it and run `nox -s build` again."
-        ) from None
-    if broken is not None:
-        raise WheelNotUsable(
-            f"{path} is damaged: the file {broken} inside fails its checksum.",
-            hint="Delete it and run `nox -s build` again.",
-        )
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def opened(wheel: WheelFile, work: Path, *, say: Say) -> Iterator[Path]:
+    """Give the Python of a fresh environment with this wheel; the work directory stays locked."""
+    with locked(work, say=say):
+        yield make_candidate(wheel, work.resolve(), say=say)
 
 
 def make_candidate(wheel: WheelFile, work: Path, *, say: Say) -> Path:
@@ -174,7 +87,7 @@ def make_candidate(wheel: WheelFile, work: Path, *, say: Say) -> Path:
         onnxruntime ends up inside.
     """
     folder = work / "venvs"
-    with _locked(folder):
+    with FileLock(made_folder(folder) / ".lock"):
         base = _base(folder, say=say)
         python = _fresh(folder / f"candidate-{wheel.sha256[:12]}", base)
         say(f"installing {wheel.path.name}")
@@ -196,7 +109,7 @@ def make_official(work: Path, *, say: Say) -> Path:
     """
     folder = work / "venvs"
     lock = _lock_file("official")
-    with _locked(folder):
+    with FileLock(made_folder(folder) / ".lock"):
         base = _base(folder, say=say)
         home = folder / f"official-{_key(lock, base)}"
         marker = home / ".complete"
@@ -228,7 +141,7 @@ def fetch_official_macos(work: Path, *, say: Say) -> Path:
     """
     folder = work / "official-macos"
     path = folder / OFFICIAL_MACOS.file
-    with _locked(folder):
+    with FileLock(made_folder(folder) / ".lock"):
         if not _is_pinned(path):
             path.unlink(missing_ok=True)
             say(f"fetching {OFFICIAL_MACOS.file}, to compare with")
@@ -316,17 +229,6 @@ def _lock_file(name: str) -> Path:
 def _key(lock: Path, place: Path) -> str:
     version = f"{sys.implementation.cache_tag} {sys.version} {place.resolve()}"
     return hashlib.sha256(lock.read_bytes() + version.encode()).hexdigest()[:12]
-
-
-def _locked(folder: Path) -> FileLock:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentFailed(
-            f"The work directory {folder} cannot be written: {error.strerror}.",
-            hint="Name another one with --work DIR.",
-        ) from None
-    return FileLock(folder / ".lock")
 
 
 def _pip(arguments: list[str], purpose: str, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ from ..environment import host
 from ..environment import venv as environment
 from ..environment.channel import call
 from ..environment.context import TargetContext
+from ..environment.wheel_file import find_wheel, inspect_wheel
 from ..errors import WheelNotUsable
 from ..policy.limits import Policy, wheel_kind
 from ..policy.result import CheckResult
@@ -64,59 +64,6 @@ class Options:
     official: bool = True
 
 
-def find_wheel(wheel: Path | None, manifest: Path) -> tuple[Path, dict[str, Any] | None, Path]:
-    """Return the wheel, the manifest that describes it (or ``None``), and the manifest's path.
-
-    Raises
-    ------
-    WheelNotUsable
-        When there is no wheel, or the manifest cannot be read.
-    """
-    if wheel is None:
-        if not manifest.is_file():
-            raise WheelNotUsable(
-                f"There is no wheel to verify: {manifest} does not exist.",
-                hint="Run `nox -s build` first, or name a wheel: python -m verify run FILE.whl",
-            )
-        content = read_manifest(manifest)
-        return manifest.parent / content["wheel"]["file"], content, manifest
-    beside = wheel.parent / "manifest.json"
-    if beside.is_file():
-        content = read_manifest(beside)
-        return wheel, content, beside
-    return wheel, None, beside
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest and check the parts that the verification uses.
-
-    Raises
-    ------
-    WheelNotUsable
-        When it is not JSON, of another schema, or a part is missing.
-    """
-    hint = "Run `nox -s build` again."
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise WheelNotUsable(f"The manifest {path} cannot be read: {error}.", hint=hint) from None
-    if not isinstance(content, dict) or content.get("schema") != 1:
-        raise WheelNotUsable(f"The manifest {path} is not of schema 1.", hint=hint)
-    wheel, recipe = content.get("wheel"), content.get("recipe")
-    parts = {
-        "version": content.get("version"),
-        "commit": content.get("commit"),
-        "wheel.file": wheel.get("file") if isinstance(wheel, dict) else None,
-        "wheel.files": wheel.get("files") if isinstance(wheel, dict) else None,
-        "wheel.sha256": wheel.get("sha256") if isinstance(wheel, dict) else None,
-        "recipe.digest": recipe.get("digest") if isinstance(recipe, dict) else None,
-    }
-    missing = [name for name, value in parts.items() if not value]
-    if missing:
-        raise WheelNotUsable(f"The manifest {path} lacks {', '.join(missing)}.", hint=hint)
-    return content
-
-
 def run(options: Options, *, say: Say) -> dict[str, Any]:
     """Verify one wheel and return the document of verify.json.
 
@@ -128,14 +75,8 @@ def run(options: Options, *, say: Say) -> dict[str, Any]:
     started, created = time.monotonic(), datetime.now(UTC)
     machine = host.describe()
     path, manifest, manifest_path = find_wheel(options.wheel, options.manifest)
-    wheel = environment.inspect_wheel(path, manifest, foreign=not options.policy.executes)
     _refuse_other_policy(path.name, options.policy)
-    if manifest is not None and wheel.sha256 != manifest["wheel"]["sha256"]:
-        raise WheelNotUsable(
-            f"{path.name} is not the wheel that {manifest_path} describes.",
-            hint="Run `nox -s build` again, or move the wheel to a folder without a manifest.",
-            context={"manifest": manifest["wheel"]["sha256"], "found": wheel.sha256},
-        )
+    wheel = inspect_wheel(path, manifest, foreign=not options.policy.executes)
     if options.policy.executes:
         options.recipe.check_files(options.models)
     scratch = (options.work / "verify").resolve()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from filelock import FileLock, Timeout
 from onnx import helper
 
 from verify.commands import differential as cli
@@ -24,7 +25,7 @@ from verify.differential.families import generated_cases
 from verify.differential.families.models import graph_case, node, op_case
 from verify.differential.store import Case, Results, read_results, write_cases
 from verify.differential.values import Absent, Items, Tensor, from_array, numbers
-from verify.environment.venv import WheelFile
+from verify.environment.wheel_file import WheelFile
 from verify.errors import VerifyError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -258,6 +259,8 @@ def test_the_command_ends_in_0_or_1(
         return WheelFile(path=path, version="1.21.0", sha256=path.name, size=1)
 
     def python(wheel: WheelFile, work: Path, *, say: object) -> Path:
+        with pytest.raises(Timeout):  # nobody else may make environments here meanwhile
+            FileLock(tmp_path / "work" / "verify.lock").acquire(timeout=0)
         return Path(sys.executable)
 
     monkeypatch.setattr("verify.differential.cases.all_cases", few)
