@@ -8,7 +8,7 @@ in the LSB and in ``elf.h``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -27,11 +27,6 @@ _EXECUTE = 0x1
 _DF_BIND_NOW, _DF_TEXTREL, _DF_1_NOW = 0x8, 0x4, 0x1
 _STACK_PROTECTOR = "__stack_chk_fail"
 _FORTIFIED = re.compile(r"__\w+_chk")
-_OWN_FOLDER = re.compile(r"\$(ORIGIN|\{ORIGIN\})/?\.?")
-_SHORTEST_NEEDLE = 4
-_MAX_TEXT = 200
-# More exports than this above the reference: the linker's export list was not applied.
-_EXPORT_SLACK = 16
 
 Relro = Literal["none", "partial", "full"]
 
@@ -172,99 +167,3 @@ def inspect_elf(source: Path | bytes) -> ElfFacts:
 def elf_facts(files: Iterable[tuple[str, bytes]]) -> dict[str, ElfFacts]:
     """Return the facts of every ELF file among the given ones, by name."""
     return {name: inspect_elf(content) for name, content in files if content.startswith(ELF_MAGIC)}
-
-
-def own_weaknesses(facts: ElfFacts) -> list[str]:
-    """Return what no wheel of ours may have, whatever another wheel does; empty when sound."""
-    found = []
-    if facts.gnu_stack_executable:
-        found.append("its stack is executable")
-    if facts.text_relocations:
-        found.append("its code must be changed while loading (text relocations)")
-    if facts.relro != "full":
-        found.append(f"its relocations stay writable (RELRO is {facts.relro})")
-    if not facts.stripped:
-        found.append("it is not stripped")
-    outside = [path for path in facts.rpath if not _OWN_FOLDER.fullmatch(path)]
-    if outside:
-        found.append(f"it looks for libraries outside its own folder: {', '.join(outside)}")
-    return found
-
-
-def check_hardening(facts: ElfFacts, reference: ElfFacts) -> list[str]:
-    """Return where one binary is weaker than another; empty when it is as strong.
-
-    Parameters
-    ----------
-    facts : ElfFacts
-        Our binary.
-    reference : ElfFacts
-        The same file of the official wheel.
-
-    Returns
-    -------
-    list of str
-        One clause for each weakness, those of :func:`own_weaknesses` first.
-    """
-    found = own_weaknesses(facts)
-    if reference.bind_now and not facts.bind_now:
-        found.append("its symbols are bound late, the reference's at load time")
-    if reference.has_stack_protector and not facts.has_stack_protector:
-        found.append("no function has a stack protector")
-    if reference.fortified_symbols and not facts.fortified_symbols:
-        found.append("no call is fortified (_FORTIFY_SOURCE)")
-    if reference.build_id and not facts.build_id:
-        found.append("it has no build id")
-    if facts.exports_count > reference.exports_count + _EXPORT_SLACK:
-        found.append(
-            f"it exports {facts.exports_count} symbols, the reference {reference.exports_count}"
-        )
-    return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoundPath:
-    """A forbidden path inside a file: which one, at which byte, and the text around it."""
-
-    needle: str
-    offset: int
-    text: str
-
-
-def find_paths(data: bytes, needles: Sequence[str], *, most: int = 20) -> list[FoundPath]:
-    """Return where any of the given paths stands inside a file's bytes.
-
-    Parameters
-    ----------
-    data : bytes
-        A file's whole content.
-    needles : sequence of str
-        Paths of this machine, at least four characters each: a shorter one is in every file.
-    most : int, optional
-        Stop after so many.
-
-    Raises
-    ------
-    ValueError
-        A needle is too short to mean anything.
-    """
-    for needle in needles:
-        if len(needle) < _SHORTEST_NEEDLE:
-            raise ValueError(f"{needle!r} is too short to search for")
-    if not needles:
-        return []
-    pattern = re.compile(b"|".join(re.escape(needle.encode()) for needle in needles))
-    found = []
-    for match in pattern.finditer(data):
-        tail = re.compile(rb"[\x20-\x7e]*").match(data, match.start(), match.start() + _MAX_TEXT)
-        text = tail[0] if tail else match[0]
-        found.append(
-            FoundPath(
-                needle=match[0].decode(),
-                offset=match.start(),
-                text=text.decode("ascii", "replace"),
-            )
-        )
-        if len(found) == most:
-            break
-    return found

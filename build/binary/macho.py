@@ -1,44 +1,40 @@
-"""What a Mach-O file promises and asks for, read from the file itself.
+"""What a Mach-O file promises and asks for: header, load commands, symbols, exports, signature.
 
-Read are the header, the load commands, the symbol table and the export trie: what dyld sees. The
-layouts are those of ``mach-o/loader.h``, ``mach-o/nlist.h`` and ``mach-o/fat.h`` in Apple's xnu and
-cctools. A reader of our own, because it takes milliseconds where general ones take seconds for
-each file of this size, and because it must also run where no such library has a wheel.
+lief reads the tables; the layouts are those of ``mach-o/loader.h``, ``mach-o/nlist.h`` and
+``mach-o/fat.h`` in Apple's xnu and cctools. The code signature is recomputed here
+(:mod:`build.binary.code_signature`).
 """
 
 from __future__ import annotations
 
+import io
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import WheelError
 from .code_signature import CodeSignature, read_signature
-from .exports import read_trie
 
 _THIN = b"\xcf\xfa\xed\xfe"
+_HEADER_SIZE = 32
 _FAT = {b"\xca\xfe\xba\xbe": ">5I", b"\xca\xfe\xba\xbf": ">2I2Q2I"}
 # A Java class file begins as a universal file does; its next number is a version, 45 or more.
 _MOST_SLICES = 40
-_HEADER = struct.Struct("<8I")
-_SEGMENT = struct.Struct("<16s4Q4I")
-_SYMBOL = struct.Struct("<IBBHQ")
 _CPU = {0x01000007: "x86_64", 0x0100000C: "arm64"}
 _ARM64, _ARM64E, _SUBTYPE_MASK = 0x0100000C, 2, 0x00FFFFFF
 _FILE_TYPES = {1: "object", 2: "executable", 6: "dylib", 8: "bundle"}
 _PLATFORMS = {1: "macOS", 2: "iOS", 3: "tvOS", 4: "watchOS", 6: "Mac Catalyst", 11: "visionOS"}
+_ID_DYLIB = 0x0D
 _TWO_LEVEL, _STACK_EXECUTION = 0x80, 0x20000
-_LOADS = {0x0C, 0x80000018, 0x8000001F, 0x20, 0x80000023}
-_ID, _RPATH, _UUID, _SEGMENT_64 = 0x0D, 0x8000001C, 0x1B, 0x19
-_SYMTAB, _SIGNATURE, _FUNCTION_STARTS = 0x02, 0x1D, 0x26
-_BUILD_VERSION, _MIN_MACOS = 0x32, 0x24
-_DYLD_INFO, _DYLD_INFO_ONLY, _TRIE, _CHAINED = 0x22, 0x80000022, 0x80000033, 0x80000034
 _STAB, _PRIVATE, _KIND, _EXTERNAL = 0xE0, 0x10, 0x0E, 0x01
 # N_OPT: what Apple's strip leaves behind as its own mark.
 _STRIPPED_MARK = 0x3C
+# lief lists what only the export trie or a binding names among the symbols: its ORIGIN.
+_OUTSIDE_THE_TABLE = (1, 2)
 _DYNAMIC_LOOKUP = 0xFE
 _WRITE, _EXECUTE = 0x2, 0x4
 _FORTIFIED = re.compile(r"___\w+_chk")
@@ -52,10 +48,11 @@ class MachoFacts:
 
     ``architectures`` are those of the whole file. Versions are text such as ``13.3``, empty where
     the file says none. ``dependencies`` are install names, weak and re-exported ones included.
-    ``flat_lookups`` are the undefined symbols that dyld looks for in every image instead of one
-    named library. ``writable_code`` names segments that may be written and executed.
-    ``local_symbols`` counts what stripping would remove, debugging entries included.
-    ``signature`` is None for an unsigned file.
+    ``exports`` is what dyld can find: the names of the export trie, or without one ``external``,
+    the defined external symbols of the symbol table. ``flat_lookups`` are the undefined symbols
+    that dyld looks for in every image instead of one named library. ``writable_code`` names
+    segments that may be written and executed. ``local_symbols`` counts what stripping would
+    remove, debugging entries included. ``signature`` is None for an unsigned file.
     """
 
     architectures: tuple[str, ...]
@@ -67,6 +64,7 @@ class MachoFacts:
     dependencies: tuple[str, ...]
     rpaths: tuple[str, ...]
     exports: frozenset[str] = field(repr=False)
+    external: frozenset[str] = field(repr=False)
     flat_lookups: tuple[str, ...] = field(repr=False)
     two_level: bool
     local_symbols: int
@@ -108,9 +106,12 @@ def _cpu(cpu: int, subtype: int) -> str:
 
 
 def _slices(content: bytes) -> dict[str, bytes]:
+    """Return the parts of a file by architecture.
+
+    lief would parse all of them for one, which takes seconds for each part of the official wheel.
+    """
     if content.startswith(_THIN):
-        _, cpu, subtype, *_ = _HEADER.unpack_from(content)
-        return {_cpu(cpu, subtype): content}
+        return {_cpu(*struct.unpack_from("<2I", content, 4)): content}
     if not is_macho(content):
         raise _Damaged("it does not begin as one")
     layout = struct.Struct(_FAT[content[:4]])
@@ -123,160 +124,116 @@ def _slices(content: bytes) -> dict[str, bytes]:
     return found
 
 
-def _commands(data: bytes) -> Iterator[tuple[int, bytes]]:
-    _, _, _, _, count, size, _, _ = _HEADER.unpack_from(data)
-    end = _HEADER.size + size
-    if end > len(data):
-        raise _Damaged("its load commands lie outside the file")
-    at = _HEADER.size
-    for _ in range(count):
-        command, length = struct.unpack_from("<2I", data, at)
-        if length < 8 or at + length > end:
-            raise _Damaged(f"the load command at byte {at} does not fit")
-        yield command, data[at : at + length]
-        at += length
-
-
-def _part(data: bytes, offset: int, size: int) -> bytes:
-    if offset + size > len(data):
-        raise _Damaged("a table lies outside the file")
-    return data[offset : offset + size]
-
-
-def _text(block: bytes, offset: int) -> str:
-    end = block.find(b"\0", offset)
-    if not 0 <= offset < len(block):
-        raise _Damaged("a name lies outside its table")
-    return block[offset : end if end >= 0 else len(block)].decode("utf-8")
-
-
-def _version(packed: int) -> str:
-    major, minor, patch = packed >> 16, packed >> 8 & 0xFF, packed & 0xFF
+def _version(numbers: Iterable[int]) -> str:
+    major, minor, patch = numbers
     return f"{major}.{minor}" + (f".{patch}" if patch else "")
 
 
-@dataclass(kw_only=True)
-class _Found:
-    """What the load commands said so far."""
-
-    install_name: str = ""
-    dependencies: list[str] = field(default_factory=list)
-    rpaths: list[str] = field(default_factory=list)
-    platform: str = ""
-    minos: str = ""
-    sdk: str = ""
-    uuid: str = ""
-    fixups: Fixups = "none"
-    function_starts: bool = False
-    writable_code: list[str] = field(default_factory=list)
-    text: tuple[int, int] = (0, 0)
-    symbols: bytes = b""
-    names: bytes = b""
-    trie: bytes | None = None
-    signature: tuple[int, int] | None = None
-
-
-def _place(found: _Found, data: bytes, block: bytes) -> None:
-    name, _, _, offset, size, most, first, *_ = _SEGMENT.unpack_from(block, 8)
-    title = name.rstrip(b"\0").decode("utf-8")
-    if any(each & _WRITE and each & _EXECUTE for each in (most, first)):
-        found.writable_code.append(title)
-    if title == "__TEXT":
-        found.text = (offset, size)
-    _part(data, offset, size)
-
-
-def _take(found: _Found, data: bytes, command: int, block: bytes) -> None:
-    words = struct.unpack_from(f"<{len(block) // 4}I", block)
-    if command in _LOADS:
-        found.dependencies.append(_text(block, words[2]))
-    elif command == _ID:
-        found.install_name = _text(block, words[2])
-    elif command == _RPATH:
-        found.rpaths.append(_text(block, words[2]))
-    elif command == _UUID:
-        found.uuid = block[8:24].hex()
-    elif command == _SEGMENT_64:
-        _place(found, data, block)
-    elif command == _BUILD_VERSION:
-        found.platform = _PLATFORMS.get(words[2], f"platform {words[2]}")
-        found.minos, found.sdk = _version(words[3]), _version(words[4])
-    elif command == _MIN_MACOS:
-        found.platform = "macOS"
-        found.minos, found.sdk = _version(words[2]), _version(words[3])
-    elif command == _SYMTAB:
-        found.symbols = _part(data, words[2], words[3] * _SYMBOL.size)
-        found.names = _part(data, words[4], words[5])
-    elif command in (_DYLD_INFO, _DYLD_INFO_ONLY):
-        found.fixups = "dyld-info"
-        found.trie = _part(data, words[10], words[11])
-    elif command == _TRIE:
-        found.trie = _part(data, words[2], words[3])
-    elif command == _CHAINED:
-        found.fixups = "chained"
-    elif command == _FUNCTION_STARTS:
-        found.function_starts = words[3] > 0
-    elif command == _SIGNATURE:
-        found.signature = (words[2], words[3])
+def _built_for(binary: Any) -> tuple[str, str, str]:
+    """Return platform, oldest system and SDK."""
+    if binary.has_build_version:
+        build = binary.build_version
+        number = int(build.platform)
+        platform = _PLATFORMS.get(number, f"platform {number}")
+        return platform, _version(build.minos), _version(build.sdk)
+    if binary.has_version_min:
+        return "macOS", _version(binary.version_min.version), _version(binary.version_min.sdk)
+    return "", "", ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Symbols:
-    wanted: Mapping[str, int]
-    defined: frozenset[str]
+    """The symbol table: undefined with the number of their library, external, and the rest."""
+
+    undefined: dict[str, int]
+    external: frozenset[str]
     local: int
 
 
-def _symbols(found: _Found) -> _Symbols:
-    """Sort the symbol table: undefined with its library's number, external, and the rest."""
-    wanted, defined, local = {}, set(), 0
-    for at, kind, _, description, value in _SYMBOL.iter_unpack(found.symbols):
-        if kind == _STRIPPED_MARK:
+def _symbols(binary: Any) -> _Symbols:
+    undefined, external, local = {}, set(), 0
+    for symbol in binary.symbols:
+        kind = symbol.raw_type
+        if kind == _STRIPPED_MARK or int(symbol.origin) in _OUTSIDE_THE_TABLE:
             continue
         if kind & _STAB or not kind & _EXTERNAL or kind & _PRIVATE:
             local += 1
-        elif kind & _KIND == 0 and value == 0:
-            wanted[_text(found.names, at)] = description >> 8
+        elif kind & _KIND == 0 and symbol.value == 0:
+            undefined[str(symbol.name)] = symbol.description >> 8 & 0xFF
         else:
-            defined.add(_text(found.names, at))
-    return _Symbols(wanted=wanted, defined=frozenset(defined), local=local)
+            external.add(str(symbol.name))
+    return _Symbols(undefined=undefined, external=frozenset(external), local=local)
 
 
-def _facts(data: bytes, architectures: tuple[str, ...]) -> MachoFacts:
-    flags = _HEADER.unpack_from(data)[6]
-    filetype = _HEADER.unpack_from(data)[3]
-    found = _Found()
-    for command, block in _commands(data):
-        _take(found, data, command, block)
-    symbols = _symbols(found)
-    two_level = bool(flags & _TWO_LEVEL)
+def _exports(binary: Any) -> frozenset[str] | None:
+    """Return the names of the export trie, or None where the file has none."""
+    if binary.has_dyld_exports_trie:
+        trie = binary.dyld_exports_trie
+    elif binary.has_dyld_info:
+        trie = binary.dyld_info
+    else:
+        return None
+    return frozenset(str(entry.symbol.name) for entry in trie.exports if entry.has_symbol)
+
+
+def _check_places(binary: Any, data: bytes) -> None:
+    """Refuse what lief passes over: it reads a damaged file as far as it can."""
+    count, read = binary.header.nb_cmds, len(binary.commands)
+    if count != read:
+        raise _Damaged(f"{read} of its {count} load commands can be read")
+    for segment in binary.segments:
+        if segment.file_offset + segment.file_size > len(data):
+            raise _Damaged(f"its segment {segment.name} lies outside the file")
+
+
+def _facts(binary: Any, data: bytes, architectures: tuple[str, ...]) -> MachoFacts:
+    _check_places(binary, data)
+    own = [str(each.name) for each in binary.libraries if int(each.command) == _ID_DYLIB]
+    linked = [str(each.name) for each in binary.libraries if int(each.command) != _ID_DYLIB]
+    platform, minos, sdk = _built_for(binary)
+    symbols, exports = _symbols(binary), _exports(binary)
+    filetype, flags = int(binary.header.file_type), int(binary.header.flags)
     flat = [
         name
-        for name, library in symbols.wanted.items()
-        if library == _DYNAMIC_LOOKUP or not two_level
+        for name, library in symbols.undefined.items()
+        if library == _DYNAMIC_LOOKUP or not flags & _TWO_LEVEL
     ]
+    fixups: Fixups = "dyld-info" if binary.has_dyld_info else "none"
+    text = binary.get_segment("__TEXT")
+    signed = binary.code_signature if binary.has_code_signature else None
     return MachoFacts(
         architectures=architectures,
         filetype=_FILE_TYPES.get(filetype, f"type {filetype}"),
-        platform=found.platform,
-        minos=found.minos,
-        sdk=found.sdk,
-        install_name=found.install_name,
-        dependencies=tuple(found.dependencies),
-        rpaths=tuple(found.rpaths),
-        exports=symbols.defined if found.trie is None else read_trie(found.trie),
+        platform=platform,
+        minos=minos,
+        sdk=sdk,
+        install_name=own[0] if own else "",
+        dependencies=tuple(linked),
+        rpaths=tuple(str(each.path) for each in binary.rpaths),
+        exports=symbols.external if exports is None else exports,
+        external=symbols.external,
         flat_lookups=tuple(sorted(flat)),
-        two_level=two_level,
+        two_level=bool(flags & _TWO_LEVEL),
         local_symbols=symbols.local,
-        has_stack_protector="___stack_chk_fail" in symbols.wanted,
-        fortified_symbols=tuple(sorted(filter(_FORTIFIED.fullmatch, symbols.wanted))),
-        fixups=found.fixups,
-        function_starts=found.function_starts,
+        has_stack_protector="___stack_chk_fail" in symbols.undefined,
+        fortified_symbols=tuple(sorted(filter(_FORTIFIED.fullmatch, symbols.undefined))),
+        fixups="chained" if binary.has_dyld_chained_fixups else fixups,
+        function_starts=binary.has_function_starts and binary.function_starts.data_size > 0,
         executable_stack=bool(flags & _STACK_EXECUTION),
-        writable_code=tuple(found.writable_code),
-        uuid=found.uuid,
-        signature=read_signature(data, *found.signature, text=found.text)
-        if found.signature
+        writable_code=tuple(
+            each.name
+            for each in binary.segments
+            for rights in (int(each.max_protection), int(each.init_protection))
+            if rights & _WRITE and rights & _EXECUTE
+        ),
+        uuid=bytes(binary.uuid.uuid).hex() if binary.has_uuid else "",
+        signature=read_signature(
+            data,
+            signed.data_offset,
+            signed.data_size,
+            text=(text.file_offset, text.file_size) if text else (0, 0),
+        )
+        if signed
         else None,
     )
 
@@ -303,14 +260,25 @@ def inspect_macho(
     OSError
         The file cannot be read.
     """
+    import lief  # noqa: PLC0415 - half a second that only a macOS wheel is to pay for
+
     content = source if isinstance(source, bytes) else source.read_bytes()
+    lief.logging.disable()
+    config = lief.MachO.ParserConfig.quick
+    config.parse_dyld_exports = True
     try:
         slices = _slices(content)
         chosen = slices.get(architecture) or next(iter(slices.values()), b"")
-        if not chosen.startswith(_THIN):
+        # Its parts are valid only as long as this whole is.
+        parsed = lief.MachO.parse(io.BytesIO(chosen), config)
+        whole = chosen.startswith(_THIN) and len(chosen) >= _HEADER_SIZE
+        if not whole or parsed is None or parsed.size != 1:
             raise _Damaged("it holds no 64-bit program")
-        return _facts(chosen, tuple(slices))
-    except (ValueError, struct.error, IndexError) as error:
+        with warnings.catch_warnings():
+            # lief warns of numbers that it has no name for; the rules judge them.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return _facts(parsed.at(0), chosen, tuple(slices))
+    except (ValueError, AttributeError, struct.error) as error:
         called = name or ("the content" if isinstance(source, bytes) else str(source))
         raise WheelError(
             f"{called} is no Mach-O file that can be read: {error}",

@@ -1,14 +1,20 @@
-"""What a Mach-O file of ours must be: by itself, and beside the official one."""
+"""What a library of ours must be: by itself, and compared with the official one.
+
+Each rule that is broken is a clause that can follow the file's name.
+"""
 
 from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Sequence
 
+from .elf import ElfFacts
 from .macho import MachoFacts
 
 _SYSTEM = ("/usr/lib/", "/System/Library/")
-_OWN_FOLDER = re.compile(r"@loader_path/?\.?")
+_ELF_FOLDER = re.compile(r"\$(ORIGIN|\{ORIGIN\})/?\.?")
+_MACHO_FOLDER = re.compile(r"@loader_path/?\.?")
 # Every name of Python's C API as the linker writes it.
 _PYTHON = re.compile(r"__?Py[A-Z_]\w*")
 _RELATIVE = ("@loader_path/", "@rpath/")
@@ -28,9 +34,55 @@ def is_system_library(install_name: str) -> bool:
     return posixpath.normpath(install_name) == install_name and install_name.startswith(_SYSTEM)
 
 
-def _some(names: tuple[str, ...] | list[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     more = len(names) - _MOST_TOLD
     return ", ".join(names[:_MOST_TOLD]) + (f" and {more} more" if more > 0 else "")
+
+
+def elf_weaknesses(facts: ElfFacts) -> list[str]:
+    """Return what no ELF file of ours may have or lack; empty when it is sound."""
+    found = []
+    if facts.gnu_stack_executable:
+        found.append("its stack is executable")
+    if facts.text_relocations:
+        found.append("its code must be changed while loading (text relocations)")
+    if facts.relro != "full":
+        found.append(f"its relocations stay writable (RELRO is {facts.relro})")
+    if not facts.stripped:
+        found.append("it is not stripped")
+    return found + _outside(facts.rpath, _ELF_FOLDER)
+
+
+def compare_elf(facts: ElfFacts, reference: ElfFacts) -> list[str]:
+    """Return where an ELF file of ours is weaker than the official one; empty when it is not.
+
+    The clauses of :func:`elf_weaknesses` come first.
+    """
+    found = elf_weaknesses(facts)
+    if reference.bind_now and not facts.bind_now:
+        found.append("its symbols are bound late, the reference's at load time")
+    if reference.build_id and not facts.build_id:
+        found.append("it has no build id")
+    return found + _weaker(facts, reference)
+
+
+def _outside(rpaths: Sequence[str], own: re.Pattern[str]) -> list[str]:
+    outside = [path for path in rpaths if not own.fullmatch(path)]
+    return [f"it looks for libraries outside its own folder: {_some(outside)}"] if outside else []
+
+
+def _weaker(facts: ElfFacts | MachoFacts, reference: ElfFacts | MachoFacts) -> list[str]:
+    """Compare what both formats have."""
+    found = []
+    if reference.has_stack_protector and not facts.has_stack_protector:
+        found.append("no function has a stack protector")
+    if reference.fortified_symbols and not facts.fortified_symbols:
+        found.append("no call is fortified (_FORTIFY_SOURCE)")
+    if facts.exports_count > reference.exports_count + _EXPORT_SLACK:
+        found.append(
+            f"it exports {facts.exports_count} symbols, the reference {reference.exports_count}"
+        )
+    return found
 
 
 def _target_weaknesses(facts: MachoFacts, architecture: str, minimum_os: str) -> list[str]:
@@ -56,11 +108,12 @@ def _loading_weaknesses(facts: MachoFacts, file: str) -> list[str]:
     odd = [name for name in facts.flat_lookups if native or not _PYTHON.fullmatch(name)]
     if facts.two_level and odd:
         found.append(f"nothing that it is linked with defines {_some(odd)}")
+    if facts.exports != facts.external:
+        odd = sorted(facts.exports ^ facts.external)
+        found.append(f"its export trie and its symbol table disagree about {_some(odd)}")
     if facts.fixups == "none":
         found.append("it says nothing of what dyld must bind in it")
-    outside = [path for path in facts.rpaths if not _OWN_FOLDER.fullmatch(path)]
-    if outside:
-        found.append(f"it looks for libraries outside its own folder: {_some(outside)}")
+    found += _outside(facts.rpaths, _MACHO_FOLDER)
     if len(facts.rpaths) != len(set(facts.rpaths)):
         # dyld of macOS 15.4 ends with "duplicate LC_RPATH" where older ones did not look.
         found.append(f"it names the same rpath twice: {_some(facts.rpaths)}")
@@ -114,7 +167,7 @@ def macho_weaknesses(
     return found
 
 
-def check_macho_hardening(
+def compare_macho(
     facts: MachoFacts,
     reference: MachoFacts,
     *,
@@ -122,7 +175,7 @@ def check_macho_hardening(
     minimum_os: str,
     file: str = "",
 ) -> list[str]:
-    """Return where one binary is weaker than another; empty when it is as strong.
+    """Return where a Mach-O file of ours is weaker than the official one; empty when it is not.
 
     Parameters
     ----------
@@ -140,16 +193,8 @@ def check_macho_hardening(
     lost = [path for path in reference.rpaths if path not in facts.rpaths]
     if lost:
         found.append(f"it does not look for libraries where the reference does: {_some(lost)}")
-    if reference.has_stack_protector and not facts.has_stack_protector:
-        found.append("no function has a stack protector")
-    if reference.fortified_symbols and not facts.fortified_symbols:
-        found.append("no call is fortified (_FORTIFY_SOURCE)")
     if reference.function_starts and not facts.function_starts:
         found.append("it has no list of function starts, so crash reports cannot name functions")
     if reference.uuid and not facts.uuid:
         found.append("it has no UUID")
-    if facts.exports_count > reference.exports_count + _EXPORT_SLACK:
-        found.append(
-            f"it exports {facts.exports_count} symbols, the reference {reference.exports_count}"
-        )
-    return found
+    return found + _weaker(facts, reference)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from ..binary.elf import check_hardening, elf_facts
+from ..binary.elf import elf_facts
 from ..binary.macho import macho_facts
-from ..binary.rules import check_macho_hardening
+from ..binary.rules import compare_elf, compare_macho
 from ..errors import WheelError
 from .archive import read_wheel
 from .file_list import Difference, compare_file_lists
@@ -68,9 +68,7 @@ def inspect_wheels(ours: Path, official: Path) -> Inspection:
 
 def _compare_elf(ours: Mapping[str, bytes], official: Mapping[str, bytes]) -> dict[str, list[str]]:
     mine, theirs = elf_facts(ours.items()), elf_facts(official.items())
-    return {
-        name: check_hardening(facts, _counterpart(name, theirs)) for name, facts in mine.items()
-    }
+    return {name: compare_elf(facts, _counterpart(name, theirs)) for name, facts in mine.items()}
 
 
 def _compare_macho(
@@ -80,7 +78,7 @@ def _compare_macho(
     mine = macho_facts(ours.items(), architecture=_ARCHITECTURE)
     theirs = macho_facts(official.items(), architecture=_ARCHITECTURE)
     return {
-        name: check_macho_hardening(
+        name: compare_macho(
             facts,
             _counterpart(name, theirs),
             architecture=_ARCHITECTURE,

@@ -1,8 +1,9 @@
-"""What delocate does for a macOS wheel, on a machine that has no delocate: rules and tag.
+"""What delocate does for a macOS wheel, on a machine that has no delocate: libraries and tag.
 
-The rules are those of ``delocate-wheel --require-archs=arm64`` for a wheel into which nothing may
-be copied. The tag is ours on every machine: delocate leaves the minor version out, and calls a
-wheel that needs macOS 13.3 one for 13.0.
+Nothing may be copied into the wheel, so every library must be there already. Whether each is for
+the right architecture and macOS is asked of the finished wheel (:mod:`build.binary.rules`). The tag
+is ours on every machine: delocate leaves the minor version out, and calls a wheel that needs macOS
+13.3 one for 13.0.
 """
 
 from __future__ import annotations
@@ -91,23 +92,6 @@ def resolve(dependency: str, *, binary: str, rpaths: Sequence[str]) -> list[str]
     return places
 
 
-def _check_architecture(name: str, facts: MachoFacts, architecture: str) -> None:
-    if facts.architectures != (architecture,):
-        raise WheelError(
-            f"{name} is for {', '.join(facts.architectures)} and not for {architecture} alone",
-            hint="set CMAKE_OSX_ARCHITECTURES in the recipe to this one architecture",
-        )
-
-
-def _check_minimum(name: str, facts: MachoFacts, minimum_os: str) -> None:
-    if not facts.minos or version_key(facts.minos) > version_key(minimum_os):
-        raise WheelError(
-            f"{name} needs macOS {facts.minos or 'of a version that it does not say'}, "
-            f"but the wheel is for {minimum_os}",
-            hint="compile everything with the recipe's CMAKE_OSX_DEPLOYMENT_TARGET",
-        )
-
-
 def _check_dependencies(name: str, facts: MachoFacts, files: Mapping[str, bytes]) -> None:
     missing = [
         dependency
@@ -125,23 +109,21 @@ def _check_dependencies(name: str, facts: MachoFacts, files: Mapping[str, bytes]
         )
 
 
-def check_mac_wheel(files: Mapping[str, bytes], *, architecture: str, minimum_os: str) -> None:
-    """Make sure that a wheel's libraries are complete and fit its tag, as delocate would.
+def check_mac_wheel(files: Mapping[str, bytes], *, architecture: str) -> None:
+    """Make sure that a wheel's libraries are complete, as delocate would.
 
     Parameters
     ----------
     files : Mapping[str, bytes]
         Content by path.
     architecture : str
-        The one that every library must be for, and no other with it.
-    minimum_os : str
-        The oldest macOS that the tag promises.
+        Which part of a universal file to read.
 
     Raises
     ------
     WheelError
-        There is no library or one of another system, for another architecture or a newer macOS,
-        or one that needs what is neither a part of macOS nor in the wheel.
+        There is no library or one of another system, or one that needs what is neither a part of
+        macOS nor in the wheel.
     """
     foreign = [name for name in sorted(files) if files[name].startswith(ELF_MAGIC)]
     if foreign:
@@ -157,6 +139,4 @@ def check_mac_wheel(files: Mapping[str, bytes], *, architecture: str, minimum_os
             hint="upstream's setup.py packs .dylib files only where it takes itself to be on macOS",
         )
     for name, facts in found.items():
-        _check_architecture(name, facts, architecture)
-        _check_minimum(name, facts, minimum_os)
         _check_dependencies(name, facts, files)

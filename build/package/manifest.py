@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ..binary.elf import find_paths
+from ..binary.machine_paths import find_paths
 from ..errors import WheelError
 from ..recipe.format import Commit, DefineValue, Identifier, PlatformName, RelativePath, Sha256
 from .wheel import replacing

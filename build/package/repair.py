@@ -2,7 +2,7 @@
 
 Nothing is expected to be grafted: ONNX Runtime is linked against the platform alone. A library
 that would have to be copied in is a mistake of the build, so it ends it. Where a wheel for macOS is
-made elsewhere there is no delocate; then its rules are checked without it.
+made elsewhere there is no delocate; then :mod:`build.package.mac_wheel` does its work.
 """
 
 from __future__ import annotations
@@ -118,11 +118,7 @@ def _renamed(wheel: Path, into: Path, repair: Repair, source_date_epoch: int) ->
 
 
 def _without_a_tool(wheel: Path, into: Path, repair: Repair, source_date_epoch: int) -> Path:
-    check_mac_wheel(
-        read_wheel(wheel),
-        architecture=repair.architecture,
-        minimum_os=repair.deployment_target,
-    )
+    check_mac_wheel(read_wheel(wheel), architecture=repair.architecture)
     return _renamed(wheel, into, repair, source_date_epoch)
 
 

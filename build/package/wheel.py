@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..binary.elf import elf_facts, find_paths, own_weaknesses
+from ..binary.elf import elf_facts
+from ..binary.machine_paths import find_paths
 from ..binary.macho import macho_facts
-from ..binary.rules import macho_weaknesses
+from ..binary.rules import elf_weaknesses, macho_weaknesses
 from ..errors import ResourceError, WheelError
 from ..system.digest import file_sha256
 from ..system.run import Run
@@ -131,7 +132,7 @@ def check_binaries(files: Mapping[str, bytes], *, architecture: str, minimum_os:
         One has a weakness; the first is named, the rest stands in the context.
     """
     weaknesses = {
-        name: own_weaknesses(facts) for name, facts in elf_facts(sorted(files.items())).items()
+        name: elf_weaknesses(facts) for name, facts in elf_facts(sorted(files.items())).items()
     }
     for name, facts in macho_facts(sorted(files.items()), architecture=architecture).items():
         weaknesses[name] = macho_weaknesses(

@@ -17,7 +17,7 @@ import pytest
 
 from build import cli, commands
 from build import pipeline as stages
-from build.binary.elf import find_paths
+from build.binary.machine_paths import find_paths
 from build.errors import BuildError
 from build.package.artefacts import machine_paths
 from build.tree import workspace

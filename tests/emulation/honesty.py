@@ -13,7 +13,8 @@ from io import BytesIO
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from build.binary.elf import ELF_MAGIC, inspect_elf, own_weaknesses
+from build.binary.elf import ELF_MAGIC, inspect_elf
+from build.binary.rules import elf_weaknesses
 from build.errors import WheelError
 from tests.emulation.wheels import ArmWheel
 from verify.policy.result import CheckResult
@@ -76,7 +77,7 @@ def read_binaries(wheel: ArmWheel) -> list[Binary]:
                     glibc=facts.glibc_max,
                     glibcxx=facts.glibcxx_max,
                     libraries=tuple(item for item in facts.needed if item not in own),
-                    weaknesses=tuple(own_weaknesses(facts)),
+                    weaknesses=tuple(elf_weaknesses(facts)),
                 )
             )
     return found

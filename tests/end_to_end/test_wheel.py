@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from packaging.utils import parse_wheel_filename
 
-from build.binary.elf import inspect_elf, own_weaknesses
+from build.binary.elf import inspect_elf
+from build.binary.rules import elf_weaknesses
 from build.errors import WheelError
 from build.package.archive import read_wheel, write_wheel
 from build.package.licences import LicenceText
@@ -134,7 +135,7 @@ def test_it_gets_an_honest_manylinux_tag(finished: FinishedWheel) -> None:
 
 def test_the_binary_is_untouched_and_sound(finished: FinishedWheel) -> None:
     facts = inspect_elf(read_wheel(finished.path)[STATE])
-    assert own_weaknesses(facts) == []
+    assert elf_weaknesses(facts) == []
     assert facts.rpath in ((), ("$ORIGIN",))
 
 

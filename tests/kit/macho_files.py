@@ -26,7 +26,7 @@ def uleb(value: int, width: int = 1) -> bytes:
     return bytes([*(byte | 0x80 for byte in out[:-1]), out[-1]])
 
 
-def trie(names: Iterable[str]) -> bytes:
+def export_trie(names: Iterable[str]) -> bytes:
     """Return an export trie with one byte on each edge."""
     nodes: list[dict[int, int]] = [{}]
     ends: dict[int, bool] = {}
@@ -66,31 +66,61 @@ def text_command(number: int, text: str, *between: int) -> bytes:
     return command(number, head + text.encode() + b"\0")
 
 
-def segment(name: str, offset: int, size: int, most: int, first: int) -> bytes:
+def segment(
+    name: str, offset: int, size: int, most: int, first: int, sections: Sequence[bytes] = ()
+) -> bytes:
     place = (offset, size, offset, size)
-    return command(0x19, struct.pack("<16s4Q4I", name.encode(), *place, most, first, 0, 0))
+    head = struct.pack("<16s4Q4I", name.encode(), *place, most, first, len(sections), 0)
+    return command(0x19, head + b"".join(sections))
 
 
-def directory(covered: bytes, *, flags: int, identifier: str, page_bits: int) -> bytes:
-    """Return a CodeDirectory of version 0x20400 with one empty special slot."""
+def section(name: str, segment: str, offset: int, size: int) -> bytes:
+    return struct.pack(
+        "<16s16s2Q8I", name.encode(), segment.encode(), offset, size, offset, *[0] * 7
+    )
+
+
+def directory(
+    covered: bytes,
+    *,
+    algorithm: str = "sha256",
+    flags: int = 0x20002,
+    limit: int | None = None,
+    identifier: bytes = b"lib",
+    special: Mapping[int, bytes] | None = None,
+    page_bits: int = 12,
+    text: tuple[int, int] = (0, 0),
+) -> bytes:
+    """Return a CodeDirectory of version 0x20400; ``text`` is offset and size of ``__TEXT``."""
+    size, kind = {"sha1": (20, 1), "sha256": (32, 2)}[algorithm]
+    limit = len(covered) if limit is None else limit
     page = 1 << page_bits
     hashes = [
-        hashlib.sha256(covered[at : at + page]).digest() for at in range(0, len(covered), page)
+        hashlib.new(algorithm, covered[at : min(at + page, limit)], usedforsecurity=False).digest()
+        for at in range(0, limit, page)
     ]
-    name = identifier.encode() + b"\0"
-    first = 88 + len(name) + 32
-    total = first + 32 * len(hashes)
+    special = special or {}
+    count = max(special, default=0)
+    before = [special.get(number, bytes(size)) for number in range(count, 0, -1)]
+    named = 88
+    first = named + len(identifier) + 1 + count * size
+    total = first + len(hashes) * size
     fixed = struct.pack(
-        *(">9I4BI", 0xFADE0C02, total, 0x20400, flags, first, 88, 1, len(hashes), len(covered)),
-        *(32, 2, 0, page_bits, 0),
+        *(">9I4BI", 0xFADE0C02, total, 0x20400, flags, first, named, count, len(hashes), limit),
+        *(size, kind, 0, page_bits, 0),
     )
-    more = struct.pack(">3IQ3Q", 0, 0, 0, 0, 0, TEXT_SIZE, 1)
-    return fixed + more + name + bytes(32) + b"".join(hashes)
+    more = struct.pack(">3IQ3Q", 0, 0, 0, 0, *text, 1)
+    return fixed + more + identifier + b"\0" + b"".join([*before, *hashes])
 
 
-def signature_blob(covered: bytes, *, flags: int, identifier: str, page_bits: int) -> bytes:
-    inner = directory(covered, flags=flags, identifier=identifier, page_bits=page_bits)
-    return struct.pack(">5I", 0xFADE0CC0, 20 + len(inner), 1, 0, 20) + inner
+def superblob(blobs: Mapping[int, bytes]) -> bytes:
+    """Return an embedded signature with these blobs by slot."""
+    at = 12 + 8 * len(blobs)
+    index, content = b"", b""
+    for slot, blob in blobs.items():
+        index += struct.pack(">2I", slot, at + len(content))
+        content += blob
+    return struct.pack(">3I", 0xFADE0CC0, at + len(content), len(blobs)) + index + content
 
 
 def macho(
@@ -106,6 +136,8 @@ def macho(
     weak: Sequence[str] = (),
     rpaths: Sequence[str] = ("@loader_path",),
     exports: Sequence[str] = ("_tiny", "_tiny_more"),
+    trie: bytes | None = None,
+    selectors: Sequence[str] = (),
     undefined: Mapping[str, int] | None = None,
     local: int = 0,
     text_protection: tuple[int, int] = (5, 5),
@@ -118,7 +150,11 @@ def macho(
     tail: bytes = b"",
     content: bytes = b"",
 ) -> bytes:
-    """Return a library; ``content`` stands at the end of ``__TEXT``."""
+    """Return a library.
+
+    ``content`` is at the end of ``__TEXT``, before the names of ``selectors``; ``undefined`` has
+    the number of each symbol's library, from 1; ``trie`` replaces the trie of ``exports``.
+    """
     wanted = {"___stack_chk_fail": 2, "_malloc": 2} if undefined is None else undefined
     strings, symbols = b"\0", b""
 
@@ -142,20 +178,31 @@ def macho(
         table += data
         return where, len(data)
 
-    exported = linkedit(trie(exports))
+    exported = linkedit(export_trie(exports) if trie is None else trie)
     at_symbols, _ = linkedit(symbols)
     at_strings, _ = linkedit(strings)
     starts = linkedit(uleb(0x200) + b"\0" if function_starts else b"")
     table += bytes(-len(table) % 16)
     end = TEXT_SIZE + len(table)
     identifier = install_name.rpartition("/")[2] or "tiny"
+
+    def signature(covered: bytes) -> bytes:
+        inner = directory(
+            covered,
+            flags=signature_flags,
+            identifier=identifier.encode(),
+            special={1: bytes(32)},
+            page_bits=page_bits,
+            text=(0, TEXT_SIZE),
+        )
+        return superblob({0: inner})
+
     # The size of a signature does not depend on what it covers, only on how much.
-    blob = signature_blob(
-        bytes(end), flags=signature_flags, identifier=identifier, page_bits=page_bits
-    )
-    size = len(blob) if signed else 0
+    size = len(signature(bytes(end))) if signed else 0
+    names = b"".join(each.encode() + b"\0" for each in selectors)
+    sections = [section("__objc_methname", "__TEXT", TEXT_SIZE - len(names), len(names))]
     commands = [
-        segment("__TEXT", 0, TEXT_SIZE, *text_protection),
+        segment("__TEXT", 0, TEXT_SIZE, *text_protection, sections if names else ()),
         segment("__LINKEDIT", TEXT_SIZE, len(table) + size, 1, 1),
         command(0x02, struct.pack("<4I", at_symbols, len(symbols) // 16, at_strings, len(strings))),
         command(0x26, struct.pack("<2I", *starts)),
@@ -184,14 +231,12 @@ def macho(
     head = struct.pack(
         "<8I", 0xFEEDFACF, cpu, subtype, filetype, len(commands), len(joined), flags, 0
     )
-    text = head + joined
+    text, content = head + joined, content + names
     assert len(text) + len(content) <= TEXT_SIZE, "the fixture's commands outgrew its __TEXT"
     text += bytes(TEXT_SIZE - len(text) - len(content)) + content
     covered = text + table
     if signed:
-        covered += signature_blob(
-            covered, flags=signature_flags, identifier=identifier, page_bits=page_bits
-        )
+        covered += signature(covered)
     return covered + tail
 
 

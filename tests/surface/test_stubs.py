@@ -6,13 +6,15 @@ import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from build.errors import SourceError, WheelError
-from tests.kit.surface_examples import declaration, fat, mach_o, surface
+from tests.kit.macho_files import X86_64, macho, universal
+from tests.kit.surface_examples import declaration, surface
 from tests.surface import evidence as surface_evidence
 from tests.surface.evidence import evidence_text, read_wheel
 from tests.surface.stubs import (
@@ -45,6 +47,13 @@ KNOWN = Evidence(
     imports={FOUNDATION: frozenset({"_NSLog", CLASS})},
 )
 OBJECT = MachSymbols(undefined={"_NSLog": "", CLASS: "", "_memcpy": ""})
+
+
+def mach_o(**changes: Any) -> bytes:
+    """An object file or, with ``dependencies``, a library."""
+    plain = {"dependencies": (), "exports": (), "signed": False, "function_starts": False}
+    return macho(**{**plain, **changes})
+
 
 symbol_names = st.from_regex(r"_[A-Za-z_][A-Za-z0-9_$.]{0,120}", fullmatch=True)
 
@@ -156,8 +165,8 @@ def test_symbols_of_a_library_and_of_an_object() -> None:
     library = read_symbols(
         mach_o(
             undefined={"_NSLog": 1, "_x": 254},
-            defined=["_OrtGetApiBase"],
-            libraries=[FOUNDATION],
+            exports=["_OrtGetApiBase"],
+            dependencies=[FOUNDATION],
             selectors=["count", "init"],
         ),
         "a.dylib",
@@ -172,16 +181,16 @@ def test_symbols_of_a_library_and_of_an_object() -> None:
 
 
 def test_the_arm64_part_of_a_universal_file_is_read() -> None:
-    arm, intel = mach_o(undefined={"_arm": 0}), mach_o(undefined={"_intel": 0})
-    both = fat((0x01000007, intel), (0x0100000C, arm))
+    arm, intel = mach_o(undefined={"_arm": 0}), mach_o(undefined={"_intel": 0}, cpu=X86_64)
+    both = universal(intel, arm)
     assert read_symbols(both, "u").undefined == {"_arm": ""}
     with pytest.raises(WheelError, match="u holds no Mach-O code for arm64"):
-        read_symbols(fat((0x01000007, intel)), "u")
+        read_symbols(universal(intel), "u")
 
 
 def test_a_file_cut_short_anywhere_is_named() -> None:
-    whole = mach_o(undefined={"_NSLog": 1}, libraries=[FOUNDATION], selectors=["count"])
-    for length in range(len(whole)):
+    whole = mach_o(undefined={"_NSLog": 1}, dependencies=[FOUNDATION], selectors=["count"])
+    for length in range(len(whole.rstrip(b"\0"))):
         with pytest.raises(WheelError, match=r"a\.o"):
             read_symbols(whole[:length], "a.o")
 
@@ -196,8 +205,8 @@ def make_wheel(path: Path, **files: bytes) -> Path:
 def test_evidence_takes_the_newest_minimum_of_a_wheels_binaries(tmp_path: Path) -> None:
     wheel = make_wheel(
         tmp_path / "w.whl",
-        a=mach_o(undefined={"_a": 1, "_b": 2}, libraries=[LIBCXX, FOUNDATION], minimum=(11, 0)),
-        b=mach_o(undefined={"_c": 1}, libraries=[LIBCXX], minimum=(9, 0)),
+        a=mach_o(undefined={"_a": 1, "_b": 2}, dependencies=[LIBCXX, FOUNDATION], minos="11.0"),
+        b=mach_o(undefined={"_c": 1}, dependencies=[LIBCXX], minos="9.0"),
     )
     stub = Stub(file="x", install_name=LIBCXX, current="1", symbols=frozenset({"_a", "_c", "_d"}))
     found = read_wheel(wheel, [stub])
@@ -232,7 +241,7 @@ def test_the_command_prints_a_stub_for_binaries(
 ) -> None:
     library = tmp_path / "a.dylib"
     library.write_bytes(
-        mach_o(undefined={"__Znwm": 1, "__ZdlPv": 254, "_PyList_New": 254}, libraries=[LIBCXX])
+        mach_o(undefined={"__Znwm": 1, "__ZdlPv": 254, "_PyList_New": 254}, dependencies=[LIBCXX])
     )
     assert surface_evidence.main(["stub", "usr/lib/libc++.tbd", str(library)]) == 0
     listed = re.search(r"symbols: +\[ (.*?) \]", capsys.readouterr().out)

@@ -9,14 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build.binary.elf import (
-    ElfFacts,
-    check_hardening,
-    elf_facts,
-    find_paths,
-    inspect_elf,
-    own_weaknesses,
-)
+from build.binary.elf import ElfFacts, elf_facts, inspect_elf
+from build.binary.machine_paths import find_paths
+from build.binary.rules import compare_elf, elf_weaknesses
 from build.errors import WheelError
 
 # libonnxruntime.so.1.21.0 of the official cp311 wheel for Linux x86-64, read with inspect_elf.
@@ -45,7 +40,7 @@ OFFICIAL = ElfFacts(
 
 
 def test_the_official_binary_is_as_strong_as_itself() -> None:
-    assert check_hardening(OFFICIAL, OFFICIAL) == []
+    assert compare_elf(OFFICIAL, OFFICIAL) == []
 
 
 def test_other_symbol_versions_and_libraries_are_no_weakness() -> None:
@@ -57,7 +52,7 @@ def test_other_symbol_versions_and_libraries_are_no_weakness() -> None:
         fortified_symbols=("__memcpy_chk",),
         exports_count=3,
     )
-    assert check_hardening(ours, OFFICIAL) == []
+    assert compare_elf(ours, OFFICIAL) == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +74,7 @@ def test_other_symbol_versions_and_libraries_are_no_weakness() -> None:
 )
 def test_each_weakness_is_named_alone(change: dict[str, object], part: str) -> None:
     weaker = dataclasses.replace(OFFICIAL, **change)  # type: ignore[arg-type]
-    found = check_hardening(weaker, OFFICIAL)
+    found = compare_elf(weaker, OFFICIAL)
     assert len(found) == 1
     assert part in found[0]
 
@@ -88,9 +83,9 @@ def test_what_the_reference_lacks_is_not_asked_for_but_the_floor_stays() -> None
     plain = dataclasses.replace(
         OFFICIAL, has_stack_protector=False, fortified_symbols=(), build_id=""
     )
-    assert check_hardening(plain, plain) == []
+    assert compare_elf(plain, plain) == []
     weak = dataclasses.replace(plain, gnu_stack_executable=True)
-    assert check_hardening(weak, weak) == own_weaknesses(weak) != []
+    assert compare_elf(weak, weak) == elf_weaknesses(weak) != []
 
 
 @pytest.mark.parametrize(

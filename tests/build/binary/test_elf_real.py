@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from build.binary.elf import ElfFacts, check_hardening, find_paths, inspect_elf, own_weaknesses
+from build.binary.elf import ElfFacts, inspect_elf
+from build.binary.machine_paths import find_paths
+from build.binary.rules import compare_elf, elf_weaknesses
 
 pytestmark = [
     pytest.mark.integration,
@@ -65,7 +67,7 @@ def test_facts_of_a_hardened_library(strong: ElfFacts) -> None:
     assert len(strong.build_id) == 40
     assert strong.exports_count == 3
     assert strong.glibc_max.startswith("2.")
-    assert own_weaknesses(strong) == []
+    assert elf_weaknesses(strong) == []
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_facts_of_a_hardened_library(strong: ElfFacts) -> None:
 def test_each_weakness_is_seen_in_a_real_file(
     tmp_path: Path, strong: ElfFacts, flags: tuple[str, ...], part: str
 ) -> None:
-    found = check_hardening(inspect_elf(build(tmp_path, *flags)), strong)
+    found = compare_elf(inspect_elf(build(tmp_path, *flags)), strong)
     assert any(part in line for line in found)
 
 

@@ -1,4 +1,4 @@
-"""Reading Mach-O files, their export tries and their signatures."""
+"""Reading Mach-O files, their exports and their signatures."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from build.binary.exports import BadTrie, read_trie
 from build.binary.macho import inspect_macho, is_macho, macho_facts
+from build.binary.rules import macho_weaknesses
 from build.errors import WheelError
-from tests.kit.macho_files import DYNAMIC, SYSTEM, X86_64, macho, trie, universal
+from tests.kit.macho_files import DYNAMIC, SYSTEM, X86_64, export_trie, macho, universal
 
 SOUND = macho()
 
@@ -175,30 +175,47 @@ NAMES = st.sets(st.text("_abZ$é", min_size=1, max_size=8), max_size=20)
 
 
 @given(names=NAMES)
+@settings(deadline=None)
 def test_every_name_of_a_trie_is_found(names: set[str]) -> None:
-    assert read_trie(trie(sorted(names))) == names
+    facts = inspect_macho(macho(exports=sorted(names)))
+    assert facts.exports == facts.external == names
 
 
-@settings(max_examples=300)
+def exported(trie: bytes) -> frozenset[str]:
+    facts = inspect_macho(macho(trie=trie))
+    found = macho_weaknesses(facts, architecture="arm64", minimum_os="13.3")
+    if facts.exports != facts.external:
+        assert any("export trie and its symbol table disagree" in clause for clause in found)
+    return facts.exports
+
+
+@settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=80))
 def test_any_bytes_end_as_names_or_as_an_error(data: bytes) -> None:
     try:
-        names = read_trie(data)
-    except (BadTrie, UnicodeDecodeError):
+        names = exported(data)
+    except WheelError:
         return
     assert len(names) <= len(data)
 
 
 @pytest.mark.parametrize(
-    ("data", "part"),
+    "data",
     [
-        (b"\x00\x01a\x00\x00", "twice"),
-        (b"\x00\x01a\x00\x60", "out of its table"),
-        (b"\x00\x01a", "inside a name"),
-        (b"\x00", "inside a node"),
-        (b"\x80" * 11, "no end"),
+        b"\x00\x01a\x00\x00",
+        b"\x00\x01a\x00\x60",
+        b"\x00\x01a",
+        b"\x00",
+        b"\x80" * 11,
     ],
+    ids=["reaches a node twice", "leads out", "ends in a name", "ends in a node", "no end"],
 )
-def test_a_broken_trie_is_refused(data: bytes, part: str) -> None:
-    with pytest.raises(BadTrie, match=part):
-        read_trie(data)
+def test_a_broken_trie_contradicts_the_symbol_table(data: bytes) -> None:
+    facts = inspect_macho(macho(trie=data))
+    assert facts.exports != facts.external == {"_tiny", "_tiny_more"}
+    exported(data)
+
+
+def test_a_trie_and_a_symbol_table_must_name_the_same() -> None:
+    assert exported(export_trie(["_tiny"])) == {"_tiny"}
+    assert exported(export_trie(["_tiny", "_tiny_more"])) == {"_tiny", "_tiny_more"}

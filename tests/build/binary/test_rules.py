@@ -8,12 +8,12 @@ import pytest
 
 from build.binary.macho import inspect_macho
 from build.binary.rules import (
-    check_macho_hardening,
+    compare_macho,
     is_system_library,
     macho_weaknesses,
     version_key,
 )
-from tests.kit.macho_files import DYNAMIC, SYSTEM, X86_64, macho, universal
+from tests.kit.macho_files import DYNAMIC, SYSTEM, X86_64, export_trie, macho, universal
 
 PYTHON = {"_PyLong_FromLong": DYNAMIC, "__Py_NoneStruct": DYNAMIC, "___stack_chk_fail": 2}
 
@@ -60,6 +60,9 @@ def test_a_sound_library_has_no_weakness(content: bytes) -> None:
         (macho(undefined=PYTHON), "_PyLong_FromLong"),
         (macho(filetype=8, undefined={"_PyForgotten_": DYNAMIC, "_Pygmy": DYNAMIC}), "_Pygmy"),
         (macho(fixups="none"), "bind"),
+        (macho(trie=export_trie(["_tiny"])), "disagree about _tiny_more"),
+        (macho(trie=export_trie(["_tiny", "_tiny_more", "_hidden"])), "disagree about _hidden"),
+        (macho(rpaths=["$ORIGIN"]), "outside its own folder: $ORIGIN"),
         (macho(rpaths=["@loader_path", "/opt/lib"]), "/opt/lib"),
         (macho(rpaths=["@loader_path", "@loader_path"]), "twice"),
         (macho(rpaths=["@loader_path/.."]), "outside its own folder"),
@@ -114,7 +117,7 @@ REFERENCE = inspect_macho(macho(undefined={"___stack_chk_fail": 2, "___memcpy_ch
 def test_where_a_library_is_weaker_than_the_reference(change: dict[str, Any], part: str) -> None:
     sound = {"undefined": {"___stack_chk_fail": 2, "___memcpy_chk": 2}}
     facts = inspect_macho(macho(**{**sound, **change}))
-    found = check_macho_hardening(facts, REFERENCE, architecture="arm64", minimum_os="13.3")
+    found = compare_macho(facts, REFERENCE, architecture="arm64", minimum_os="13.3")
     assert len(found) == 1
     assert part in found[0]
 
@@ -122,8 +125,8 @@ def test_where_a_library_is_weaker_than_the_reference(change: dict[str, Any], pa
 def test_what_the_reference_lacks_is_not_asked_for() -> None:
     plain = inspect_macho(macho(undefined={}, function_starts=False, uuid=False))
     limits = {"architecture": "arm64", "minimum_os": "13.3"}
-    assert check_macho_hardening(plain, plain, **limits) == []
-    assert check_macho_hardening(REFERENCE, REFERENCE, **limits) == []
+    assert compare_macho(plain, plain, **limits) == []
+    assert compare_macho(REFERENCE, REFERENCE, **limits) == []
 
 
 @pytest.mark.parametrize(

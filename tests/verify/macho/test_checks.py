@@ -30,6 +30,7 @@ from tests.kit.macho_examples import (
     stored,
     wheel,
 )
+from tests.kit.macho_files import X86_64, universal
 from verify.errors import PolicyError, WheelNotUsable
 from verify.macho import exports, imports, layout, wanted
 from verify.macho import load_commands as load
@@ -102,26 +103,15 @@ def test_damage_anywhere_is_an_error_or_an_image(
     assert isinstance(rules(read_use(found)), list)
 
 
-def fat(slices: dict[int, bytes]) -> bytes:
-    """A universal file: big-endian table, slices at multiples of 16 KiB."""
-    table, content = struct.pack(">2I", 0xCAFEBABE, len(slices)), b""
-    for number, (cpu, data) in enumerate(slices.items()):
-        at = 0x4000 * (number + 1)
-        table += struct.pack(">5I", cpu, 0, at, len(data), 14)
-        content = content.ljust(at - 0x4000, b"\0") + data
-    return table.ljust(0x4000, b"\0") + content
-
-
 def test_a_universal_file_is_read_and_refused() -> None:
-    both = fat({0x0100000C: stored("library")[:0x4000] and stored("library")})
-    assert library(both).architectures == ("arm64",)
-    two = fat({0x01000007: b"x" * 100, 0x0100000C: stored("library")})
-    found = library(two)
+    assert library(universal(stored("library"))).architectures == ("arm64",)
+    intel = struct.pack("<3I", 0, X86_64, 3) + b"x" * 88
+    found = library(universal(intel, stored("library")))
     assert found.architectures == ("x86_64", "arm64")
     assert found.data == stored("library")
     assert "holds x86_64, arm64, not arm64 alone" in load.rules(found)
     with pytest.raises(MachOUnreadable, match="holds no arm64 code, only x86_64"):
-        library(fat({0x01000007: b"x" * 100}))
+        library(universal(intel))
 
 
 def test_a_sound_pair_has_no_findings(tmp_path: Path) -> None:

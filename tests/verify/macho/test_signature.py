@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from tests.kit.macho_examples import (
     CODE_SIGNATURE,
     command,
-    directory,
     image,
     patched,
     stored,
-    superblob,
 )
+from tests.kit.macho_files import directory, superblob
 from verify.macho.findings import Explanations
 from verify.macho.image import Image, read_image
 from verify.macho.signature import BadSignature, signature, verify_signature
