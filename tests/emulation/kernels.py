@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.differential.families.models import MICROSOFT, op_case
+from verify.differential.families.models import MICROSOFT, Constant, op_case
 from verify.differential.store import Case
 from verify.differential.values import from_array
 
@@ -52,8 +52,7 @@ def _integer_products() -> Iterator[Case]:
                 # A constant right side is packed beforehand, another kernel's input.
                 packed = op_case(
                     name + "/packed", "MatMulInteger",
-                    {"a": one, "az": zeros[0]}, constants={"b": two, "bz": zeros[1]},
-                    order=["a", "b", "az", "bz"],
+                    [one, Constant("b", two), zeros[0], Constant("bz", zeros[1])],
                 )  # fmt: skip
                 loose = op_case(name, "MatMulInteger", [one, two, *zeros])
                 yield _expecting(packed, wide)
@@ -67,7 +66,7 @@ def _float_products() -> Iterator[Case]:
             one, two = (_small(name + part, part_shape) for part, part_shape in (
                 ("", (rows, depth)), ("#b", (depth, columns)),
             ))  # fmt: skip
-            case = op_case(name, "MatMul", {"a": one}, constants={"b": two})
+            case = op_case(name, "MatMul", [one, Constant("b", two)])
             yield _expecting(case, one @ two)
 
 
@@ -90,11 +89,13 @@ def _packed_four_bits() -> Iterator[Case]:
                     scales = np.exp2(random.integers(-2, 2, (columns, blocks))).astype(np.float32)
                     weights = (nibbles.astype(np.float64) - 8.0) * scales[:, :, None]
                     case = op_case(
-                        name, "MatMulNBits", {"a": one}, domain=MICROSOFT,
-                        constants={
-                            "b": nibbles[..., 0::2] | (nibbles[..., 1::2] << 4),
-                            "scales": scales.reshape(-1),
-                        },
+                        name, "MatMulNBits",
+                        [
+                            one,
+                            Constant("b", nibbles[..., 0::2] | (nibbles[..., 1::2] << 4)),
+                            Constant("scales", scales.reshape(-1)),
+                        ],
+                        domain=MICROSOFT,
                         K=depth, N=columns, bits=4, block_size=block, accuracy_level=level,
                     )  # fmt: skip
                     exact = one.astype(np.float64) @ weights.reshape(columns, depth).T
@@ -115,8 +116,7 @@ def _convolutions() -> Iterator[Case]:
                 data = _tiny(name, (1, channels, size, size)).astype(type_)
                 weight = _tiny(name + "#w", (filters, channels // group, 3, 3)).astype(type_)
                 case = op_case(
-                    name, "Conv", {"x": data}, constants={"w": weight},
-                    group=group, pads=[1, 1, 1, 1],
+                    name, "Conv", [data, Constant("w", weight)], group=group, pads=[1, 1, 1, 1],
                 )  # fmt: skip
                 yield _expecting(case, _convolve(data, weight, group).astype(type_))
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..store import Case
-from .data import Content, Shape, make
-from .models import op_case
+from .data import Content, Draw, Shape, make, numbered
+from .models import Constant, op_case
 
 FD = ("float32", "float64")
 FDH = (*FD, "float16")
@@ -74,12 +74,9 @@ def cases() -> Iterator[Case]:
     yield from _variadic()
 
 
-def _pair(name: str, types: tuple[str, str], shapes: tuple[Shape, Shape],
-          contents: tuple[Content, Content]) -> list[Any]:  # fmt: skip
-    return [
-        make(f"{name}#{position}", types[position], shapes[position], contents[position])
-        for position in (0, 1)
-    ]
+def _pair(types: tuple[str, str], shape: str, contents: tuple[Content, Content]) -> list[Draw]:
+    three = zip(types, SHAPES[shape], contents, strict=True)
+    return [Draw(*each, f"#{position}") for position, each in enumerate(three)]
 
 
 def _operator(
@@ -95,9 +92,8 @@ def _operator(
             full = _FLOAT_SHAPES if type_ == "float32" else _FEW_SHAPES
             chosen = shapes or (full if label == "special" else full[:3])
             for shape in chosen:
-                name = f"binary/{op}/{type_}/{shape}/{label}"
-                data = _pair(name, (type_, type_), SHAPES[shape], CONTENTS[label])
-                yield op_case(name, op, data, **attributes)
+                data = _pair((type_, type_), shape, CONTENTS[label])
+                yield op_case(f"binary/{op}/{type_}/{shape}/{label}", op, data, **attributes)
 
 
 def _integers(
@@ -111,38 +107,30 @@ def _integers(
     suffix = "".join(f"-{key}{value}" for key, value in attributes.items())
     for type_ in types:
         for shape in shapes:
-            name = f"binary/{op}{suffix}/{type_}/{shape}"
-            data = _pair(name, (type_, type_), SHAPES[shape], contents)
-            yield op_case(name, op, data, **attributes)
+            data = _pair((type_, type_), shape, contents)
+            yield op_case(f"binary/{op}{suffix}/{type_}/{shape}", op, data, **attributes)
 
 
 def _extremes() -> Iterator[Case]:
     """Min and Max: every shape with every place that a NaN can have, and more than two inputs."""
+    several: tuple[tuple[Shape, ...], ...] = (
+        ((9,),), ((17,), (), (17,)), ((2, 3), (3,), (), (2, 1)),
+    )  # fmt: skip
     for op in ("Min", "Max"):
         for type_ in FDH:
             yield from _operator(op, (type_,), tuple(CONTENTS), shapes=tuple(SHAPES))
         yield from _integers(op, _WIDE, ("special", "special"), shapes=tuple(SHAPES)[:15])
         for type_ in (*FDH, "int64", "uint32"):
-            for count, shapes in {
-                1: ((9,),),
-                3: ((17,), (), (17,)),
-                4: ((2, 3), (3,), (), (2, 1)),
-            }.items():
+            for shapes in several:
                 for content in ("special", "nan"):
-                    name = f"binary/{op}/{type_}/{count}-inputs/{content}"
-                    data = [
-                        make(f"{name}#{position}", type_, shape, content)
-                        for position, shape in enumerate(shapes)
-                    ]
-                    yield op_case(name, op, data)
+                    name = f"binary/{op}/{type_}/{len(shapes)}-inputs/{content}"
+                    yield op_case(name, op, numbered(type_, shapes, content))
         for side in ("left", "right"):
             for value in (np.nan, 0.5, -0.0):
                 # A constant side goes through the optimiser before it meets the kernel.
-                name = f"binary/{op}/float32/constant-{side}/{value}"
-                order = ("c", "x") if side == "left" else ("x", "c")
-                span = {"x": make(name, "float32", (33,))}
-                constants = {"c": np.float32(value)}
-                yield op_case(name, op, span, constants=constants, order=order)
+                pair = [Constant("c", np.float32(value)), Draw("float32", (33,))]
+                data = pair if side == "left" else pair[::-1]
+                yield op_case(f"binary/{op}/float32/constant-{side}/{value}", op, data)
 
     yield from _old_extremes()
 
@@ -155,11 +143,10 @@ def _old_extremes() -> Iterator[Case]:
                 for label, contents in CONTENTS.items():
                     for shape in ("17+17", "33+33") if opset == 7 else ("17+scalar", "3x1+1x5"):
                         name = f"binary/{op}-opset{opset}/{type_}/{shape}/{label}"
-                        data = _pair(name, (type_, type_), SHAPES[shape], contents)
+                        data = _pair((type_, type_), shape, contents)
                         yield op_case(name, op, data, opset=opset)
             name = f"binary/{op}-opset{opset}/float32/3-inputs"
-            data = [make(f"{name}#{n}", "float32", (9,)) for n in range(3)]
-            yield op_case(name, op, data, opset=opset)
+            yield op_case(name, op, numbered("float32", [(9,)] * 3), opset=opset)
 
 
 def _power() -> Iterator[Case]:
@@ -171,31 +158,28 @@ def _power() -> Iterator[Case]:
     ):  # fmt: skip
         floating = base.startswith("float")
         for shape in ("17+scalar", "scalar+17", "17+17"):
-            name = f"binary/Pow/{base}-{exponent}/{shape}"
             contents: tuple[Content, Content] = ("special" if floating else "finite", "positive")
-            yield op_case(name, "Pow", _pair(name, (base, exponent), SHAPES[shape], contents))
+            data = _pair((base, exponent), shape, contents)
+            yield op_case(f"binary/Pow/{base}-{exponent}/{shape}", "Pow", data)
     for value in (2.0, 3.0, 0.5, 0.0, -1.0, np.nan):
         # Squares and cubes have paths of their own.
         for type_ in FD:
-            name = f"binary/Pow/{type_}/exponent={value}"
-            data = [make(name, type_, (33,)), np.array(value, dtype=type_)]
-            yield op_case(name, "Pow", data)
+            power = [Draw(type_, (33,)), np.array(value, dtype=type_)]
+            yield op_case(f"binary/Pow/{type_}/exponent={value}", "Pow", power)
 
 
 def _logic() -> Iterator[Case]:
     for op in ("And", "Or", "Xor", "Equal"):
         for shape in ("scalar+17", "33+33", "3x1+1x5", "0x3+1x3"):
-            name = f"binary/{op}/bool/{shape}"
-            data = _pair(name, ("bool", "bool"), SHAPES[shape], CONTENTS["special"])
-            yield op_case(name, op, data)
+            data = _pair(("bool", "bool"), shape, CONTENTS["special"])
+            yield op_case(f"binary/{op}/bool/{shape}", op, data)
     for op in ("BitwiseAnd", "BitwiseOr", "BitwiseXor"):
         yield from _integers(op, _INTS, ("special", "special"), shapes=("17+scalar", "33+33"))
     for direction in ("LEFT", "RIGHT"):
         for type_ in ("uint8", "uint32", "uint64"):
             name = f"binary/BitShift-{direction}/{type_}/17+17"
-            data = [make(name, type_, (17,)), make(name + "#1", type_, (17,), "finite") % 8]
-            data = [item.astype(type_) for item in data]
-            yield op_case(name, "BitShift", data, direction=direction)
+            by = (make(name + "#1", type_, (17,), "finite") % 8).astype(type_)
+            yield op_case(name, "BitShift", [Draw(type_, (17,)), by], direction=direction)
 
 
 def _where() -> Iterator[Case]:
@@ -210,21 +194,18 @@ def _where() -> Iterator[Case]:
     }
     for type_ in (*FD, "float16", "int32", "int64", "uint8"):
         for label, three in shapes.items():
-            name = f"binary/Where/{type_}/{label}"
-            data = [make(name, bool, three[0])]
-            data += [make(f"{name}#{n}", type_, three[n]) for n in (1, 2)]
-            yield op_case(name, "Where", data)
+            data = [Draw(bool, three[0]), *numbered(type_, three[1:], first=1)]
+            yield op_case(f"binary/Where/{type_}/{label}", "Where", data)
 
 
 def _variadic() -> Iterator[Case]:
+    several: dict[str, tuple[Shape, ...]] = {
+        "3": ((17,), (17,), (17,)),
+        "broadcast": ((2, 1, 4), (3, 1), ()),
+        "empty": ((0, 3), (1, 3), ()),
+        "1": ((9,),),
+    }
     for op, types in {"Sum": FD, "Mean": ("float32",)}.items():
         for type_ in types:
-            for label, shapes in {
-                "3": ((17,), (17,), (17,)),
-                "broadcast": ((2, 1, 4), (3, 1), ()),
-                "empty": ((0, 3), (1, 3), ()),
-                "1": ((9,),),
-            }.items():
-                name = f"binary/{op}/{type_}/{label}"
-                data = [make(f"{name}#{n}", type_, shape) for n, shape in enumerate(shapes)]
-                yield op_case(name, op, data)
+            for label, shapes in several.items():
+                yield op_case(f"binary/{op}/{type_}/{label}", op, numbered(type_, shapes))

@@ -37,9 +37,9 @@ def cases() -> Iterator[Case]:
             yield op_case(name, "Cast", [_data(name, source, 65, content)], to=8)
     for target in ("float", "double", "float16"):
         for text in _STRINGS:
-            name = f"cast/string-{target}/{text}"
             given = Tensor(element=8, shape=(1,), strings=(text,))
-            yield op_case(name, "Cast", [given], to=element_number(target))
+            number = element_number(target)
+            yield op_case(f"cast/string-{target}/{text}", "Cast", [given], to=number)
     for target in ("int32", "int64", "uint8", "int8"):
         given = Tensor(element=8, shape=(4,), strings=("0", "1", "17", "100"))
         yield op_case(f"cast/string-{target}", "Cast", [given], to=element_number(target))

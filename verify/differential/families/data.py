@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -23,8 +25,37 @@ SIZES = (1, 3, 4, 7, 8, 9, 15, 16, 17, 33, 1000)
 FEW_SIZES = (1, 7, 17, 33)
 
 
+@dataclass(frozen=True)
+class Draw:
+    """An input of a case, drawn by :func:`make` once the case's name is known.
+
+    The seed is the case's name and ``mark``, which tells the inputs of one case apart.
+    """
+
+    dtype: DTypeLike
+    shape: Shape
+    content: Content = "special"
+    mark: str = ""
+
+    def of(self, case: str) -> Array:
+        """Return the input of one case."""
+        return make(case + self.mark, self.dtype, self.shape, self.content)
+
+
+def numbered(
+    dtype: DTypeLike, shapes: Sequence[Shape], content: Content = "special", *, first: int = 0
+) -> list[Draw]:
+    """Return an input for each shape, marked ``#0``, ``#1`` and so on from ``first``."""
+    return [Draw(dtype, shape, content, f"#{n}") for n, shape in enumerate(shapes, first)]
+
+
+def integers(*values: int) -> Array:
+    """Return int64 ``[len(values)]``: axes, sizes and places are inputs of that type."""
+    return np.array(values, dtype=np.int64)
+
+
 def generator(name: str) -> np.random.Generator:
-    """Make a random generator whose seed is the name of the case."""
+    """Make a random generator whose seed is a name."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]))
 
 

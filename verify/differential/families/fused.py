@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from ..store import Case
-from .data import Content, make
+from .data import Content, Draw, Shape, integers
 from .models import Input, graph_case, node
 
 _CONTENTS: tuple[Content, ...] = ("finite", "nan", "inf", "special")
 _ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid")
+#: Operator -> the shapes of its input, weights and bias.
+_LAYERS: Mapping[str, tuple[Shape, Shape, Shape]] = {
+    "Conv": ((1, 3, 9, 9), (4, 3, 3, 3), (4,)),
+    "Gemm": ((5, 9), (9, 17), (17,)),
+}
 
 
 def cases() -> Iterator[Case]:
@@ -26,32 +31,20 @@ def cases() -> Iterator[Case]:
 
 def _activations(content: Content) -> Iterator[Case]:
     for activation in _ACTIVATIONS:
-        name = f"fused/Conv-{activation}/{content}"
-        yield graph_case(
-            name,
-            [node("Conv", ["x", "w", "b"], ["t"]), node(activation, ["t"], ["y"])],
-            {"x": make(name, "float32", (1, 3, 9, 9), content)},
-            ["y"],
-            constants={
-                "w": make(name + "#w", "float32", (4, 3, 3, 3), "unit"),
-                "b": make(name + "#b", "float32", (4,), "unit"),
-            },
-        )
-        name = f"fused/Gemm-{activation}/{content}"
-        yield graph_case(
-            name,
-            [node("Gemm", ["x", "w", "b"], ["t"]), node(activation, ["t"], ["y"])],
-            {"x": make(name, "float32", (5, 9), content)},
-            ["y"],
-            constants={
-                "w": make(name + "#w", "float32", (9, 17), "unit"),
-                "b": make(name + "#b", "float32", (17,), "unit"),
-            },
-        )
+        for layer, (shape, weights, bias) in _LAYERS.items():
+            yield graph_case(
+                f"fused/{layer}-{activation}/{content}",
+                [node(layer, ["x", "w", "b"], ["t"]), node(activation, ["t"], ["y"])],
+                {"x": Draw("float32", shape, content)},
+                ["y"],
+                constants={
+                    "w": Draw("float32", weights, "unit", "#w"),
+                    "b": Draw("float32", bias, "unit", "#b"),
+                },
+            )
 
 
 def _gelu(content: Content) -> Case:
-    name = f"fused/Gelu/{content}"
     nodes = [
         node("Div", ["x", "root"], ["a"]),
         node("Erf", ["a"], ["b"]),
@@ -64,13 +57,11 @@ def _gelu(content: Content) -> Case:
         "one": np.float32(1),
         "half": np.float32(0.5),
     }
-    data = {"x": make(name, "float32", (3, 33), content)}
-    return graph_case(name, nodes, data, ["y"], constants=constants)
+    data = {"x": Draw("float32", (3, 33), content)}
+    return graph_case(f"fused/Gelu/{content}", nodes, data, ["y"], constants=constants)
 
 
 def _layer_norm(content: Content) -> Case:
-    name = f"fused/LayerNorm/{content}"
-    axes = np.array([-1], dtype=np.int64)
     nodes = [
         node("ReduceMean", ["x", "axes"], ["mean"]),
         node("Sub", ["x", "mean"], ["d"]),
@@ -83,18 +74,17 @@ def _layer_norm(content: Content) -> Case:
         node("Add", ["g", "beta"], ["y"]),
     ]
     constants: dict[str, Input] = {
-        "axes": axes,
+        "axes": integers(-1),
         "two": np.float32(2),
         "epsilon": np.float32(1e-5),
-        "gamma": make(name + "#g", "float32", (32,), "unit"),
-        "beta": make(name + "#b", "float32", (32,), "unit"),
+        "gamma": Draw("float32", (32,), "unit", "#g"),
+        "beta": Draw("float32", (32,), "unit", "#b"),
     }
-    data = {"x": make(name, "float32", (2, 5, 32), content)}
-    return graph_case(name, nodes, data, ["y"], constants=constants)
+    data = {"x": Draw("float32", (2, 5, 32), content)}
+    return graph_case(f"fused/LayerNorm/{content}", nodes, data, ["y"], constants=constants)
 
 
 def _attention_core(content: Content) -> Case:
-    name = f"fused/attention-core/{content}"
     nodes = [
         node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]),
         node("MatMul", ["q", "kt"], ["s"]),
@@ -106,16 +96,15 @@ def _attention_core(content: Content) -> Case:
     mask = np.zeros((1, 1, 1, 7), dtype=np.float32)
     mask[..., 5:] = np.finfo(np.float32).min
     data = {
-        "q": make(name, "float32", (1, 2, 7, 16), content),
-        "k": make(name + "#k", "float32", (1, 2, 7, 16), "finite"),
-        "v": make(name + "#v", "float32", (1, 2, 7, 16), "finite"),
+        "q": Draw("float32", (1, 2, 7, 16), content),
+        "k": Draw("float32", (1, 2, 7, 16), "finite", "#k"),
+        "v": Draw("float32", (1, 2, 7, 16), "finite", "#v"),
     }
     constants: dict[str, Input] = {"scale": np.float32(4), "mask": mask}
-    return graph_case(name, nodes, data, ["y"], constants=constants)
+    return graph_case(f"fused/attention-core/{content}", nodes, data, ["y"], constants=constants)
 
 
 def _clip_chain(content: Content) -> Case:
-    name = f"fused/Min-Max-Relu-Clip/{content}"
     nodes = [
         node("Min", ["x", "high"], ["a"]),
         node("Max", ["a", "low"], ["b"]),
@@ -123,5 +112,6 @@ def _clip_chain(content: Content) -> Case:
         node("Clip", ["c", "low", "high"], ["y"]),
     ]
     constants: dict[str, Input] = {"low": np.float32(-1.5), "high": np.float32(2.5)}
-    data = {"x": make(name, "float32", (33,), content)}
+    data = {"x": Draw("float32", (33,), content)}
+    name = f"fused/Min-Max-Relu-Clip/{content}"
     return graph_case(name, nodes, data, ["a", "b", "y"], constants=constants)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..store import Case
-from .data import Content, Shape, make
-from .models import MICROSOFT, op_case
+from .data import Content, Draw, Shape, integers, make, numbered
+from .models import MICROSOFT, Constant, op_case
 
 _CONTENTS: tuple[Content, ...] = ("finite", "nan", "inf", "special")
 
@@ -37,33 +37,28 @@ def _convolutions() -> Iterator[Case]:
         "2d-empty-batch": ((0, 3, 9, 9), (4, 3, 3, 3), {}),
     }
     for label, (shape, weights, attributes) in shapes.items():
+        kernel = Draw("float32", weights, "unit", "#w")
+        bias = Draw("float32", weights[:1], "unit", "#b")
         for content in _CONTENTS:
-            for bias in (True, False):
-                if content != "finite" and not bias:
-                    continue
-                name = f"layer/Conv/{label}/{'bias' if bias else 'plain'}/{content}"
-                data = [make(name, "float32", shape, content)]
-                data.append(make(name + "#w", "float32", weights, "unit"))
-                if bias:
-                    data.append(make(name + "#b", "float32", weights[:1], "unit"))
-                yield op_case(name, "Conv", data, **attributes)
-        name = f"layer/Conv/{label}/constant"
-        constants = {"w": make(name + "#w", "float32", weights, "unit")}
-        data = [make(name, "float32", shape, "finite")]
-        yield op_case(name, "Conv", data, constants=constants, **attributes)
+            pair = [Draw("float32", shape, content), kernel]
+            yield op_case(f"layer/Conv/{label}/bias/{content}", "Conv", [*pair, bias], **attributes)
+            if content == "finite":
+                yield op_case(f"layer/Conv/{label}/plain/{content}", "Conv", pair, **attributes)
+        data = [Draw("float32", shape, "finite"), Constant("w", kernel)]
+        yield op_case(f"layer/Conv/{label}/constant", "Conv", data, **attributes)
     transposed: Mapping[str, Mapping[str, Any]] = {
         "plain": {}, "strided": {"strides": [2, 2]}, "padded": {"pads": [1, 1, 1, 1]},
         "output-padding": {"strides": [2, 2], "output_padding": [1, 1]},
     }  # fmt: skip
     for label, attributes in transposed.items():
         for content in _CONTENTS:
-            name = f"layer/ConvTranspose/{label}/{content}"
-            data = [
-                make(name, "float32", (1, 3, 5, 5), content),
-                make(name + "#w", "float32", (3, 4, 3, 3), "unit"),
-                make(name + "#b", "float32", (4,), "unit"),
+            three = [
+                Draw("float32", (1, 3, 5, 5), content),
+                Draw("float32", (3, 4, 3, 3), "unit", "#w"),
+                Draw("float32", (4,), "unit", "#b"),
             ]
-            yield op_case(name, "ConvTranspose", data, **attributes)
+            name = f"layer/ConvTranspose/{label}/{content}"
+            yield op_case(name, "ConvTranspose", three, **attributes)
 
 
 def _pools() -> Iterator[Case]:
@@ -87,15 +82,16 @@ def _pools() -> Iterator[Case]:
                 pool = f"layer/LpPool/float32/{label}-p{power}/{content}"
                 yield op_case(pool, "LpPool", [data], p=power, **window)
         for op in ("GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"):
-            name = f"layer/{op}/float32/{content}"
-            yield op_case(name, op, [make(name, "float32", (2, 3, 5, 7), content)])
-        name = f"layer/MaxPool/float64/3x3/{content}"
-        data = make(name, "float64", (1, 2, 7, 7), content)
-        yield op_case(name, "MaxPool", [data], kernel_shape=[3, 3])
+            yield op_case(
+                f"layer/{op}/float32/{content}", op, [Draw("float32", (2, 3, 5, 7), content)]
+            )
+        wide = Draw("float64", (1, 2, 7, 7), content)
+        yield op_case(
+            f"layer/MaxPool/float64/3x3/{content}", "MaxPool", [wide], kernel_shape=[3, 3]
+        )
     for type_ in ("int8", "uint8"):
-        name = f"layer/MaxPool/{type_}/3x3"
-        data = make(name, type_, (1, 2, 7, 7), "special")
-        yield op_case(name, "MaxPool", [data], kernel_shape=[3, 3])
+        whole = Draw(type_, (1, 2, 7, 7))
+        yield op_case(f"layer/MaxPool/{type_}/3x3", "MaxPool", [whole], kernel_shape=[3, 3])
 
 
 def _resampling() -> Iterator[Case]:
@@ -106,34 +102,29 @@ def _resampling() -> Iterator[Case]:
             for factor in (0.6, 1.7, 2.0):
                 for content in ("finite", "nan") if factor == 1.7 else ("finite",):
                     name = f"layer/Resize/{mode}/{transform}/x{factor}/{content}"
-                    data = make(name, "float32", (1, 2, 5, 7), content)
                     scales = np.array([1, 1, factor, factor], dtype=np.float32)
+                    data = [Draw("float32", (1, 2, 5, 7), content), None]
                     yield op_case(
-                        name, "Resize", {"x": data}, constants={"scales": scales},
-                        order=("x", "", "scales"), mode=mode,
+                        name, "Resize", [*data, Constant("scales", scales)], mode=mode,
                         coordinate_transformation_mode=transform,
                     )  # fmt: skip
     for mode in ("linear", "cubic"):
         for type_ in ("float32", "uint8", "int8", "int32"):
             name = f"layer/Resize/{mode}-antialias/{type_}"
-            data = make(name, type_, (1, 1, 9, 9), "finite")
-            sizes = np.array([1, 1, 5, 4], dtype=np.int64)
-            yield op_case(
-                name, "Resize", {"x": data}, constants={"sizes": sizes},
-                order=("x", "", "", "sizes"), mode=mode, antialias=1,
-            )  # fmt: skip
+            sizes = Constant("sizes", integers(1, 1, 5, 4))
+            data = [Draw(type_, (1, 1, 9, 9), "finite"), None, None]
+            yield op_case(name, "Resize", [*data, sizes], mode=mode, antialias=1)
     contents: tuple[Content, ...] = ("unit", "nan")
     for mode in ("linear", "nearest", "cubic"):
         for padding in ("zeros", "border", "reflection"):
             for content in contents:
                 name = f"layer/GridSample/{mode}/{padding}/{content}"
-                image = make(name, "float32", (1, 2, 5, 6), "finite")
-                grid = make(name + "#g", "float32", (1, 4, 3, 2), content)
+                image = Draw("float32", (1, 2, 5, 6), "finite")
+                grid = Draw("float32", (1, 4, 3, 2), content, "#g")
                 yield op_case(name, "GridSample", [image, grid], mode=mode, padding_mode=padding)
     for type_ in ("float32", "float64"):
-        name = f"layer/AffineGrid/{type_}"
-        theta = make(name, type_, (2, 2, 3), "unit")
-        yield op_case(name, "AffineGrid", [theta, np.array([2, 1, 4, 5], dtype=np.int64)])
+        theta = Draw(type_, (2, 2, 3), "unit")
+        yield op_case(f"layer/AffineGrid/{type_}", "AffineGrid", [theta, integers(2, 1, 4, 5)])
 
 
 def _recurrent() -> Iterator[Case]:
@@ -146,10 +137,10 @@ def _recurrent() -> Iterator[Case]:
                     name = f"layer/{op}/{hidden}/{direction}/{content}"
                     rows = count * hidden
                     data = [
-                        make(name, "float32", (5, 2, 4), content),
-                        make(name + "#w", "float32", (ways, rows, 4), "unit"),
-                        make(name + "#r", "float32", (ways, rows, hidden), "unit"),
-                        make(name + "#b", "float32", (ways, 2 * rows), "unit"),
+                        Draw("float32", (5, 2, 4), content),
+                        Draw("float32", (ways, rows, 4), "unit", "#w"),
+                        Draw("float32", (ways, rows, hidden), "unit", "#r"),
+                        Draw("float32", (ways, 2 * rows), "unit", "#b"),
                     ]
                     yield op_case(
                         name, op, data, outputs=2, hidden_size=hidden, direction=direction
@@ -157,9 +148,9 @@ def _recurrent() -> Iterator[Case]:
     for activation in ("Relu", "Tanh", "Sigmoid", "Softsign", "Softplus", "Elu", "HardSigmoid"):
         name = f"layer/RNN/8/activation-{activation}"
         data = [
-            make(name, "float32", (3, 2, 4), "finite"),
-            make(name + "#w", "float32", (1, 8, 4), "unit"),
-            make(name + "#r", "float32", (1, 8, 8), "unit"),
+            Draw("float32", (3, 2, 4), "finite"),
+            Draw("float32", (1, 8, 4), "unit", "#w"),
+            Draw("float32", (1, 8, 8), "unit", "#r"),
         ]
         yield op_case(name, "RNN", data, outputs=2, hidden_size=8, activations=[activation])
 
@@ -169,18 +160,14 @@ def _attention() -> Iterator[Case]:
         for width in (16, 48):
             name = f"layer/Attention/{width}/{content}"
             data = [
-                make(name, "float32", (2, 5, width), content),
-                make(name + "#w", "float32", (width, 3 * width), "unit"),
-                make(name + "#b", "float32", (3 * width,), "unit"),
+                Draw("float32", (2, 5, width), content),
+                Draw("float32", (width, 3 * width), "unit", "#w"),
+                Draw("float32", (3 * width,), "unit", "#b"),
             ]
             yield op_case(name, "Attention", data, domain=MICROSOFT, num_heads=4)
             name = f"layer/MultiHeadAttention/{width}/{content}"
-            three = [
-                make(f"{name}#{n}", "float32", (2, 5, width), "finite" if n else content)
-                for n in range(3)
-            ]
+            others = numbered("float32", [(2, 5, width)] * 2, "finite", first=1)
+            three = [Draw("float32", (2, 5, width), content, "#0"), *others]
             yield op_case(name, "MultiHeadAttention", three, domain=MICROSOFT, num_heads=4)
-        name = f"layer/BiasGelu/{content}"
-        data = [make(name, "float32", (3, 17), content)]
-        data.append(make(name + "#b", "float32", (17,), "unit"))
-        yield op_case(name, "BiasGelu", data, domain=MICROSOFT)
+        data = [Draw("float32", (3, 17), content), Draw("float32", (17,), "unit", "#b")]
+        yield op_case(f"layer/BiasGelu/{content}", "BiasGelu", data, domain=MICROSOFT)

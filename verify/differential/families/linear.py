@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..store import Case
-from .data import Content, Shape, make
-from .models import MICROSOFT, op_case
+from .data import Content, Draw, Shape, make, numbered
+from .models import MICROSOFT, Constant, op_case
 
 FD = ("float32", "float64")
 _SIDES: tuple[tuple[str, Content, Content], ...] = (
@@ -48,21 +48,20 @@ def _products() -> Iterator[Case]:
                 if side != "finite" and label not in ("9x9", "17x17", "33x33", "5x17+17"):
                     continue
                 name = f"linear/MatMul/{type_}/{label}/{side}"
-                data = [make(name, type_, left, one), make(name + "#1", type_, right, two)]
+                data = [Draw(type_, left, one), Draw(type_, right, two, "#1")]
                 yield op_case(name, "MatMul", data)
     for size in (9, 17, 33):
         # A constant right side is packed before the run.
-        name = f"linear/MatMul/float32/{size}x{size}/constant"
-        constants = {"b": make(name + "#1", "float32", (size, size), "finite")}
-        data = [make(name, "float32", (size, size), "finite")]
-        yield op_case(name, "MatMul", data, constants=constants)
+        square = (size, size)
+        packed = Constant("b", Draw("float32", square, "finite", "#1"))
+        pair = [Draw("float32", square, "finite"), packed]
+        yield op_case(f"linear/MatMul/float32/{size}x{size}/constant", "MatMul", pair)
     for alpha in (1.0, 0.125):
         for first, second in ((0, 0), (1, 0), (0, 1), (1, 1)):
             name = f"linear/FusedMatMul/float32/a{alpha}-t{first}{second}"
-            data = [make(f"{name}#{n}", "float32", (2, 9, 9), "finite") for n in (0, 1)]
             yield op_case(
-                name, "FusedMatMul", data, domain=MICROSOFT,
-                alpha=alpha, transA=first, transB=second,
+                name, "FusedMatMul", numbered("float32", [(2, 9, 9)] * 2, "finite"),
+                domain=MICROSOFT, alpha=alpha, transA=first, transB=second,
             )  # fmt: skip
 
 
@@ -78,30 +77,31 @@ def _gemm() -> Iterator[Case]:
                         continue
                     name = f"linear/Gemm/{type_}/t{left}{right}-a{alpha}-b{beta}/bias-{label}"
                     data = [
-                        make(name, type_, (9, 7) if left else (7, 9), "finite"),
-                        make(name + "#1", type_, (5, 9) if right else (9, 5), "finite"),
+                        Draw(type_, (9, 7) if left else (7, 9), "finite"),
+                        Draw(type_, (5, 9) if right else (9, 5), "finite", "#1"),
                     ]
                     if bias is not None:
-                        data.append(make(name + "#2", type_, bias, "finite"))
+                        data.append(Draw(type_, bias, "finite", "#2"))
                     yield op_case(
                         name, "Gemm", data, alpha=alpha, beta=beta, transA=left, transB=right
                     )
         for side, one, two in _SIDES:
             for beta in (1.0, 0.0):
                 # beta = 0 with a NaN in C: read or skipped is the implementation's choice.
-                name = f"linear/Gemm/{type_}/nan-bias-b{beta}/{side}"
                 data = [
-                    make(name, type_, (7, 9), one),
-                    make(name + "#1", type_, (9, 5), two),
-                    make(name + "#2", type_, (5,), "nan"),
+                    Draw(type_, (7, 9), one),
+                    Draw(type_, (9, 5), two, "#1"),
+                    Draw(type_, (5,), "nan", "#2"),
                 ]
-                yield op_case(name, "Gemm", data, beta=beta)
+                yield op_case(
+                    f"linear/Gemm/{type_}/nan-bias-b{beta}/{side}", "Gemm", data, beta=beta
+                )
         for rows, depth, columns in ((0, 3, 4), (3, 0, 4), (3, 4, 0)):
             name = f"linear/Gemm/{type_}/empty-{rows}x{depth}x{columns}"
             data = [
-                make(name, type_, (rows, depth)),
-                make(name + "#1", type_, (depth, columns)),
-                make(name + "#2", type_, (columns,), "finite"),
+                Draw(type_, (rows, depth)),
+                Draw(type_, (depth, columns), mark="#1"),
+                Draw(type_, (columns,), "finite", "#2"),
             ]
             yield op_case(name, "Gemm", data)
 
@@ -116,17 +116,14 @@ def _einsum() -> Iterator[Case]:
         for equation, shapes in equations.items():
             for content in ("finite", "nan") if type_ in FD else ("finite",):
                 name = f"linear/Einsum/{type_}/{equation}/{content}"
-                data = [
-                    make(f"{name}#{n}", type_, shape, content) for n, shape in enumerate(shapes)
-                ]
-                yield op_case(name, "Einsum", data, equation=equation)
+                yield op_case(name, "Einsum", numbered(type_, shapes, content), equation=equation)
 
 
 def _algebra() -> Iterator[Case]:
     for size in (1, 2, 3, 4, 5, 9):
         for content in ("finite", "nan"):
-            name = f"linear/Det/float32/{size}/{content}"
-            yield op_case(name, "Det", [make(name, "float32", (2, size, size), content)])
+            data = [Draw("float32", (2, size, size), content)]
+            yield op_case(f"linear/Det/float32/{size}/{content}", "Det", data)
         for type_ in (*FD, "float16"):
             # Well-conditioned: rounding in another order must not be blown up by the matrix.
             name = f"linear/Inverse/{type_}/{size}"
@@ -134,25 +131,19 @@ def _algebra() -> Iterator[Case]:
             yield op_case(name, "Inverse", [square.astype(type_)], domain=MICROSOFT)
     for metric in ("euclidean", "sqeuclidean"):
         for type_ in FD:
+            points = numbered(type_, [(5, 9), (7, 9)], "finite")
             name = f"linear/CDist/{type_}/{metric}"
-            points = [
-                make(f"{name}#{n}", type_, (rows, 9), "finite") for n, rows in ((0, 5), (1, 7))
-            ]
             yield op_case(name, "CDist", points, domain=MICROSOFT, metric=metric)
     for type_ in FD:
         for length in (1, 8, 15, 16, 17, 60):
             for inverse in (0, 1):
                 name = f"linear/DFT/{type_}/{length}/inverse{inverse}"
-                signal = {"x": make(name, type_, (1, length, 2), "finite")}
-                constants = {"axis": np.array(1, dtype=np.int64)}
-                order = ("x", "", "axis")
-                yield op_case(
-                    name, "DFT", signal, constants=constants, order=order, inverse=inverse
-                )
+                signal = Draw(type_, (1, length, 2), "finite")
+                axis = Constant("axis", np.int64(1))
+                yield op_case(name, "DFT", [signal, None, axis], inverse=inverse)
     for op in ("HannWindow", "HammingWindow", "BlackmanWindow"):
         for periodic in (0, 1):
             name = f"linear/{op}/17/periodic{periodic}"
-            yield op_case(name, op, [np.array(17, dtype=np.int64)], periodic=periodic)
-    mel = [np.array(value, dtype=np.int64) for value in (8, 32, 8000)]
-    mel += [np.array(value, dtype=np.float32) for value in (0.0, 4000.0)]
+            yield op_case(name, op, [np.int64(17)], periodic=periodic)
+    mel = [np.int64(8), np.int64(32), np.int64(8000), np.float32(0), np.float32(4000)]
     yield op_case("linear/MelWeightMatrix", "MelWeightMatrix", mel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx import helper
 
 from ..store import Case
 from ..values import Tensor, from_array
+from .data import Draw
 
 #: The opset and IR version that ONNX Runtime 1.21 supports without reservation.
 OPSET = 21
@@ -20,7 +22,15 @@ MICROSOFT = "com.microsoft"
 ML = "ai.onnx.ml"
 _OPSETS = {"": OPSET, MICROSOFT: 1, ML: 3}
 
-Input = NDArray[Any] | np.generic | Tensor
+Input = NDArray[Any] | np.generic | Tensor | Draw
+
+
+@dataclass(frozen=True)
+class Constant:
+    """An input of a node that the graph holds as an initializer."""
+
+    name: str
+    value: Input
 
 
 def node(
@@ -53,8 +63,8 @@ def graph_case(
         The case's id.
     nodes : Sequence[onnx.NodeProto]
     inputs : Mapping[str, Input]
-        Arrays, or raw tensors for types that numpy lacks. Their ranks are declared, their
-        dimensions are left open, so that nothing is decided before the run.
+        Arrays, what is drawn, or raw tensors for types that numpy lacks. Their ranks are declared,
+        their dimensions are left open, so that nothing is decided before the run.
     outputs : Sequence[str]
         Names of the outputs; their types are inferred by ONNX Runtime.
     constants : Mapping[str, Input], optional
@@ -62,7 +72,7 @@ def graph_case(
     opset : int
         Version of the default domain.
     """
-    feeds = {key: _tensor(value) for key, value in inputs.items()}
+    feeds = {key: _tensor(name, value) for key, value in inputs.items()}
     graph = helper.make_graph(
         list(nodes),
         "differential",
@@ -71,7 +81,7 @@ def graph_case(
             for key, value in feeds.items()
         ],
         [helper.make_empty_tensor_value_info(key) for key in outputs],
-        initializer=[_proto(key, value) for key, value in (constants or {}).items()],
+        initializer=[_proto(key, _tensor(name, value)) for key, value in (constants or {}).items()],
     )
     domains = {item.domain for item in nodes} | {""}
     model = helper.make_model(
@@ -91,12 +101,10 @@ def graph_case(
 def op_case(
     name: str,
     op: str,
-    inputs: Mapping[str, Input] | Sequence[Input | None],
+    inputs: Sequence[Any],
     *,
     outputs: int = 1,
     domain: str = "",
-    constants: Mapping[str, Input] | None = None,
-    order: Sequence[str] | None = None,
     opset: int = OPSET,
     **attributes: Any,
 ) -> Case:
@@ -107,35 +115,40 @@ def op_case(
     name : str
         The case's id.
     op : str
-    inputs : Mapping[str, Input] or Sequence[Input or None]
-        Named inputs, or unnamed ones (``x0``, ``x1`` …) where None is an input left out.
+    inputs : sequence of Input, Constant or None
+        In the node's order; they are named ``x0``, ``x1`` … by their places. None is an input
+        that is left out.
     outputs : int
         How many outputs to ask for.
     domain : str
-    constants : Mapping[str, Input], optional
-        Further inputs of the node, given as initializers.
-    order : Sequence[str], optional
-        The node's inputs by name, where that is not the inputs and then the constants.
     opset : int
     **attributes
         Attributes of the node.
     """
-    if not isinstance(inputs, Mapping):
-        order = [f"x{n}" if item is not None else "" for n, item in enumerate(inputs)]
-        order += list(constants or {})
-        inputs = {f"x{n}": item for n, item in enumerate(inputs) if item is not None}
-    names = list(order) if order is not None else [*inputs, *(constants or {})]
+    feeds: dict[str, Input] = {}
+    constants: dict[str, Input] = {}
+    names = []
+    for place, item in enumerate(inputs):
+        if isinstance(item, Constant):
+            names.append(item.name)
+            constants[item.name] = item.value
+        elif item is None:
+            names.append("")
+        else:
+            names.append(f"x{place}")
+            feeds[names[-1]] = item
     results = [f"y{n}" for n in range(outputs)]
     only = node(op, names, results, domain=domain, **attributes)
-    return graph_case(name, [only], inputs, results, constants=constants, opset=opset)
+    return graph_case(name, [only], feeds, results, constants=constants, opset=opset)
 
 
-def _tensor(value: Input) -> Tensor:
+def _tensor(case: str, value: Input) -> Tensor:
+    if isinstance(value, Draw):
+        value = value.of(case)
     return value if isinstance(value, Tensor) else from_array(np.asarray(value))
 
 
-def _proto(name: str, value: Input) -> onnx.TensorProto:
-    tensor = _tensor(value)
+def _proto(name: str, tensor: Tensor) -> onnx.TensorProto:
     if tensor.strings or tensor.type.kind == "string":
         encoded = [item.encode() for item in tensor.strings]
         return onnx.TensorProto(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..store import Case
-from .data import Content, make
+from .data import Content, Draw, make
 from .models import ML, op_case
 
 
@@ -25,18 +25,18 @@ def _quantise() -> Iterator[Case]:
         for content in contents:
             for size in (1, 15, 33):
                 name = f"quantised/QuantizeLinear/{type_}/{size}/{content}"
-                data = make(name, "float32", (size,), content)
                 zero = np.array(3, dtype=type_)
-                yield op_case(name, "QuantizeLinear", [data, np.float32(0.037), zero])
+                data = [Draw("float32", (size,), content), np.float32(0.037), zero]
+                yield op_case(name, "QuantizeLinear", data)
     for content in contents[:4]:
         for size in (1, 17, 1000):
             name = f"quantised/DynamicQuantizeLinear/{size}/{content}"
-            data = make(name, "float32", (size,), content)
-            yield op_case(name, "DynamicQuantizeLinear", [data], outputs=3)
+            single = [Draw("float32", (size,), content)]
+            yield op_case(name, "DynamicQuantizeLinear", single, outputs=3)
     for type_ in ("uint8", "int8", "uint16", "int16", "int32"):
-        name = f"quantised/DequantizeLinear/{type_}"
         zero = np.array(0 if type_ == "int32" else 7, dtype=type_)
-        yield op_case(name, "DequantizeLinear", [make(name, type_, (33,)), np.float32(0.037), zero])
+        data = [Draw(type_, (33,)), np.float32(0.037), zero]
+        yield op_case(f"quantised/DequantizeLinear/{type_}", "DequantizeLinear", data)
 
 
 def _integer_products() -> Iterator[Case]:
@@ -44,41 +44,30 @@ def _integer_products() -> Iterator[Case]:
         # There is no kernel for a signed left and an unsigned right side.
         for right in ("uint8", "int8") if left == "uint8" else ("int8",):
             for size in (1, 7, 16, 33):
+                one, two = Draw(left, (size, size)), Draw(right, (size, size), mark="#1")
+                zeros = np.array(3, dtype=left), np.array(2, dtype=right)
                 name = f"quantised/MatMulInteger/{left}-{right}/{size}"
-                data = [make(name, left, (size, size)), make(name + "#1", right, (size, size))]
-                data += [np.array(3, dtype=left), np.array(2, dtype=right)]
-                yield op_case(name, "MatMulInteger", data)
+                yield op_case(name, "MatMulInteger", [one, two, *zeros])
                 name = f"quantised/QLinearMatMul/{left}-{right}/{size}"
-                yield op_case(
-                    name, "QLinearMatMul",
-                    [
-                        make(name, left, (size, size)), np.float32(0.02),
-                        np.array(3, dtype=left), make(name + "#1", right, (size, size)),
-                        np.float32(0.03), np.array(2, dtype=right), np.float32(0.7),
-                        np.array(5, dtype=left),
-                    ],
-                )  # fmt: skip
-    for weight in ("uint8", "int8"):
-        name = f"quantised/QLinearConv/uint8-{weight}"
-        yield op_case(
-            name, "QLinearConv",
-            [
-                make(name, "uint8", (1, 3, 9, 9)), np.float32(0.02), np.array(3, dtype=np.uint8),
-                make(name + "#w", weight, (4, 3, 3, 3)), np.float32(0.03),
-                np.array(2, dtype=weight), np.float32(0.9), np.array(5, dtype=np.uint8),
-            ],
-        )  # fmt: skip
-    name = "quantised/ConvInteger/uint8"
-    pair = [make(name, "uint8", (1, 3, 9, 9)), make(name + "#w", "uint8", (4, 3, 3, 3))]
-    yield op_case(name, "ConvInteger", [*pair, np.array(3, dtype=np.uint8)])
+                data = [one, np.float32(0.02), zeros[0], two, np.float32(0.03), zeros[1]]
+                data += [np.float32(0.7), np.array(5, dtype=left)]
+                yield op_case(name, "QLinearMatMul", data)
+    image = Draw("uint8", (1, 3, 9, 9))
+    for type_ in ("uint8", "int8"):
+        kernel = Draw(type_, (4, 3, 3, 3), mark="#w")
+        data = [image, np.float32(0.02), np.uint8(3)]
+        data += [kernel, np.float32(0.03), np.array(2, dtype=type_), np.float32(0.9), np.uint8(5)]
+        yield op_case(f"quantised/QLinearConv/uint8-{type_}", "QLinearConv", data)
+    pair = [image, Draw("uint8", (4, 3, 3, 3), mark="#w")]
+    yield op_case("quantised/ConvInteger/uint8", "ConvInteger", [*pair, np.uint8(3)])
 
 
 def _classic() -> Iterator[Case]:
     for content in ("finite", "nan", "special"):
         for norm in ("MAX", "L1", "L2"):
+            rows = [Draw("float32", (3, 9), content)]
             name = f"classic/Normalizer/{norm}/{content}"
-            data = make(name, "float32", (3, 9), content)
-            yield op_case(name, "Normalizer", [data], domain=ML, norm=norm)
+            yield op_case(name, "Normalizer", rows, domain=ML, norm=norm)
         data = make(f"classic/{content}", "float32", (3, 5), content)
         yield op_case(
             f"classic/Scaler/{content}", "Scaler", [data], domain=ML,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
 from ..store import Case
-from .data import Content, Shape, make
-from .models import MICROSOFT, op_case
+from .data import Content, Draw, Shape, integers, numbered
+from .models import MICROSOFT, Constant, op_case
 
 FD = ("float32", "float64")
 _TYPES = (*FD, "int32", "int64")
@@ -58,18 +57,14 @@ def _reductions() -> Iterator[Case]:
                     continue
                 for content in contents:
                     name = f"reduce/{op}/{type_}/{layout}/{content}"
-                    data = make(name, type_, shape, content)
-                    constants = {} if axes is None else {"axes": np.array(axes, dtype=np.int64)}
-                    yield op_case(name, op, [data], constants=constants, keepdims=keep)
+                    over = [] if axes is None else [Constant("axes", integers(*axes))]
+                    yield op_case(name, op, [Draw(type_, shape, content), *over], keepdims=keep)
         name = f"reduce/{op}/float32/no-op-on-empty-axes"
-        yield op_case(
-            name, op, [make(name, "float32", (3, 5))], noop_with_empty_axes=1,
-            constants={"axes": np.array([], dtype=np.int64)},
-        )  # fmt: skip
+        data = [Draw("float32", (3, 5)), Constant("axes", integers())]
+        yield op_case(name, op, data, noop_with_empty_axes=1)
     for op in ("ReduceMax", "ReduceMin"):
-        name = f"reduce/{op}/bool/5x33-last"
-        constants = {"axes": np.array([1], dtype=np.int64)}
-        yield op_case(name, op, [make(name, bool, (5, 33))], constants=constants)
+        data = [Draw(bool, (5, 33)), Constant("axes", integers(1))]
+        yield op_case(f"reduce/{op}/bool/5x33-last", op, data)
 
 
 def _arguments() -> Iterator[Case]:
@@ -81,8 +76,8 @@ def _arguments() -> Iterator[Case]:
                     for shape, axis in (((17,), 0), ((5, 33), 1), ((33, 5), 0), ((2, 3, 4), 1)):
                         label = "x".join(map(str, shape))
                         name = f"reduce/{op}/{type_}/{label}/axis{axis}-last{last}/{content}"
-                        data = make(name, type_, shape, content)
-                        yield op_case(name, op, [data], axis=axis, select_last_index=last)
+                        data = [Draw(type_, shape, content)]
+                        yield op_case(name, op, data, axis=axis, select_last_index=last)
     for type_ in (*FD, "int32", "int64"):
         for content in ("finite", "nan", "special"):
             if content != "finite" and type_ not in FD:
@@ -90,8 +85,7 @@ def _arguments() -> Iterator[Case]:
             for size, count in ((1, 1), (17, 3), (33, 33), (1000, 5), (1000, 400), (17, 0)):
                 for largest in (0, 1):
                     name = f"reduce/TopK/{type_}/{count}of{size}-largest{largest}/{content}"
-                    data = make(name, type_, (2, size), content)
-                    given = [data, np.array([count], dtype=np.int64)]
+                    given = [Draw(type_, (2, size), content), integers(count)]
                     yield op_case(name, "TopK", given, outputs=2, largest=largest)
 
 
@@ -107,9 +101,8 @@ def _softmax() -> Iterator[Case]:
                         continue
                     label = "x".join(map(str, shape))
                     name = f"reduce/{op}/{type_}/{label}/axis{axis}/{content}"
-                    yield op_case(name, op, [make(name, type_, shape, content)], axis=axis)
-            name = f"reduce/{op}/{type_}/0x3/empty"
-            yield op_case(name, op, [make(name, type_, (0, 3))])
+                    yield op_case(name, op, [Draw(type_, shape, content)], axis=axis)
+            yield op_case(f"reduce/{op}/{type_}/0x3/empty", op, [Draw(type_, (0, 3))])
             # A row of nothing but -inf has no finite maximum.
             name = f"reduce/{op}/{type_}/2x9/all-minus-inf"
             yield op_case(name, op, [np.full((2, 9), -np.inf, dtype=type_)])
@@ -123,10 +116,10 @@ def _layer_normalisation() -> Iterator[Case]:
                     continue
                 label = "x".join(map(str, shape))
                 name = f"reduce/LayerNormalization/{type_}/{label}/{content}"
-                data = make(name, type_, shape, content)
-                weights = [make(f"{name}#{n}", type_, shape[-1:], "unit") for n in (1, 2)]
+                weights = numbered(type_, [shape[-1:]] * 2, "unit", first=1)
+                data = [Draw(type_, shape, content), *weights]
                 outputs = 3 if type_ == "float32" else 1
-                yield op_case(name, "LayerNormalization", [data, *weights], outputs=outputs)
+                yield op_case(name, "LayerNormalization", data, outputs=outputs)
     for content in _CONTENTS:
         for label, op, domain in (
             ("SimplifiedLayerNormalization", "SimplifiedLayerNormalization", ""),
@@ -134,42 +127,35 @@ def _layer_normalisation() -> Iterator[Case]:
             ("SkipSimplified", "SkipSimplifiedLayerNormalization", MICROSOFT),
         ):
             name = f"reduce/{label}/float32/2x5x32/{content}"
-            given: list[Any] = [make(name, "float32", (2, 5, 32), content)]
+            given = [Draw("float32", (2, 5, 32), content)]
             if domain:
-                given.append(make(name + "#skip", "float32", (2, 5, 32), "unit"))
-            given.append(make(name + "#gamma", "float32", (32,), "unit"))
+                given.append(Draw("float32", (2, 5, 32), "unit", "#skip"))
+            given.append(Draw("float32", (32,), "unit", "#gamma"))
             yield op_case(name, op, given, domain=domain, epsilon=1e-5)
 
 
 def _other_normalisations() -> Iterator[Case]:
     for content in _CONTENTS:
-        shape = (2, 4, 3, 5)
-        name = f"reduce/BatchNormalization/float32/{content}"
-        four = [make(f"{name}#{n}", "float32", (4,), "positive") for n in range(4)]
-        data = make(name, "float32", shape, content)
-        yield op_case(name, "BatchNormalization", [data, *four])
-        name = f"reduce/BatchNormalization/float64/{content}"
-        four = [make(f"{name}#{n}", "float64", (4,), "positive") for n in range(4)]
-        data = make(name, "float64", shape, content)
-        yield op_case(name, "BatchNormalization", [data, *four])
+        for type_ in FD:
+            data = Draw(type_, (2, 4, 3, 5), content)
+            four = numbered(type_, [(4,)] * 4, "positive")
+            name = f"reduce/BatchNormalization/{type_}/{content}"
+            yield op_case(name, "BatchNormalization", [data, *four])
+        data = Draw("float32", (2, 4, 3, 5), content)
+        two = numbered("float32", [(4,)] * 2, "unit")
         name = f"reduce/InstanceNormalization/float32/{content}"
-        two = [make(f"{name}#{n}", "float32", (4,), "unit") for n in range(2)]
-        yield op_case(name, "InstanceNormalization", [make(name, "float32", shape, content), *two])
+        yield op_case(name, "InstanceNormalization", [data, *two])
         name = f"reduce/GroupNormalization/float32/{content}"
-        two = [make(f"{name}#{n}", "float32", (4,), "unit") for n in range(2)]
-        data = make(name, "float32", shape, content)
         yield op_case(name, "GroupNormalization", [data, *two], num_groups=2)
-        name = f"reduce/LRN/float32/{content}"
-        yield op_case(name, "LRN", [make(name, "float32", shape, content)], size=3, alpha=0.01)
+        yield op_case(f"reduce/LRN/float32/{content}", "LRN", [data], size=3, alpha=0.01)
         for type_ in FD:
             for power in (1, 2):
                 for axis in (-1, 0):
                     name = f"reduce/LpNormalization/{type_}/p{power}-axis{axis}/{content}"
-                    data = make(name, type_, (3, 17), content)
-                    yield op_case(name, "LpNormalization", [data], axis=axis, p=power)
+                    rows = [Draw(type_, (3, 17), content)]
+                    yield op_case(name, "LpNormalization", rows, axis=axis, p=power)
         for axes in ([0, 2, 3], [0, 1, 2, 3]):
             name = f"reduce/MeanVarianceNormalization/float32/{len(axes)}-axes/{content}"
-            data = make(name, "float32", shape, content)
             yield op_case(name, "MeanVarianceNormalization", [data], axes=axes)
 
 
@@ -179,14 +165,13 @@ def _scans() -> Iterator[Case]:
             for exclusive in (0, 1):
                 for reverse in (0, 1):
                     name = f"reduce/CumSum/{type_}/e{exclusive}r{reverse}/{content}"
-                    data = [make(name, type_, (3, 17), content), np.array(1, dtype=np.int64)]
+                    data = [Draw(type_, (3, 17), content), np.int64(1)]
                     yield op_case(name, "CumSum", data, exclusive=exclusive, reverse=reverse)
     for type_ in (*FD, "int64", "int8"):
         for ordered in (0, 1):
             for content in ("finite", "zeros", "special"):
                 name = f"reduce/Unique/{type_}/sorted{ordered}/{content}"
-                values = make(name, type_, (33,), content)
-                yield op_case(name, "Unique", [values], outputs=4, sorted=ordered)
+                values = [Draw(type_, (33,), content)]
+                yield op_case(name, "Unique", values, outputs=4, sorted=ordered)
     for type_ in ("float32", "int32", "int64", "uint8", "bool"):
-        name = f"reduce/NonZero/{type_}"
-        yield op_case(name, "NonZero", [make(name, type_, (4, 9), "special")])
+        yield op_case(f"reduce/NonZero/{type_}", "NonZero", [Draw(type_, (4, 9))])

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..store import Case
-from .data import SIZES, Content, make
-from .models import MICROSOFT, op_case
+from .data import SIZES, Content, Draw
+from .models import MICROSOFT, Constant, op_case
 
 F = ("float32",)
 FD = ("float32", "float64")
@@ -65,11 +65,9 @@ def cases() -> Iterator[Case]:
             yield from _operator(label, op, type_, domain, attributes)
     yield from _clip()
     for shape in ((), (0,), (7,), (2, 3)):
-        name = f"unary/Not/bool/{_shown(shape)}"
-        yield op_case(name, "Not", [make(name, bool, shape)])
+        yield op_case(f"unary/Not/bool/{_shown(shape)}", "Not", [Draw(bool, shape)])
     for type_ in _INTS:
-        name = f"unary/BitwiseNot/{type_}/17"
-        yield op_case(name, "BitwiseNot", [make(name, type_, (17,))])
+        yield op_case(f"unary/BitwiseNot/{type_}/17", "BitwiseNot", [Draw(type_, (17,))])
 
 
 def _shown(shape: tuple[int, ...]) -> str:
@@ -90,8 +88,7 @@ def _operator(
         shapes += [((17,), "inf")]
     for shape, content in shapes:
         name = f"unary/{label}/{type_}/{_shown(shape)}/{content}"
-        data = make(name, type_, shape, content)
-        yield op_case(name, op, [data], domain=domain, **attributes)
+        yield op_case(name, op, [Draw(type_, shape, content)], domain=domain, **attributes)
 
 
 def _clip() -> Iterator[Case]:
@@ -106,16 +103,15 @@ def _clip() -> Iterator[Case]:
             if not floating and label not in ("both", "low", "high", "none", "crossed"):
                 continue
             for size in (1, 9, 33) if floating else (17,):
-                name = f"unary/Clip/{type_}/{size}/{label}"
                 given = [None if bound is None else _bound(bound, type_) for bound in (low, high)]
-                yield op_case(name, "Clip", [make(name, type_, (size,)), *given])
+                data = [Draw(type_, (size,)), *given]
+                yield op_case(f"unary/Clip/{type_}/{size}/{label}", "Clip", data)
     for label in ("both", "nan-low", "nan-high"):
         # Constant bounds let the optimiser fold the clip into its neighbours.
-        low, high = bounds[label]
-        name = f"unary/Clip/float32/17/constant-{label}"
-        constants = {"low": np.float32(low), "high": np.float32(high)}
-        data = make(name, "float32", (17,))
-        yield op_case(name, "Clip", [data], constants=constants)
+        ends = zip(("low", "high"), bounds[label], strict=True)
+        constants = [Constant(name, np.float32(bound)) for name, bound in ends]
+        data = [Draw("float32", (17,)), *constants]
+        yield op_case(f"unary/Clip/float32/17/constant-{label}", "Clip", data)
 
 
 def _bound(value: float, type_: str) -> Any:
