@@ -197,13 +197,13 @@ def _coverage(options: argparse.Namespace, console: Console) -> int:
 
 
 def _model(options: argparse.Namespace, console: Console) -> int:
-    from .coverage import fixed_shapes as graph_fixed
+    from .commands import fix_model
     from .encoder import graph_family
 
     if options.from_onnx is not None:
         with _Progress(console) as progress:
-            return graph_fixed.run(options, console, lambda text: progress.say("", text))
-    graph_fixed.refuse(options)
+            return fix_model.run(options, console, lambda text: progress.say("", text))
+    fix_model.refuse(options)
     family = graph_family.choose(options)
     made = []
     with _Progress(console) as progress:

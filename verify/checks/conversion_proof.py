@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ..conversion.outcome import EXACT, HALF, PACKAGE, judge
+from ..conversion.package import recipe_minimum_os
+from ..conversion.proof import Setting, prove
 from ..environment.context import TargetContext
 from ..environment.venv import OFFICIAL_VERSION
 from ..errors import VerifyError
@@ -22,9 +24,6 @@ def conversion(context: TargetContext) -> Sequence[CheckResult]:
     text. With ``--quick`` it is single precision and four texts. Where the provider emits
     nothing, or cannot be asked, the three checks are ``not-run`` with the reason.
     """
-    from ..commands.conversion import recipe_minimum_os
-    from ..conversion.proof import Setting, prove
-
     version = str((context.manifest or {}).get("version", OFFICIAL_VERSION))
     precisions: tuple[Literal["fp32", "fp16"], ...] = (
         ("fp32",) if context.quick else ("fp32", "fp16")

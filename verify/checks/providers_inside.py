@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..encoder.embedder import COREML_OPTIONS
+from ..encoder.sessions import COREML, COREML_OPTIONS
 from ..environment.context import TargetContext
 from ..policy.result import CheckResult
 
-COREML = "CoreMLExecutionProvider"
 REGISTERED = "provider.registered"
 EXECUTES = "provider.executes"
 NO_RUNTIME = "not supported on this platform"

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
-from ..coverage import fixed_shapes as graph_fixed
 from ..encoder import graph_family
 from ..errors import VerifyError
-from . import conversion, coverage, differential
+from . import conversion, coverage, differential, fix_model
 
 EXIT_CODES = """\
 exit codes:
@@ -112,7 +111,7 @@ def _parser() -> Parser:
     model = command("model", "build the encoder's graphs and print their hashes")
     _model_options(model)
     graph_family.add_arguments(model)
-    graph_fixed.add_arguments(model)
+    fix_model.add_arguments(model)
     covered = command("coverage", "show what CoreML takes of some models", coverage.EPILOG)
     covered.description = coverage.DESCRIPTION
     coverage.add_arguments(covered)

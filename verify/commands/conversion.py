@@ -14,7 +14,7 @@ from typing import Any
 
 from ..conversion import own_model as own
 from ..conversion.outcome import exit_code, judge, judge_device
-from ..conversion.package import allowed_spec_version
+from ..conversion.package import allowed_spec_version, recipe_minimum_os
 from ..conversion.proof import Setting, prove
 from ..coverage.nodes import load
 from ..encoder.graph import Precision
@@ -259,29 +259,6 @@ def _devices(measured: Sequence[Mapping[str, Any]]) -> list[str]:
         if found.get("plans_differ"):
             lines.append(f"  {entry['label']}: the plans differ: {found['plans_differ']}")
     return lines
-
-
-def recipe_minimum_os(version: str) -> str:
-    """Return the macOS that the build recipe of an ONNX Runtime version promises.
-
-    Raises
-    ------
-    VerifyError
-        When there is no recipe for that version.
-    """
-    from ..policy import strict
-
-    upstream = version.partition("+")[0]
-    folder = Path(__file__).resolve().parents[2] / "recipes"
-    path = folder / f"onnxruntime-{upstream}.toml"
-    if not path.is_file():
-        raise VerifyError(
-            f"There is no build recipe for onnxruntime {upstream}, so the promised macOS is not "
-            "known.",
-            hint="Name it with --minimum-os 13.3.",
-        )
-    data = strict.read_toml(path, what="build recipe")
-    return str(data["platforms"]["macos-arm64"]["minimum_os"])
 
 
 def _worst(mode: Mapping[str, Any] | None, digits: int) -> str:

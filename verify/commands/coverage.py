@@ -85,23 +85,16 @@ def run(options: argparse.Namespace, console: Console, say: Say) -> int:
             options={"RequireStaticInputShapes": "1"} if options.require_static else {},
             say=say,
         )
-    return tell(answers, limits, options, console, wheel=wheel)
-
-
-def tell(
-    answers: Sequence[Answer],
-    limits: Limits,
-    options: argparse.Namespace,
-    console: Console,
-    *,
-    wheel: str,
-) -> int:
-    """Print the answers in the form asked for; return the exit code."""
-    over = any(answer.problems(limits) for answer in answers)
     if options.html:
         show.write_page(answers, limits, options.html, wheel=wheel)
         console.print(f"picture: {options.html}", markup=False, soft_wrap=True)
-    if options.json:
+    return report(answers, limits, wheel=wheel, as_json=options.json)
+
+
+def report(answers: Sequence[Answer], limits: Limits, *, wheel: str, as_json: bool) -> int:
+    """Print the answers in the form asked for; return the exit code."""
+    over = any(answer.problems(limits) for answer in answers)
+    if as_json:
         print(
             report_json.dumps(
                 {

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..checks.providers_inside import COREML
+from ..encoder.number_types import widened
+from ..encoder.sessions import COREML, COREML_OPTIONS, CPU, load_tokenizer, make_session
 from ..environment.context import TargetContext
 
 GRAPH_LINE = "@graph "
@@ -25,13 +28,7 @@ def emit(context: TargetContext, payload: Mapping[str, Any]) -> bool:
     ``payload["profile"]`` the provider says on standard error where Core ML would run each
     operation (a Mac with macOS 14.4 or later; elsewhere it says nothing).
     """
-    import os
-    import sys
-
     import onnxruntime
-
-    from ..encoder.embedder import COREML_OPTIONS
-    from ..encoder.sessions import make_session
 
     profile = {"ProfileComputePlan": "1"} if payload.get("profile") else {}
     os.environ["CFLOG_FORCE_STDERR"] = "YES"  # NSLog writes there only where someone may look
@@ -85,8 +82,6 @@ def _tokenised(
     context: TargetContext, texts: Sequence[str], width: int
 ) -> Iterator[tuple[dict[str, Any], Any]]:
     """Yield the inputs for each text, padded or cut to ``width``, and its attention mask."""
-    from ..encoder.sessions import load_tokenizer
-
     encoder = context.encoder
     cut = encoder.cut_to(min(width, encoder.max_length))
     tokenizer = load_tokenizer(context.model_dir / "tokenizer.json", cut)
@@ -114,47 +109,6 @@ def _wide(array: Any) -> Any:
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
-def widened(model: Any) -> Any:
-    """Return a model with every half precision type made single; the weights keep their values.
-
-    The CPU provider has no half kernels for most operations and rounds between some of those that
-    it runs in single precision. The wide graph has the same weights and no rounding, so that it
-    shows what the conversion changes.
-    """
-    from onnx import TensorProto
-
-    return retyped(model, TensorProto.FLOAT16, TensorProto.FLOAT)
-
-
-def retyped(model: Any, before: int, after: int) -> Any:
-    """Return a copy of a model in which one type of numbers is another everywhere."""
-    from onnx import ModelProto
-
-    made = ModelProto()
-    made.CopyFrom(model)
-    graph = made.graph
-    for tensor in graph.initializer:
-        _retype(tensor, before, after)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == before:
-                attribute.i = after
-            if attribute.HasField("t"):
-                _retype(attribute.t, before, after)
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        if value.type.tensor_type.elem_type == before:
-            value.type.tensor_type.elem_type = after
-    return made
-
-
-def _retype(tensor: Any, before: int, after: int) -> None:
-    from onnx import helper, numpy_helper
-
-    if tensor.data_type == before:
-        array = numpy_helper.to_array(tensor).astype(helper.tensor_dtype_to_np_dtype(after))
-        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-
-
 def _session(path: Path, names: list[str]) -> Any:
     """Make a session of the CPU provider with some inner values as graph outputs."""
     import onnx
@@ -164,6 +118,4 @@ def _session(path: Path, names: list[str]) -> Any:
     there = {output.name for output in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in there)
     onnxruntime.set_default_logger_severity(3)
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=[CPU])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..coverage.fixed_shapes import fix_axes, fold, load_whole, parse_fixes, write_model
+from ..coverage.fixed_shapes import add_fix, fix_axes, fold, load_whole, parse_fixes, write_model
 from ..environment.context import TargetContext
 from ..errors import VerifyError
 from .proof import Cases, Graph, Setting, fresh_home, prove_graphs
@@ -40,13 +40,7 @@ class Input:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options for a model of the user's own."""
     group = parser.add_argument_group("a model of your own, with --model FILE.onnx")
-    group.add_argument(
-        "--fix",
-        action="append",
-        default=[],
-        metavar="AXIS=N",
-        help="set a dynamic axis; may be repeated",
-    )
+    add_fix(group)
     group.add_argument(
         "--inputs",
         type=Path,

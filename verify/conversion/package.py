@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VerifyError
+from ..policy import strict
 
 SPEC_VERSIONS: dict[int, int] = {12: 6, 13: 7, 14: 8, 15: 9, 26: 10}
 """macOS to the newest specification it reads: coremltools' table of deployment targets."""
@@ -132,6 +133,27 @@ def read_package(folder: Path) -> Package:
         raise PackageError(f"The program of {folder} has no function main for its opset.")
     weights = next((data / place for place in places if place.endswith("weights")), None)
     return Package(folder=folder, model=model, weights=weights)
+
+
+def recipe_minimum_os(version: str) -> str:
+    """Return the macOS that the build recipe of an ONNX Runtime version promises.
+
+    Raises
+    ------
+    VerifyError
+        When there is no recipe for that version.
+    """
+    upstream = version.partition("+")[0]
+    folder = Path(__file__).resolve().parents[2] / "recipes"
+    path = folder / f"onnxruntime-{upstream}.toml"
+    if not path.is_file():
+        raise VerifyError(
+            f"There is no build recipe for onnxruntime {upstream}, so the promised macOS is not "
+            "known.",
+            hint="Name it with --minimum-os 13.3.",
+        )
+    data = strict.read_toml(path, what="build recipe")
+    return str(data["platforms"]["macos-arm64"]["minimum_os"])
 
 
 def allowed_spec_version(minimum_os: str) -> int:

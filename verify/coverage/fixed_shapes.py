@@ -11,14 +11,12 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from ..encoder import graph_family
 from ..encoder.model_recipe import file_sha256
+from ..encoder.number_types import FLOAT, FLOAT16, float_types, retyped, widened
 from ..errors import VerifyError
 from .nodes import UNKNOWN, ModelFileError, facts, load
 
@@ -28,12 +26,8 @@ if TYPE_CHECKING:
     from ..environment.context import TargetContext
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``model --from-onnx``."""
-    group = parser.add_argument_group("a model of your own")
-    group.add_argument(
-        "--from-onnx", type=Path, metavar="FILE", help="an exported model, in place of the recipe"
-    )
+def add_fix(group: argparse._ActionsContainer) -> None:
+    """Add the option ``--fix``, which :func:`parse_fixes` reads."""
     group.add_argument(
         "--fix",
         action="append",
@@ -41,76 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="AXIS=N",
         help="set a dynamic axis; may be repeated",
     )
-    group.add_argument(
-        "--output", type=Path, metavar="FILE", help="default: <FILE's name>-fixed.onnx beside it"
-    )
-    group.add_argument("--wheel", type=Path, metavar="FILE", help="default: the manifest's wheel")
-    group.add_argument(
-        "--manifest", type=Path, default=Path("wheels/manifest.json"), help="default: %(default)s"
-    )
-
-
-def refuse(options: argparse.Namespace) -> None:
-    """Refuse this module's options where there is no model to fix.
-
-    Raises
-    ------
-    VerifyError
-        Naming the option that would have no effect.
-    """
-    for name in ("fix", "output", "wheel"):
-        if getattr(options, name):
-            raise VerifyError(
-                f"--{name} has no effect without --from-onnx.",
-                hint="Give the model with --from-onnx FILE.",
-            )
-
-
-def run(options: argparse.Namespace, console: Console, say: Callable[[str], None]) -> int:
-    """Fix and fold a model, and show the coverage before and after; 1 when over the limits."""
-    from ..commands import coverage as cli
-    from ..policy.limits import find_policy
-    from .partitions import FORMATS, Limits, Question, measure
-
-    graph_family.refuse(options, beside="--from-onnx")
-    source: Path = options.from_onnx
-    target: Path = options.output or source.with_name(f"{source.stem}-fixed.onnx")
-    if target.resolve() == source.resolve():
-        raise VerifyError(
-            f"--output {target} is the model itself.", hint="Name another file for the result."
-        )
-    fixed = fix_axes(load_whole(source), parse_fixes(options.fix))
-    policy = find_policy(None)
-    with cli.opened_wheel(options, policy, say=say) as (context, wheel):
-        folder = context.work
-        say("folding constants")
-        plain = folder / "fixed.onnx"
-        write_model(fixed, plain)
-        folded = fold(context, plain, target)
-        if not folded:
-            console.print(
-                "half precision beside single: the constants are not folded and stay as they are"
-            )
-        record = write_record(
-            source, target, fixes=parse_fixes(options.fix), wheel=wheel if folded else None
-        )
-        answers = measure(
-            context,
-            [
-                Question(path=source, label=f"{source.stem} before", judged=False),
-                Question(path=target, label=f"{source.stem} after"),
-            ],
-            FORMATS,
-            judged=("MLProgram",),
-            options={},
-            say=say,
-        )
-    limits = Limits(
-        partitions=policy.limits.coverage_partitions_max, nodes=policy.limits.coverage_nodes_min
-    )
-    console.print(f"{target} sha256 {record['graph_sha256']}", markup=False, soft_wrap=True)
-    options.html = None
-    return cli.tell(answers, limits, options, console, wheel=wheel)
 
 
 def parse_fixes(pairs: Sequence[str]) -> dict[str, int]:
@@ -213,15 +137,11 @@ def fold(context: TargetContext, source: Path, target: Path) -> bool:
         When the runtime cannot load the model.
     """
     import onnx
-    from onnx import TensorProto
 
-    from ..conversion.emit_inside import retyped, widened
-
-    single, half = TensorProto.FLOAT, TensorProto.FLOAT16
     model = onnx.load(str(source))
     kinds = float_types(model)
     plain = source
-    if half in kinds:
+    if FLOAT16 in kinds:
         plain = source.with_name(f"{source.stem}-wide.onnx")
         write_model(widened(model), plain)
     folded = source.with_name(f"{source.stem}-folded.onnx")
@@ -233,11 +153,11 @@ def fold(context: TargetContext, source: Path, target: Path) -> bool:
             hint="Try other sizes, some models take certain ones only; and the model as it is with "
             "the CPU provider.",
         )
-    whole = kinds != {single, half}
+    whole = kinds != {FLOAT, FLOAT16}
     if not whole:
         folded = source
-    elif half in kinds:
-        write_model(retyped(onnx.load(str(folded)), single, half), folded)
+    elif FLOAT16 in kinds:
+        write_model(retyped(onnx.load(str(folded)), FLOAT, FLOAT16), folded)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
@@ -249,25 +169,6 @@ def fold(context: TargetContext, source: Path, target: Path) -> bool:
             hint="Name another file with --output.",
         ) from None
     return whole
-
-
-def float_types(model: onnx.ModelProto) -> set[int]:
-    """Return which of ONNX's FLOAT and FLOAT16 a model declares or casts to anywhere."""
-    from onnx import TensorProto
-
-    graph = model.graph
-    found = {tensor.data_type for tensor in graph.initializer}
-    found |= {
-        value.type.tensor_type.elem_type
-        for value in (*graph.input, *graph.output, *graph.value_info)
-    }
-    for node in graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to":
-                found.add(attribute.i)
-            if attribute.HasField("t"):
-                found.add(attribute.t.data_type)
-    return found & {TensorProto.FLOAT, TensorProto.FLOAT16}
 
 
 def write_record(

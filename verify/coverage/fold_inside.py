@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..encoder.sessions import CPU
 from ..environment.context import TargetContext
 
 
@@ -18,7 +19,5 @@ def fold(context: TargetContext, payload: Mapping[str, Any]) -> bool:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = payload["output"]
-    onnxruntime.InferenceSession(
-        payload["path"], sess_options=options, providers=["CPUExecutionProvider"]
-    )
+    onnxruntime.InferenceSession(payload["path"], sess_options=options, providers=[CPU])
     return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..checks.providers_inside import COREML
+from ..encoder.sessions import COREML
 from ..environment.context import TargetContext
 from ..errors import VerifyError, WheelNotUsable
 from .advice import advise

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..checks.providers_inside import COREML
-from ..encoder.embedder import COREML_OPTIONS
+from ..encoder.sessions import COREML, COREML_OPTIONS
 from ..environment.context import Precision, TargetContext
 from ..policy.judgement import violations
 from ..policy.result import CheckResult

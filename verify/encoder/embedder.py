@@ -22,15 +22,21 @@ from numpy.typing import NDArray
 from .graph import Output, ensure_graph
 from .model_recipe import EncoderSpec, load_model_recipe, recipe_path
 from .pooling import normalise, pool
-from .sessions import EmbedderError, load_tokenizer, make_session, session_options
+from .sessions import (
+    COREML,
+    COREML_OPTIONS,
+    CPU,
+    EmbedderError,
+    load_tokenizer,
+    make_session,
+    session_options,
+)
 
 __all__ = [
-    "COREML_OPTIONS",
     "Embedder",
     "EmbedderError",
     "Feeds",
     "StageTimes",
-    "make_session",
     "normalise",
     "pool",
 ]
@@ -41,8 +47,7 @@ Pooling = Literal["host", "graph"]
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-COREML_OPTIONS: Mapping[str, str] = {"ModelFormat": "MLProgram", "RequireStaticInputShapes": "1"}
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "coreml": "CoreMLExecutionProvider"}
+_PROVIDERS = {"cpu": CPU, "coreml": COREML}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,10 @@ from typing import Any
 from ..errors import VerifyError
 from .model_recipe import EncoderSpec
 
+CPU = "CPUExecutionProvider"
+COREML = "CoreMLExecutionProvider"
+COREML_OPTIONS: Mapping[str, str] = {"ModelFormat": "MLProgram", "RequireStaticInputShapes": "1"}
+
 
 class EmbedderError(VerifyError):
     """An embedder that cannot be made, or was asked for something impossible."""

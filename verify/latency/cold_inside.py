@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     import onnxruntime
 
     imported = perf_counter_ns()
-    from ..encoder.embedder import COREML_OPTIONS, make_session
+    from ..encoder.sessions import COREML, COREML_OPTIONS, CPU, make_session
     from ..environment.context import TargetContext
     from .queries import QUERIES
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     embedder = context.embedder(provider="coreml" if coreml else "cpu")
     session = make_session(
         path,
-        "CoreMLExecutionProvider" if coreml else "CPUExecutionProvider",
+        COREML if coreml else CPU,
         options=onnxruntime.SessionOptions(),
         provider_options=options,
     )

@@ -15,11 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 from verify.cli import main
 from verify.commands import conversion as cli
 from verify.conversion.closeness import Compared, compare, similarity
-from verify.conversion.emit_inside import widened
 from verify.conversion.outcome import exit_code, judge
-from verify.conversion.package import PackageError
+from verify.conversion.package import PackageError, recipe_minimum_os
 from verify.conversion.proof import spread
 from verify.conversion.value_names import known_values, map_names, safe_name
+from verify.encoder.number_types import widened
 from verify.policy.judgement import violations
 from verify.policy.limits import find_policy
 
@@ -262,7 +262,7 @@ def test_the_report_says_infinite_where_there_is_no_number():
 
 
 def test_the_promised_system_is_the_build_recipes():
-    assert cli.recipe_minimum_os("1.21.0+ortmill.3e383661") == "13.3"
+    assert recipe_minimum_os("1.21.0+ortmill.3e383661") == "13.3"
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from onnx import helper, numpy_helper
 
 from tests.kit.verify_examples import TINY, numpy_states, tiny_weights
 from verify.cli import main
-from verify.conversion.emit_inside import retyped
-from verify.coverage.fixed_shapes import fix_axes, float_types, parse_fixes
+from verify.coverage.fixed_shapes import fix_axes, parse_fixes
 from verify.coverage.nodes import facts
 from verify.encoder.graph import build_graph, ensure_graph, graph_name
 from verify.encoder.graph_family import members, random_encoder, random_weights
+from verify.encoder.number_types import float_types, retyped
 from verify.encoder.weights import write_safetensors
 from verify.errors import VerifyError
 

@@ -1,0 +1,98 @@
+"""``python -m verify model --from-onnx``: a model of the user's, its axes fixed and folded."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from ..coverage.fixed_shapes import (
+    add_fix,
+    fix_axes,
+    fold,
+    load_whole,
+    parse_fixes,
+    write_model,
+    write_record,
+)
+from ..coverage.partitions import FORMATS, Limits, Question, measure
+from ..encoder import graph_family
+from ..errors import VerifyError
+from ..policy.limits import find_policy
+from . import coverage
+
+Say = Callable[[str], None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``model --from-onnx``."""
+    group = parser.add_argument_group("a model of your own")
+    group.add_argument(
+        "--from-onnx", type=Path, metavar="FILE", help="an exported model, in place of the recipe"
+    )
+    add_fix(group)
+    group.add_argument(
+        "--output", type=Path, metavar="FILE", help="default: <FILE's name>-fixed.onnx beside it"
+    )
+    group.add_argument("--wheel", type=Path, metavar="FILE", help="default: the manifest's wheel")
+    group.add_argument(
+        "--manifest", type=Path, default=Path("wheels/manifest.json"), help="default: %(default)s"
+    )
+
+
+def refuse(options: argparse.Namespace) -> None:
+    """Refuse the options of a model of one's own where there is none.
+
+    Raises
+    ------
+    VerifyError
+        Naming the option that would have no effect.
+    """
+    for name in ("fix", "output", "wheel"):
+        if getattr(options, name):
+            raise VerifyError(
+                f"--{name} has no effect without --from-onnx.",
+                hint="Give the model with --from-onnx FILE.",
+            )
+
+
+def run(options: argparse.Namespace, console: Console, say: Say) -> int:
+    """Fix and fold a model, and show the coverage before and after; 1 when over the limits."""
+    graph_family.refuse(options, beside="--from-onnx")
+    source: Path = options.from_onnx
+    target: Path = options.output or source.with_name(f"{source.stem}-fixed.onnx")
+    if target.resolve() == source.resolve():
+        raise VerifyError(
+            f"--output {target} is the model itself.", hint="Name another file for the result."
+        )
+    fixes = parse_fixes(options.fix)
+    fixed = fix_axes(load_whole(source), fixes)
+    policy = find_policy(None)
+    with coverage.opened_wheel(options, policy, say=say) as (context, wheel):
+        say("folding constants")
+        plain = context.work / "fixed.onnx"
+        write_model(fixed, plain)
+        folded = fold(context, plain, target)
+        if not folded:
+            console.print(
+                "half precision beside single: the constants are not folded and stay as they are"
+            )
+        record = write_record(source, target, fixes=fixes, wheel=wheel if folded else None)
+        answers = measure(
+            context,
+            [
+                Question(path=source, label=f"{source.stem} before", judged=False),
+                Question(path=target, label=f"{source.stem} after"),
+            ],
+            FORMATS,
+            judged=("MLProgram",),
+            options={},
+            say=say,
+        )
+    limits = Limits(
+        partitions=policy.limits.coverage_partitions_max, nodes=policy.limits.coverage_nodes_min
+    )
+    console.print(f"{target} sha256 {record['graph_sha256']}", markup=False, soft_wrap=True)
+    return coverage.report(answers, limits, wheel=wheel, as_json=options.json)

@@ -1,0 +1,64 @@
+"""Which types of floating numbers a model has, and the same model in another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FLOAT, FLOAT16 = 1, 10
+"""ONNX's numbers of single and half precision (``TensorProto.DataType``)."""
+
+
+def float_types(model: Any) -> set[int]:
+    """Return which of ONNX's FLOAT and FLOAT16 a model declares or casts to anywhere."""
+    graph = model.graph
+    found = {tensor.data_type for tensor in graph.initializer}
+    found |= {
+        value.type.tensor_type.elem_type
+        for value in (*graph.input, *graph.output, *graph.value_info)
+    }
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to":
+                found.add(attribute.i)
+            if attribute.HasField("t"):
+                found.add(attribute.t.data_type)
+    return found & {FLOAT, FLOAT16}
+
+
+def widened(model: Any) -> Any:
+    """Return a model with every half precision type made single; the weights keep their values.
+
+    The CPU provider has no half kernels for most operations and rounds between some of those that
+    it runs in single precision. The wide graph has the same weights and no rounding, so that it
+    shows what the conversion changes.
+    """
+    return retyped(model, FLOAT16, FLOAT)
+
+
+def retyped(model: Any, before: int, after: int) -> Any:
+    """Return a copy of a model in which one type of numbers is another everywhere."""
+    from onnx import ModelProto
+
+    made = ModelProto()
+    made.CopyFrom(model)
+    graph = made.graph
+    for tensor in graph.initializer:
+        _retype(tensor, before, after)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == before:
+                attribute.i = after
+            if attribute.HasField("t"):
+                _retype(attribute.t, before, after)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.type.tensor_type.elem_type == before:
+            value.type.tensor_type.elem_type = after
+    return made
+
+
+def _retype(tensor: Any, before: int, after: int) -> None:
+    from onnx import helper, numpy_helper
+
+    if tensor.data_type == before:
+        array = numpy_helper.to_array(tensor).astype(helper.tensor_dtype_to_np_dtype(after))
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
