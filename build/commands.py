@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import errors
-from .compile.plan import Programs, child_environment, make_plan
+from .compile.plan import Programs, build_environment, make_plan
 from .errors import UsageError, WheelError
 from .fetch.cache import ContentCache
 from .fetch.context import FetchContext
@@ -126,7 +126,7 @@ def print_plan(request: Request, *, as_json: bool) -> None:
         for item in items
         if item.role == "dependency" and item.candidates
     }
-    environment = child_environment(
+    environment = build_environment(
         recipe,
         request.platform,
         programs,

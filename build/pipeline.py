@@ -17,17 +17,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .compile.plan import BuildPlan, Programs, child_environment, make_plan
+from .compile.plan import BuildPlan, Programs, build_environment, make_plan
 from .errors import CompileError
 from .fetch.inputs import Fetched
 from .fetch.wanted import FetchItem
 from .package.artefacts import Artefacts, artefacts_stand, make_artefacts
-from .package.wheel import check_writable
 from .recipe.format import Recipe, digest, source_digest
 from .records import Record, drop_record, inputs_digest, read_record, write_record
 from .request import Request, fetch_inputs, the_compiler
 from .system.console import Voice
-from .system.process import Runner, end_leftover
+from .system.files import check_writable
+from .system.process import LoggedRun
+from .system.session import end_leftover
 from .toolchain.compiler import Compiler, check_disk, parallel_jobs
 from .toolchain.compiler_cache import cache_server, cache_socket
 from .toolchain.cross_layout import unpack_shared, write_own
@@ -117,7 +118,7 @@ def _build_locked(
     )
     chosen = _chosen(recipe, inputs)
     with cache_socket() as socket:
-        environment = child_environment(
+        environment = build_environment(
             recipe,
             request.platform,
             programs,
@@ -308,7 +309,7 @@ def _run(
     on_line: Callable[[str], None] | None = None,
 ) -> float:
     begun = time.monotonic()
-    Runner(env=env, log=log, error=CompileError, on_line=on_line, note=note)(argv)
+    LoggedRun(env=env, log=log, error=CompileError, on_line=on_line, note=note)(argv)
     return time.monotonic() - begun
 
 

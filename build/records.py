@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from .system.files import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +42,8 @@ def read_record(folder: Path, stage: str) -> Record | None:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write a record whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{record.stage}.json.part"
-    part.write_text(json.dumps(asdict(record), indent=1, default=str) + "\n", encoding="utf-8")
-    os.replace(part, folder / f"{record.stage}.json")
+    text = json.dumps(asdict(record), indent=1, default=str) + "\n"
+    write_whole(folder / f"{record.stage}.json", text)
 
 
 def drop_record(folder: Path, stage: str) -> None:

@@ -139,7 +139,7 @@ def define_argument(name: str, value: DefineValue) -> str:
     return f"{name}={value}"
 
 
-def child_environment(
+def build_environment(
     recipe: Recipe,
     platform: PlatformName,
     programs: Programs,

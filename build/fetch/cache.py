@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import IntegrityError, ResourceError
 from ..system.digest import FileHashes, file_sha256, hash_file
+from ..system.files import replacing, write_whole, writing_to
 
 _log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -36,20 +37,6 @@ def default_cache_root(env: Mapping[str, str]) -> Path:
     if chosen := env.get("ORTMILL_CACHE"):
         return Path(chosen).expanduser().absolute()
     return platformdirs.user_cache_path("ortmill")
-
-
-@contextmanager
-def writing_to(path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` of the body into a :class:`ResourceError` that names ``path``."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise ResourceError(
-            f"cannot write to {path}: {error.strerror or error}",
-            hint="free some disk space" if full else "set ORTMILL_CACHE to a folder of yours",
-            context={"path": str(error.filename or path)},
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -121,26 +108,17 @@ class ContentCache:
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                copy = self.scratch_file()
-                shutil.copyfile(path, copy)
-                os.replace(copy, target)
+                with replacing(target) as copy:
+                    shutil.copyfile(path, copy)
                 path.unlink()
         return target
 
     def remember_sha1(self, sha1: str, sha256: str) -> None:
         """Note which file a sha1 stands for."""
-        self.write_text(self.root / "files" / "sha1" / sha1, sha256 + "\n")
-
-    def write_text(self, path: Path, text: str) -> None:
-        """Write a small file below the root in one step: whole or not at all."""
-        with writing_to(self.root):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            copy = self.scratch_file()
-            copy.write_text(text, encoding="utf-8")
-            os.replace(copy, path)
+        write_whole(self.root / "files" / "sha1" / sha1, sha256 + "\n")
 
     def read_record(self, path: Path) -> dict[str, Any] | None:
-        """Return a JSON object written by :meth:`write_text`; None where it cannot be used."""
+        """Return a JSON object that was written; None where it cannot be used."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

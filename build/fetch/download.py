@@ -15,8 +15,9 @@ from urllib3 import exceptions as urllib3_errors
 
 from ..errors import IntegrityError, Interrupted
 from ..system.digest import FileHashes, hash_file
+from ..system.files import write_whole, writing_to
 from ..system.progress import Progress, Silent
-from .cache import ContentCache, writing_to
+from .cache import ContentCache
 from .http import DeadHosts, HttpOptions, TransferError, make_session, redact, request_arguments
 from .integrity import Obtained, Pin, adopt, find_pinned, mismatch
 
@@ -234,7 +235,7 @@ class _Job:
 
     def _remember_tag(self, response: requests.Response) -> None:
         record = {"url": redact(self.url), "etag": response.headers.get("ETag")}
-        self.transfer.cache.write_text(_tag_file(self.part), json.dumps(record))
+        write_whole(_tag_file(self.part), json.dumps(record))
 
     def _receive(self, response: requests.Response, start: int, total: int | None) -> None:
         self._refuse_oversize(total)

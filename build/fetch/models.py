@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from urllib.parse import quote
 from ..errors import FetchError, IntegrityError
 from ..recipe.format import HubOrigin, ModelFile, ModelRecipe, PackagedModelOrigin
 from ..system.digest import file_sha256, hash_file
-from .cache import writing_to
+from ..system.files import replacing, write_whole, writing_to
 from .context import FetchContext
 from .download import download
 from .http import TransferError, redact
@@ -168,26 +166,12 @@ def _place(
                 _write(stream, entry, directory, f"{model_locator(origin)}/{entry.name}")
     where = model_locator(origin)
     record = {"schema": _SCHEMA, "name": recipe.name, "files": _facts(recipe), "origin": where}
-    with writing_to(directory), _atomic(directory / RECORD) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_whole(directory / RECORD, json.dumps(record, indent=1) + "\n")
     return _files(recipe, directory, where)
 
 
-@contextmanager
-def _atomic(target: Path) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _write(stream: IO[bytes], entry: ModelFile, directory: Path, where: str) -> None:
-    with writing_to(directory), _atomic(directory / entry.name) as temporary:
+    with replacing(directory / entry.name) as temporary:
         with temporary.open("wb") as out:
             size = 0
             while block := stream.read(_BLOCK):

@@ -19,7 +19,8 @@ from ..recipe.format import PLATFORMS, PlatformName, Recipe
 from ..records import Record
 from ..system.console import Voice
 from ..system.digest import file_sha256
-from ..system.process import Runner
+from ..system.files import write_whole
+from ..system.process import LoggedRun
 from ..tree.workspace import Tree, Workspace, host_platform
 from .licences import LicenceText
 from .manifest import (
@@ -117,7 +118,7 @@ def make_artefacts(
         begun = time.monotonic()
         dist = tree.build / "Release" / "dist"
         shutil.rmtree(dist, ignore_errors=True)
-        run = Runner(env=step.env, log=log, on_line=voice.ninja)
+        run = LoggedRun(env=step.env, log=log, on_line=voice.ninja)
         run(step.argv)
         raw = sorted(dist.glob("*.whl"))
         if len(raw) != 1:
@@ -141,7 +142,7 @@ def make_artefacts(
             sbom=sbom,
             repair=repair,
             source_date_epoch=epoch,
-            run=Runner(env=step.env, log=log, error=WheelError),
+            run=LoggedRun(env=step.env, log=log, error=WheelError),
             forbidden_paths=forbidden,
             log=log,
         )
@@ -160,7 +161,7 @@ def make_artefacts(
             licences=licences,
             platform=platform,
             source_date_epoch=epoch,
-            run=Runner(env=step.env, log=log),
+            run=LoggedRun(env=step.env, log=log),
             cmake=programs.cmake,
             environment=step.env,
             minimum_os=recipe.platforms[platform].minimum_os,
@@ -341,7 +342,7 @@ def _note_key(wheels: Path, key: str, found: Artefacts) -> None:
         "sdk": file_sha256(found.sdk),
         "manifest": file_sha256(found.manifest),
     }
-    (wheels / KEY_FILE).write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    write_whole(wheels / KEY_FILE, json.dumps(facts) + "\n")
 
 
 def _drop_older(wheels: Path, found: Artefacts, platform: PlatformName) -> None:

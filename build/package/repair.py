@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import WheelError
-from ..system.run import Run
+from ..system.process import Run
 from .archive import read_wheel, write_wheel
 from .mac_wheel import check_mac_wheel, macos_tags
 from .metadata import set_platforms, with_record

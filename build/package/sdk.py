@@ -15,9 +15,10 @@ from ..binary.macho import inspect_macho
 from ..errors import WheelError
 from ..recipe.format import PlatformName
 from ..system.digest import file_sha256
-from ..system.run import Run
+from ..system.files import check_writable, replacing
+from ..system.process import Run
 from .licences import LicenceText, placed_licences
-from .wheel import check_binaries, check_paths, check_writable, replacing
+from .wheel import check_binaries, check_paths
 
 _MAC_ARCHITECTURE = "arm64"
 _UPSTREAM_TEXTS = ("LICENSE", "ThirdPartyNotices.txt", "VERSION_NUMBER")

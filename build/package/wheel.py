@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +12,10 @@ from ..binary.elf import elf_facts
 from ..binary.machine_paths import find_paths
 from ..binary.macho import macho_facts
 from ..binary.rules import elf_weaknesses, macho_weaknesses
-from ..errors import ResourceError, WheelError
+from ..errors import WheelError
 from ..system.digest import file_sha256
-from ..system.run import Run
+from ..system.files import check_writable, replacing
+from ..system.process import Run
 from .archive import read_wheel, write_wheel
 from .licences import LicenceText
 from .metadata import (
@@ -45,57 +44,6 @@ class FinishedWheel:
     size: int
     tag: str
     files: dict[str, str]
-
-
-def _unwritable(folder: Path, error: OSError) -> ResourceError:
-    return ResourceError(
-        f"cannot write to {folder}: {error.strerror or error}",
-        hint="make the folder writable, and free some space where the disk is full",
-        context={"folder": str(folder)},
-    )
-
-
-def check_writable(folder: Path) -> None:
-    """Make sure that files can be made in a folder, before any long work; it is made if needed.
-
-    Raises
-    ------
-    ResourceError
-        The folder cannot be made, or nothing can be written to it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"ortmill")
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``target`` and rename it at the end: whole or not at all.
-
-    Raises
-    ------
-    ResourceError
-        The disk is full or the folder cannot be written.
-    """
-    try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
-    except OSError as error:
-        raise _unwritable(target.parent, error) from error
-    os.close(descriptor)
-    part = Path(name)
-    try:
-        yield part
-        with part.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        part.chmod(0o644)
-        part.replace(target)
-    except OSError as error:
-        raise _unwritable(target.parent, error) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def check_paths(files: Mapping[str, bytes], forbidden: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""The environment that helper programs get: what they need to reach the network, no more."""
+"""The environments that programs get: what they need, and nothing else of the caller's."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ _KEPT = frozenset(
 )
 
 
-def child_environment(env: Mapping[str, str], *, prefixes: tuple[str, ...] = ()) -> dict[str, str]:
-    """Return the part of ``env`` that may reach a helper program.
+def network_environment(
+    env: Mapping[str, str], *, prefixes: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """Return the part of ``env`` that may reach a program that uses the network.
 
     Kept are the names needed to find programs, a home, proxies and certificates, in either case
     of letters, and every name that begins with one of ``prefixes``. So no PYTHONPATH,
@@ -42,3 +44,8 @@ def child_environment(env: Mapping[str, str], *, prefixes: tuple[str, ...] = ())
         for name, value in env.items()
         if name.upper() in _KEPT or name.startswith(prefixes)
     }
+
+
+def plain_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program that is only asked something: PATH, answers in C."""
+    return {"PATH": env.get("PATH", ""), "LC_ALL": "C"}

@@ -1,35 +1,152 @@
-"""Run a program with its whole output in a log, and end it with all its children on Ctrl-C.
+"""Start programs: with a clean environment, without input, in a session of their own.
 
-Every program gets a session of its own. Ninja puts each compiler into a process group of its own,
-but none leaves the session, so that is what is ended.
+:func:`capture` and :func:`ask` are for programs that answer, :class:`LoggedRun` for those that
+work.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import re
-import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
-
-import psutil
+from typing import IO, Protocol, TextIO
 
 from ..errors import BuildError, CompileError, Interrupted, ToolchainError
+from .session import end_child, write_note
 
-_GRACE_SECONDS = 10.0
-# A process's birth is counted from the machine's start, which moves when its clock is set.
-_CLOCK_SLACK = 2.0
+_POLL_SECONDS = 0.2
+# For the last output of a program that was ended.
+_READ_SECONDS = 10.0
 _FAILED = re.compile(r"FAILED: |(?:^|\W)(?:fatal )?error[: ]|CMake Error|undefined reference", re.I)
 
 
-class Runner:
-    """A :class:`build.system.run.Run` whose failures are one class of error.
+def start(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None,
+    stdout: int | IO[str],
+    stderr: int | IO[str],
+) -> subprocess.Popen[str]:
+    """Start a program with exactly ``env`` as its environment, and no input.
+
+    Its session is its own: Ctrl-C reaches it through us alone, and its children end with it.
+    """
+    return subprocess.Popen(
+        list(argv),
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a program ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def capture(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    seconds: float,
+    cancel: threading.Event | None = None,
+    cwd: Path | None = None,
+) -> Outcome:
+    """Run a program to its end and return what it printed.
+
+    Raises
+    ------
+    OSError
+        There is no such program (FileNotFoundError), or it cannot be run.
+    TimeoutError
+        It did not end in time; it and its children have been ended.
+    Interrupted
+        ``cancel`` was set; it and its children have been ended.
+    """
+    # Files and not pipes: a daemon that it leaves behind would keep a pipe open.
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as out,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as err,
+    ):
+        child = start(argv, env=env, cwd=cwd, stdout=out, stderr=err)
+        deadline = time.monotonic() + seconds
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(timeout=_POLL_SECONDS)
+                    break
+                if cancel is not None and cancel.is_set():
+                    raise Interrupted(f"{_name(argv)} was stopped")
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{_name(argv)} took too long")
+        except BaseException:
+            end_child(child)
+            raise
+        out.seek(0)
+        err.seek(0)
+        return Outcome(code=child.returncode, out=out.read(), err=err.read())
+
+
+def ask(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    seconds: float,
+    cancel: threading.Event | None = None,
+) -> Outcome:
+    """Run a program as :func:`capture` does; one that cannot be run, or not in time, has failed.
+
+    Raises
+    ------
+    Interrupted
+        As for :func:`capture`.
+    """
+    try:
+        return capture(argv, env=env, seconds=seconds, cancel=cancel)
+    except OSError as error:
+        # Also a TimeoutError, which is one.
+        return Outcome(code=1, out="", err=str(error))
+
+
+class Run(Protocol):
+    """Run a program and return what it printed on its standard output.
+
+    ``env`` is the child's whole environment, not an addition. The output also goes to ``log``.
+    A status other than zero, or a ``timeout`` in seconds that has passed, raises a subclass of
+    :class:`build.errors.BuildError`. :class:`LoggedRun` is one; tests have others.
+    """
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        log: Path | None = None,
+        timeout: float | None = None,
+    ) -> str:
+        """Run ``argv`` and return its standard output as text."""
+        ...
+
+
+class LoggedRun:
+    """A :class:`Run` with the whole output in a log, whose failures are one class of error.
 
     Parameters
     ----------
@@ -42,7 +159,7 @@ class Runner:
     on_line : callable, optional
         Called with each line of output, without its line end.
     note : Path, optional
-        Names the running program while it runs, for :func:`end_leftover`.
+        Names the running program while it runs, for :func:`build.system.session.end_leftover`.
     """
 
     def __init__(
@@ -84,16 +201,12 @@ class Runner:
             stream.write(f"$ {' '.join(argv)}\n")
             stream.flush()
             try:
-                child = subprocess.Popen(
-                    list(argv),
+                child = start(
+                    argv,
+                    env=self._env if env is None else env,
                     cwd=cwd,
-                    env=dict(self._env if env is None else env),
-                    stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    encoding="utf-8",
-                    errors="replace",
-                    start_new_session=True,
                 )
             except OSError as error:
                 raise ToolchainError(
@@ -104,15 +217,16 @@ class Runner:
             reader = threading.Thread(target=self._read, args=(child, stream, lines), daemon=True)
             reader.start()
             try:
-                self._take_note(child)
+                if self._note:
+                    write_note(self._note, child.pid)
                 code = child.wait(timeout=timeout)
             except subprocess.TimeoutExpired:
                 end_child(child)
-                reader.join(_GRACE_SECONDS)
+                reader.join(_READ_SECONDS)
                 raise self._failed(argv, target, lines, f"took longer than {timeout:g} s") from None
             except KeyboardInterrupt:
                 end_child(child)
-                reader.join(_GRACE_SECONDS)
+                reader.join(_READ_SECONDS)
                 raise Interrupted(
                     f"stopped while {_name(argv)} was running",
                     hint="run the same command again: finished steps are kept",
@@ -128,15 +242,6 @@ class Runner:
             raise self._failed(argv, target, lines, f"ended with status {code}")
         return "\n".join(lines) + "\n" if lines else ""
 
-    def _take_note(self, child: subprocess.Popen[str]) -> None:
-        if self._note:
-            begun = time.time()
-            with contextlib.suppress(psutil.Error):
-                # The kernel's own word, which the same question gives again later.
-                begun = psutil.Process(child.pid).create_time()
-            facts = {"session": child.pid, "begun": begun}
-            self._note.write_text(json.dumps(facts) + "\n", encoding="utf-8")
-
     def _read(self, child: subprocess.Popen[str], stream: TextIO, lines: list[str]) -> None:
         with child.stdout or contextlib.nullcontext(()) as output:
             for line in output:
@@ -151,11 +256,11 @@ class Runner:
         return self._error(
             f"{_name(argv)} {what}",
             hint="the whole output is in the log",
-            context={"log": str(log), "output": "\n" + telling_part(lines)},
+            context={"log": str(log), "output": "\n" + first_error(lines)},
         )
 
 
-def telling_part(lines: Sequence[str], *, most: int = 25) -> str:
+def first_error(lines: Sequence[str], *, most: int = 25) -> str:
     """Return the lines around the first error that a compiler or CMake reported, or the last."""
     first = next((index for index, line in enumerate(lines) if _FAILED.search(line)), None)
     if first is None or first > len(lines) - most:
@@ -170,85 +275,3 @@ def _name(argv: Sequence[str]) -> str:
     script = next((word for word in argv[1:] if not word.startswith("-")), name)
     # "python ended with status 1" would say nothing.
     return Path(script).name if re.fullmatch(r"python[\d.]*", name) else name
-
-
-def end_child(child: subprocess.Popen[str]) -> None:
-    """End a child and everything in its session, and collect its status."""
-    end_session(child.pid, collect=child.poll)
-    child.wait()
-
-
-def end_session(session: int, *, collect: Callable[[], object] = lambda: None) -> None:
-    """End every process of a session: SIGTERM, and SIGKILL for what is left after ten seconds.
-
-    Parameters
-    ----------
-    session : int
-        The session's number: the process number of its first process.
-    collect : callable, optional
-        Called again and again to collect the status of the caller's own child.
-    """
-    try:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            # To the first group alone: build tools end their own children, and tidy up.
-            os.killpg(session, signal.SIGTERM)
-        for pid in session_members(session):
-            # One that is stopped would not hear of it.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGCONT)
-        deadline = time.monotonic() + _GRACE_SECONDS
-        while time.monotonic() < deadline:
-            collect()
-            if not session_members(session):
-                return
-            time.sleep(0.05)
-    finally:
-        # Reached at once where a second Ctrl-C arrives.
-        for pid in session_members(session):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + _GRACE_SECONDS
-        while session_members(session) and time.monotonic() < deadline:
-            collect()
-            time.sleep(0.02)
-
-
-def session_members(session: int) -> list[int]:
-    """Return the living processes of a session; ones that only wait to be collected are dead."""
-    found = []
-    for pid in psutil.pids():
-        with contextlib.suppress(OSError, psutil.Error):
-            if os.getsid(pid) == session and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                found.append(pid)
-    return found
-
-
-def end_leftover(note: Path) -> bool:
-    """End what a killed build left running; return whether there was anything.
-
-    SIGKILL gives a build no chance to end its compilers, and a second ninja in the same tree
-    beside them would write the same files.
-
-    Parameters
-    ----------
-    note : Path
-        The note of a :class:`Runner`.
-    """
-    try:
-        facts = json.loads(note.read_text(encoding="utf-8"))
-        session, begun = int(facts["session"]), float(facts["begun"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    note.unlink(missing_ok=True)
-    members = session_members(session)
-    # A session of this number that is older, or whose first process is newer, is somebody else's.
-    for pid in members:
-        with contextlib.suppress(psutil.Error):
-            created = psutil.Process(pid).create_time()
-            if created < begun - _CLOCK_SLACK or (
-                pid == session and created > begun + _CLOCK_SLACK
-            ):
-                return False
-    if members:
-        end_session(session)
-    return bool(members)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from packaging.version import InvalidVersion, Version
 
 from ..errors import ResourceError, ToolchainError
 from ..recipe.format import Platform, PlatformName
+from ..system.environment import plain_environment
+from ..system.process import ask
 
 GIB = 1 << 30
 # A whole cold build of 1.21.0 leaves 1.4 GB in the cache; as much again is room for what compilers
@@ -91,20 +92,13 @@ def _program(env: Mapping[str, str], variable: str, names: tuple[str, ...]) -> P
 
 
 def _first_answer(program: Path, env: Mapping[str, str]) -> str:
-    try:
-        answer = subprocess.run(
-            [str(program), "--version"],
-            env={"PATH": env.get("PATH", ""), "LC_ALL": "C"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
+    answer = ask([str(program), "--version"], env=plain_environment(env), seconds=60)
+    if answer.code:
         raise ToolchainError(
-            f"{program} does not answer `--version`: {error}", hint="reinstall the compiler"
-        ) from error
-    return answer.stdout.strip() or answer.stderr.strip()
+            f"{program} does not answer `--version`: {answer.err.strip() or answer.code}",
+            hint="reinstall the compiler",
+        )
+    return answer.out.strip() or answer.err.strip()
 
 
 def check_cmake(version_text: str, minimum: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+from ..system.process import ask
 
 
 @contextlib.contextmanager
@@ -30,37 +31,21 @@ def cache_socket() -> Iterator[str]:
 def cache_server(
     launcher: Path | None, env: Mapping[str, str], say: Callable[[str], None]
 ) -> Iterator[None]:
-    """Run sccache's server while a build compiles, and say what it saved.
-
-    The server is a daemon: one that inherited our output would keep whoever reads it waiting
-    for ever, so it gets none.
-    """
+    """Run sccache's server while a build compiles, and say what it saved."""
     if launcher is None:
         yield
         return
 
-    def ask(*arguments: str, capture: bool = False) -> str:
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            answer = subprocess.run(
-                [str(launcher), *arguments],
-                env=dict(env),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if capture else subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=60,
-                check=False,
-                text=True,
-            )
-            return answer.stdout or ""
-        return ""
+    def sccache(*arguments: str) -> str:
+        return ask([str(launcher), *arguments], env=env, seconds=60).out
 
-    ask("--start-server")
+    sccache("--start-server")
     try:
         yield
     finally:
-        if text := counts(ask("--show-stats", "--stats-format=json", capture=True)):
+        if text := counts(sccache("--show-stats", "--stats-format=json")):
             say(text)
-        ask("--stop-server")
+        sccache("--stop-server")
 
 
 def counts(answer: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ from filelock import FileLock
 from ..errors import SourceError, ToolchainError, UsageError
 from ..fetch.inputs import Fetched
 from ..recipe.cross import CrossBuild
+from ..system.environment import plain_environment
+from ..system.process import ask
 from ..tree.unpack import unpack
 from .cross import (
     CrossPlaces,
@@ -156,19 +157,14 @@ def _compile_runtime(
         *("-O2", "-fvisibility=hidden", "-c", str(places.overlay / source)),
         *("-o", str(result)),
     ]
-    try:
-        subprocess.run(
-            [str(places.compiler / cross.tools.program), *words],
-            env={"PATH": env.get("PATH", ""), "LC_ALL": "C"},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=120,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", "") or str(error)
+    answer = ask(
+        [str(places.compiler / cross.tools.program), *words],
+        env=plain_environment(env),
+        seconds=120,
+    )
+    if answer.code:
         raise ToolchainError(
             f"the cross compiler cannot compile {Path(source).name}",
             hint="does this machine run programs for its own platform? see what it said",
-            context={"it said": said[-500:]},
-        ) from error
+            context={"it said": answer.err[-500:]},
+        )

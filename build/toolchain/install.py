@@ -11,8 +11,9 @@ from pathlib import Path
 from ..errors import ToolchainError
 from ..fetch.origins.pip_settings import last_error, last_lines, run_module
 from ..fetch.origins.wheelhouse import Wheelhouse, check_lock
-from ..system.child import Outcome
-from ..system.environment import child_environment
+from ..system.environment import network_environment
+from ..system.files import write_whole
+from ..system.process import Outcome
 
 _INSTALLED = "ortmill-tools.json"
 _SCHEMA = 1
@@ -50,7 +51,7 @@ def install_tools(
             return inside
     except (OSError, ValueError):
         pass
-    plain = child_environment(env)
+    plain = network_environment(env)
     _must(
         run_module(python, "venv", "--clear", "--without-pip", str(venv_dir), env=plain),
         f"cannot make a virtual environment in {venv_dir}",
@@ -64,7 +65,7 @@ def install_tools(
         run_module(python, "pip", *words, env=offline),
         f"cannot install the build tools into {venv_dir}",
     )
-    done.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    write_whole(done, json.dumps(record) + "\n")
     return inside
 
 

@@ -12,7 +12,8 @@ from ..errors import FetchError
 from ..fetch.cache import ContentCache
 from ..fetch.origins.wheelhouse import find_wheelhouse
 from ..recipe.format import PlatformName, Recipe
-from ..system.process import Runner
+from ..system.environment import plain_environment
+from ..system.process import LoggedRun
 from ..tree.workspace import Workspace
 from .compiler import Compiler, check_cmake
 from .cross import CrossPlaces
@@ -48,8 +49,7 @@ def prepare_tools(
         workspace.tools(recipe.tools.lock_sha256), wheelhouse=house, lock=lock, env=env
     )
     binaries = python.parent
-    plain = {"PATH": env.get("PATH", ""), "LC_ALL": "C"}
-    answer = Runner(env=plain, log=workspace.logs / "02-tools.log")(
+    answer = LoggedRun(env=plain_environment(env), log=workspace.logs / "02-tools.log")(
         [str(binaries / "cmake"), "--version"]
     )
     cmake = check_cmake(answer, recipe.tools.cmake_minimum)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..fetch.cache import writing_to
+from ..system.files import writing_to
 
 
 @contextmanager

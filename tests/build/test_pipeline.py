@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from build.package.manifest import load_manifest
-from build.system.process import session_members
+from build.system.session import session_members
 from build.tree.workspace import host_platform
 from tests.kit.standin import COMMIT, VERSION, Kit, make_kit, python_tag
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from ...errors import FetchError, IntegrityError
 from ...recipe.format import GitOrigin
-from ...system.child import Outcome, run_child
 from ...system.digest import hash_file
-from ...system.environment import child_environment
+from ...system.environment import network_environment
+from ...system.files import write_whole
+from ...system.process import Outcome, capture
 from ..cache import ContentCache
 from ..download import Transfer
 from ..http import TransferError, redact, unreachable
@@ -110,7 +111,7 @@ def fetch_git(
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, str]:
-    kept = child_environment(env, prefixes=("GIT_SSL_", "GIT_PROXY_SSL_", "GIT_SSH"))
+    kept = network_environment(env, prefixes=("GIT_SSL_", "GIT_PROXY_SSL_", "GIT_SSH"))
     return kept | {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_SSH_COMMAND": kept.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
@@ -129,7 +130,7 @@ class _Git:
     def __call__(self, *arguments: str, seconds: float = _FETCH_SECONDS) -> Outcome:
         settings = [word for setting in _SETTINGS for word in ("-c", setting)]
         try:
-            return run_child(
+            return capture(
                 ["git", *settings, *arguments],
                 env=self.env,
                 seconds=seconds,
@@ -250,5 +251,5 @@ def _keep(git: _Git, cache: ContentCache, origin: GitOrigin) -> Obtained:
         "sha256": hashes.sha256,
         "size": hashes.size,
     }
-    cache.write_text(record, json.dumps(facts, indent=1) + "\n")
+    write_whole(record, json.dumps(facts, indent=1) + "\n")
     return Obtained(path=path, sha256=hashes.sha256, size=hashes.size, fresh=True)

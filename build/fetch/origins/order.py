@@ -17,6 +17,7 @@ from ...recipe.format import (
     PypiOrigin,
 )
 from ...system.digest import tree_digest, tree_size
+from ...system.files import write_whole
 from ..context import FetchContext
 from ..download import download
 from ..http import redact
@@ -206,7 +207,5 @@ def _obtain_overlay(origin: OverlayOrigin, context: FetchContext, label: str) ->
     if origin.descriptors:
         name = f"{label} (descriptors)"
         extras = ((origin.descriptors, obtain_pypi(origin.descriptors, context, name)),)
-    context.cache.write_text(
-        _marker(origin, context), json.dumps({"overlay": origin.path, "used": True}) + "\n"
-    )
+    write_whole(_marker(origin, context), json.dumps({"overlay": origin.path, "used": True}) + "\n")
     return Input(obtained=tree, extras=extras)

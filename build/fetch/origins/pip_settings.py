@@ -11,8 +11,8 @@ from pathlib import Path
 
 from unearth import PackageFinder
 
-from ...system.child import Outcome, run_child
-from ...system.environment import child_environment
+from ...system.environment import network_environment
+from ...system.process import Outcome, ask
 from ..http import TransferError
 
 _SECTIONS = ("global", "download", ":env:")
@@ -32,7 +32,7 @@ class PipSettings:
 
 def pip_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a pip subprocess: its own settings, proxies, certificates."""
-    return child_environment(env, prefixes=("PIP_",)) | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return network_environment(env, prefixes=("PIP_",)) | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 def parse_pip_config(text: str) -> dict[str, str]:
@@ -107,11 +107,7 @@ def run_module(
     Interrupted
         ``cancel`` was set.
     """
-    try:
-        return run_child([python, "-m", *words], env=env, seconds=seconds, cancel=cancel)
-    except OSError as error:
-        # Also a TimeoutError, which is one.
-        return Outcome(code=1, out="", err=str(error))
+    return ask([python, "-m", *words], env=env, seconds=seconds, cancel=cancel)
 
 
 def last_error(outcome: Outcome) -> str:

@@ -18,7 +18,7 @@ from build.compile import plan
 from build.compile.plan import (
     BuildPlan,
     Programs,
-    child_environment,
+    build_environment,
     local_version,
     make_plan,
     shown_arguments,
@@ -54,7 +54,7 @@ def first_origins(recipe: Recipe, platform: PlatformName) -> dict[str, str]:
 
 
 def environment(recipe: Recipe, platform: PlatformName) -> dict[str, str]:
-    return child_environment(
+    return build_environment(
         recipe,
         platform,
         PROGRAMS,

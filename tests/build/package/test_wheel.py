@@ -31,7 +31,8 @@ from build.package.metadata import (
     with_record,
 )
 from build.package.repair import Repair, repair_argv, repair_environment, show_argv
-from build.package.wheel import FinishedWheel, check_writable, finish_wheel, replacing
+from build.package.wheel import FinishedWheel, finish_wheel
+from build.system.files import check_writable, replacing
 
 EPOCH = 1_700_000_000
 VERSION = "1.21.0+ortmill.0b5e77aa"

@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from build.errors import CompileError, Interrupted, ToolchainError, WheelError
-from build.system import process
-from build.system.process import Runner, end_leftover, session_members, telling_part
+from build.system import session
+from build.system.process import LoggedRun, first_error
+from build.system.session import end_leftover, session_members
 
 ENV = {"PATH": os.environ.get("PATH", "")}
 # Starts a child in a group of its own, as ninja does; both ignore SIGTERM.
@@ -63,12 +64,12 @@ def _ctrl_c() -> Iterator[None]:
 
 @pytest.fixture
 def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(session, "_GRACE_SECONDS", 0.5)
 
 
 def test_output_is_returned_logged_and_handed_on(tmp_path: Path) -> None:
     lines: list[str] = []
-    run = Runner(env=ENV, log=tmp_path / "logs" / "x.log", on_line=lines.append)
+    run = LoggedRun(env=ENV, log=tmp_path / "logs" / "x.log", on_line=lines.append)
     code = "import sys; print('one'); print('two', file=sys.stderr, flush=True); print('é')"
     assert sorted(run(python(code)).splitlines()) == ["one", "two", "é"]
     assert sorted(lines) == ["one", "two", "é"]
@@ -80,7 +81,7 @@ def test_output_is_returned_logged_and_handed_on(tmp_path: Path) -> None:
 
 
 def test_the_environment_and_the_folder_are_the_given_ones(tmp_path: Path) -> None:
-    run = Runner(env={"ONLY": "this"}, log=tmp_path / "x.log")
+    run = LoggedRun(env={"ONLY": "this"}, log=tmp_path / "x.log")
     code = "import os; print(dict(os.environ).get('ONLY'), 'PATH' in os.environ, os.getcwd())"
     assert run(python(code), cwd=tmp_path) == f"this False {tmp_path}\n"
     assert run(python(code), env={"ONLY": "that"}, cwd=tmp_path).startswith("that ")
@@ -96,7 +97,7 @@ def test_a_failure_names_script_status_and_log_and_shows_the_first_error(tmp_pat
     )
     log = tmp_path / "x.log"
     with pytest.raises(WheelError, match=r"^compile\.py ended with status 3$") as caught:
-        Runner(env=ENV, log=log, error=WheelError)([sys.executable, "-u", str(script)])
+        LoggedRun(env=ENV, log=log, error=WheelError)([sys.executable, "-u", str(script)])
     assert caught.value.context["log"] == str(log)
     shown = caught.value.context["output"]
     assert "error: this is the first" in shown
@@ -117,17 +118,17 @@ def test_a_failure_names_script_status_and_log_and_shows_the_first_error(tmp_pat
 )
 def test_which_lines_are_telling(line: str, telling: bool) -> None:
     lines = ["before"] * 60 + [line] + ["after"] * 60
-    assert (line in telling_part(lines)) is telling
+    assert (line in first_error(lines)) is telling
 
 
 def test_without_an_error_the_end_is_told() -> None:
-    assert telling_part([str(number) for number in range(100)]).splitlines()[-1] == "99"
-    assert telling_part([]) == ""
+    assert first_error([str(number) for number in range(100)]).splitlines()[-1] == "99"
+    assert first_error([]) == ""
 
 
 @pytest.mark.usefixtures("_short_grace")
 def test_a_time_out_ends_the_program(tmp_path: Path) -> None:
-    run = Runner(env=ENV, log=tmp_path / "x.log")
+    run = LoggedRun(env=ENV, log=tmp_path / "x.log")
     note = tmp_path / "pids"
     with pytest.raises(CompileError, match="took longer than 3 s"):
         run(python(STUBBORN, str(note)), timeout=3)
@@ -139,14 +140,14 @@ def test_no_program_and_one_that_may_not_be_run(tmp_path: Path) -> None:
     plain.write_text("x")
     for program in (tmp_path / "none", plain):
         with pytest.raises(ToolchainError, match=f"cannot run {program}") as caught:
-            Runner(env=ENV, log=tmp_path / "x.log")([str(program)])
+            LoggedRun(env=ENV, log=tmp_path / "x.log")([str(program)])
         assert caught.value.hint
 
 
 @pytest.mark.usefixtures("_short_grace")
 def test_ctrl_c_ends_children_that_ignore_it_in_groups_of_their_own(tmp_path: Path) -> None:
     note, running = tmp_path / "pids", tmp_path / "running.json"
-    run = Runner(env=ENV, log=tmp_path / "x.log", note=running)
+    run = LoggedRun(env=ENV, log=tmp_path / "x.log", note=running)
 
     def press() -> None:
         wait_for(note)

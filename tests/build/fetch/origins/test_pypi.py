@@ -25,7 +25,7 @@ from build.fetch.origins.pip_settings import (
 )
 from build.fetch.origins.pypi import fetch_pypi, http_options, is_trusted
 from build.recipe.format import PypiOrigin
-from build.system.environment import child_environment
+from build.system.environment import network_environment
 
 FILE = "demo_pkg-1.0.tar.gz"
 DATA = b"an sdist" * 50
@@ -268,7 +268,7 @@ def test_python_without_pip_says_what_to_do(tmp_path: Path) -> None:
     assert "install pip" in caught.value.hint
 
 
-def test_child_environment_lets_nothing_else_through() -> None:
+def test_network_environment_lets_nothing_else_through() -> None:
     env = {
         "PATH": "/bin",
         "https_proxy": "p",
@@ -279,5 +279,5 @@ def test_child_environment_lets_nothing_else_through() -> None:
         "PIP_CERT": "c",
         "CMAKE_PREFIX_PATH": "x",
     }
-    assert child_environment(env) == {"PATH": "/bin", "https_proxy": "p"}
-    assert child_environment(env, prefixes=("PIP_",))["PIP_CERT"] == "c"
+    assert network_environment(env) == {"PATH": "/bin", "https_proxy": "p"}
+    assert network_environment(env, prefixes=("PIP_",))["PIP_CERT"] == "c"
