@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from ..binary.machine_paths import find_paths
 from ..errors import WheelError
 from ..recipe.format import Commit, DefineValue, Identifier, PlatformName, RelativePath, Sha256
-from ..system.files import write_whole
+from ..system.files import replacing
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_NAME = "manifest.schema.json"
@@ -191,7 +191,8 @@ def write_manifest(manifest: Manifest, into: Path, *, forbidden_paths: Sequence[
             context={"path": hits[0].text},
         )
     target = into / MANIFEST_NAME
-    write_whole(target, content)
+    with replacing(target) as part:
+        part.write_bytes(content)
     return target
 
 

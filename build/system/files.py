@@ -46,7 +46,7 @@ def check_writable(folder: Path) -> None:
 def replacing(target: Path) -> Iterator[Path]:
     """Give a temporary file beside ``target``, synced and renamed to it at the end.
 
-    So the target is written whole or not at all. Its folder is made if needed.
+    So the target is written whole or not at all.
 
     Raises
     ------
@@ -54,7 +54,6 @@ def replacing(target: Path) -> Iterator[Path]:
         The disk is full or the folder cannot be written.
     """
     with writing_to(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
         os.close(descriptor)
         part = Path(name)
@@ -69,6 +68,8 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def write_whole(target: Path, content: str | bytes) -> None:
-    """Write a small file as :func:`replacing` does; text becomes UTF-8."""
+    """Write a small file as :func:`replacing` does; its folder is made if needed, text is UTF-8."""
+    with writing_to(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
