@@ -22,7 +22,7 @@ from verify.macho import load_commands as load
 from verify.macho.binaries import Binaries, read_binaries
 from verify.macho.findings import load_explanations
 from verify.macho.image import Image
-from verify.macho.published_symbols import load_known
+from verify.macho.published_symbols import load_published
 from verify.policy.limits import wheel_kind
 
 pytestmark = pytest.mark.integration
@@ -69,19 +69,19 @@ def test_the_official_calls_are_all_read_back(official: Binaries) -> None:
 
 def test_the_official_wheel_differs_from_itself_in_nothing(official: Binaries) -> None:
     for outcome in (
-        imports.imports(official, official, load_known()),
-        exports.exports(official, official),
-        objc.objc(official, official),
+        imports.check_imports(official, official, load_published()),
+        exports.check_exports(official, official),
+        objc.check_objc(official, official),
     ):
         assert outcome.problems == []
         assert outcome.differences == []
 
 
 def test_what_we_do_not_forgive_the_official_wheel(official: Binaries) -> None:
-    problems = " ".join(load.load(official, official).problems)
+    problems = " ".join(load.check_load_commands(official, official).problems)
     assert "x86_64, arm64, not arm64 alone" in problems
     assert "build paths, such as /Users/runner" in problems
-    assert "it is not stripped" in " ".join(layout.layout(official, official).problems)
+    assert "it is not stripped" in " ".join(layout.check_layout(official, official).problems)
 
 
 @pytest.mark.skipif(shutil.which("llvm-nm") is None, reason="no llvm-nm to compare with")
@@ -105,12 +105,12 @@ def test_another_reader_sees_the_same_symbols(official: Binaries, tmp_path: Path
 def test_our_wheel_has_no_unexplained_difference(ours: Binaries, official: Binaries) -> None:
     explanations = load_explanations()
     for outcome in (
-        load.load(ours, official),
-        imports.imports(ours, official, load_known()),
-        objc.objc(ours, official),
-        exports.exports(ours, official),
-        layout.layout(ours, official),
-        signature.signature(ours.images),
+        load.check_load_commands(ours, official),
+        imports.check_imports(ours, official, load_published()),
+        objc.check_objc(ours, official),
+        exports.check_exports(ours, official),
+        layout.check_layout(ours, official),
+        signature.check_signatures(ours.images),
     ):
         result = outcome.result(explanations)
         assert result.status == "passed", result.summary

@@ -9,22 +9,20 @@ from time import perf_counter
 
 from ..environment.context import TargetContext
 from ..errors import VerifyError
-from ..macho import exports, imports, layout, objc, signature
-from ..macho import load_commands as load
-from ..macho import mac_wheel as wheel
+from ..macho import archive, exports, imports, layout, load_commands, objc, signature
 from ..macho.binaries import Binaries, read_binaries
 from ..macho.findings import Outcome, load_explanations
-from ..macho.published_symbols import load_known
+from ..macho.published_symbols import load_published
 from ..policy.result import CheckResult
 
 CHECKS = (
-    load.CHECK,
+    load_commands.CHECK,
     imports.CHECK,
     objc.CHECK,
     exports.CHECK,
     layout.CHECK,
     signature.CHECK,
-    wheel.CHECK,
+    archive.CHECK,
 )
 
 
@@ -41,16 +39,16 @@ def macho(context: TargetContext) -> Sequence[CheckResult]:
     official = _official(context.wheels.get("official"))
     explanations = load_explanations()
     judges: dict[str, Callable[[], Outcome]] = {
-        signature.CHECK: lambda: signature.signature(ours.images),
-        wheel.CHECK: lambda: wheel.wheel(ours, context.manifest),
+        signature.CHECK: lambda: signature.check_signatures(ours.images),
+        archive.CHECK: lambda: archive.check_archive(ours, context.manifest),
     }
     if official is not None:
         judges |= {
-            load.CHECK: lambda: load.load(ours, official),
-            imports.CHECK: lambda: imports.imports(ours, official, load_known()),
-            objc.CHECK: lambda: objc.objc(ours, official),
-            exports.CHECK: lambda: exports.exports(ours, official),
-            layout.CHECK: lambda: layout.layout(ours, official),
+            load_commands.CHECK: lambda: load_commands.check_load_commands(ours, official),
+            imports.CHECK: lambda: imports.check_imports(ours, official, load_published()),
+            objc.CHECK: lambda: objc.check_objc(ours, official),
+            exports.CHECK: lambda: exports.check_exports(ours, official),
+            layout.CHECK: lambda: layout.check_layout(ours, official),
         }
     results = []
     for check, judge in judges.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -43,6 +44,18 @@ def role_of(name: str) -> Role | None:
     if base.startswith("libonnxruntime.") and base.endswith(".dylib"):
         return "library"
     return None
+
+
+def pairs(
+    ours: Binaries, official: Binaries, problems: list[str]
+) -> Iterator[tuple[Role, Image, Image]]:
+    """Yield each part with both its images; one that is missing is added to ``problems``."""
+    for role in ROLES:
+        mine, theirs = ours.of(role), official.of(role)
+        if mine is None or theirs is None:
+            problems.append(f"there is no {role} to compare")
+        else:
+            yield role, mine, theirs
 
 
 def read_binaries(wheel: Path) -> Binaries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .binaries import ROLES, Binaries
+from .binaries import Binaries, pairs
 from .findings import Difference, Outcome, Role, compare
 
 CHECK = "macho.exports"
@@ -14,16 +14,12 @@ ENTRY_POINTS: dict[Role, str] = {
 }
 
 
-def exports(ours: Binaries, official: Binaries) -> Outcome:
+def check_exports(ours: Binaries, official: Binaries) -> Outcome:
     """Compare the export tries, name by name, and with the symbol tables."""
     problems: list[str] = []
     differences: list[Difference] = []
     evidence: dict[str, Any] = {}
-    for role in ROLES:
-        mine, theirs = ours.of(role), official.of(role)
-        if mine is None or theirs is None:
-            problems.append(f"there is no {role} to compare")
-            continue
+    for role, mine, theirs in pairs(ours, official, problems):
         if ENTRY_POINTS[role] not in mine.exports:
             problems.append(f"{mine.name} does not export {ENTRY_POINTS[role]}")
         for symbol in sorted(mine.exports ^ mine.external):

@@ -2,20 +2,19 @@
 
 An imported symbol that does not exist on the oldest macOS makes the whole image fail to load, on
 that Mac and not here. So each needs a proof: the official binary of the same release imports it,
-or another published wheel with no newer minimum does (``known_symbols.toml``).
+or another published wheel with no newer minimum does (:mod:`verify.macho.published_symbols`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
-from .binaries import ROLES, Binaries
+from .binaries import Binaries, pairs
 from .findings import Difference, Outcome, compare
 from .image import DYNAMIC, Image
-from .published_symbols import Known
-from .wanted import official_symbols
 
 CHECK = "macho.imports"
 _PROVEN_ELSEWHERE = ("/usr/lib/libSystem.B.dylib", "/usr/lib/libc++.1.dylib")
@@ -25,20 +24,18 @@ _HARDENING = {"___stack_chk_fail", "___stack_chk_guard", "___chkstk_darwin"}
 _CLASS = "_OBJC_CLASS_$_"
 
 
-def imports(ours: Binaries, official: Binaries, known: Known) -> Outcome:
+def check_imports(
+    ours: Binaries, official: Binaries, published: Mapping[tuple[str, str], str]
+) -> Outcome:
     """Compare imports; libSystem's and libc++'s need a proof, all others equality as well."""
     problems: list[str] = []
     differences: list[Difference] = []
     evidence: dict[str, Any] = {}
-    proof = official_symbols(official)
+    proof = official_imports(official)
     total = 0
-    for role in ROLES:
-        mine, theirs = ours.of(role), official.of(role)
-        if mine is None or theirs is None:
-            problems.append(f"there is no {role} to compare")
-            continue
+    for role, mine, theirs in pairs(ours, official, problems):
         total += len(mine.imports)
-        found, proven = _judge(mine, proof, known)
+        found, proven = _judge(mine, proof, published)
         problems += [f"{mine.name}: {problem}" for problem in found]
         differences += compare(role, _apple(mine), _apple(theirs))
         both = mine.imports.keys() & theirs.imports.keys()
@@ -67,25 +64,41 @@ def imports(ours: Binaries, official: Binaries, known: Known) -> Outcome:
     )
 
 
+def official_imports(official: Binaries) -> set[tuple[str, str]]:
+    """Return library and symbol of everything that the official binaries import."""
+    return {
+        (library, symbol) for image in official.images for symbol, library in image.imports.items()
+    }
+
+
+def unproven(image: Image, proof: AbstractSet[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return library and symbol of the imports that need another proof.
+
+    A weak import needs none: dyld gives a null pointer where it is missing. What is looked up
+    everywhere is compared name by name: nothing says which library it will be found in.
+    """
+    linked = {library.name for library in image.libraries}
+    return {
+        (library, symbol)
+        for symbol, library in image.imports.items()
+        if library in linked and symbol not in image.weak_imports
+    } - proof
+
+
 def _judge(
-    image: Image, proof: Mapping[str, set[str]], known: Known
+    image: Image, proof: AbstractSet[tuple[str, str]], published: Mapping[tuple[str, str], str]
 ) -> tuple[list[str], dict[str, str]]:
     """Return broken rules, and the symbols that other wheels prove with the wheel's name."""
     problems, proven = [], {}
-    linked = {library.name for library in image.libraries}
+    known = {DYNAMIC, *(library.name for library in image.libraries)}
+    open_ones = unproven(image, proof)
     for symbol, library in sorted(image.imports.items()):
-        if library == DYNAMIC:
-            continue  # compared name by name: nothing says which library it will be found in
-        if library not in linked:
+        if library not in known:
             problems.append(f"{symbol} is undefined: {library}")
-        elif symbol in image.weak_imports:
-            continue  # dyld gives a null pointer where it is missing
-        elif symbol not in proof.get(library, set()):
-            wheel = known.wheel_with(symbol, library)
-            if wheel:
-                proven[symbol] = wheel
-            else:
-                problems.append(f"nothing proves that {library} has {symbol} on macOS 13.3")
+        elif (library, symbol) in published and (library, symbol) in open_ones:
+            proven[symbol] = published[library, symbol]
+        elif (library, symbol) in open_ones:
+            problems.append(f"nothing proves that {library} has {symbol} on macOS 13.3")
     problems += [
         f"binding and symbol table name different libraries for {symbol}"
         for symbol in image.disagreements

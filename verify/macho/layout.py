@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .binaries import ROLES, Binaries
+from .binaries import Binaries, pairs
 from .findings import Outcome
 from .image import Image
 
@@ -12,7 +12,7 @@ CHECK = "macho.layout"
 _PAGE = 0x4000
 
 
-def layout(ours: Binaries, official: Binaries) -> Outcome:
+def check_layout(ours: Binaries, official: Binaries) -> Outcome:
     """Judge what stripping leaves behind and how segments lie; list sections side by side."""
     problems: list[str] = []
     evidence: dict[str, Any] = {}
@@ -23,11 +23,7 @@ def layout(ours: Binaries, official: Binaries) -> Outcome:
         if image.uuid and image.uuid in seen:
             problems.append(f"{image.name} has the UUID of {seen[image.uuid]}")
         seen.setdefault(image.uuid, image.name)
-    for role in ROLES:
-        mine, theirs = ours.of(role), official.of(role)
-        if mine is None or theirs is None:
-            problems.append(f"there is no {role} to compare")
-            continue
+    for role, mine, theirs in pairs(ours, official, problems):
         evidence[role] = {
             "bytes": {"ours": len(mine.data), "official": len(theirs.data)},
             "local_symbols": {"ours": mine.local_symbols, "official": theirs.local_symbols},

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .binaries import ROLES, Binaries
+from .binaries import Binaries, pairs
 from .findings import Difference, Outcome, compare
 from .image import Image
 
@@ -26,18 +26,14 @@ _FROM_THE_SOURCES = {"/tmp/model.mlmodel"}  # noqa: S108 - a text to look for, n
 _MOST_PATHS = 3
 
 
-def load(ours: Binaries, official: Binaries) -> Outcome:
+def check_load_commands(ours: Binaries, official: Binaries) -> Outcome:
     """Judge header and load commands of every image."""
     problems: list[str] = []
     differences: list[Difference] = []
     evidence: dict[str, Any] = {}
     for image in ours.images:
         problems += [f"{image.name}: {problem}" for problem in rules(image)]
-    for role in ROLES:
-        mine, theirs = ours.of(role), official.of(role)
-        if mine is None or theirs is None:
-            problems.append(f"the wheel has no {role}" if mine is None else f"no official {role}")
-            continue
+    for role, mine, theirs in pairs(ours, official, problems):
         differences += compare(role, _items(mine), _items(theirs))
         problems += [f"{mine.name}: {problem}" for problem in _versions(mine, theirs)]
         evidence[role] = {"ours": facts(mine), "official": facts(theirs)}

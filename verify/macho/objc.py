@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .binaries import ROLES, Binaries
+from .binaries import Binaries, pairs
 from .code.callsites import UNREADABLE, CallSite, Reader, selector_references
 from .code.registers import Value
 from .findings import Difference, Outcome, compare
@@ -83,17 +83,13 @@ class Use:
     unreadable: int
 
 
-def objc(ours: Binaries, official: Binaries) -> Outcome:
+def check_objc(ours: Binaries, official: Binaries) -> Outcome:
     """Compare selectors, classes, block signatures, strings and calls."""
     problems: list[str] = []
     differences: list[Difference] = []
     evidence: dict[str, Any] = {}
     calls = 0
-    for role in ROLES:
-        mine, theirs = ours.of(role), official.of(role)
-        if mine is None or theirs is None:
-            problems.append(f"there is no {role} to compare")
-            continue
+    for role, mine, theirs in pairs(ours, official, problems):
         here, there = read_use(mine), read_use(theirs)
         calls += sum(profile.calls for profile in here.profiles.values())
         problems += [f"{mine.name}: {problem}" for problem in rules(here)]

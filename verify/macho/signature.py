@@ -54,7 +54,7 @@ class BadSignature(ValueError):
     """A signature that does not hold together."""
 
 
-def signature(images: Sequence[Image]) -> Outcome:
+def check_signatures(images: Sequence[Image]) -> Outcome:
     """Recompute the signature of every image."""
     problems: list[str] = []
     evidence: dict[str, Any] = {}

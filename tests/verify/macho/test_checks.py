@@ -32,20 +32,18 @@ from tests.kit.macho_examples import (
 )
 from tests.kit.macho_files import X86_64, universal
 from verify.errors import PolicyError, WheelNotUsable
-from verify.macho import exports, imports, layout, wanted
+from verify.macho import archive, exports, imports, layout
 from verify.macho import load_commands as load
-from verify.macho import mac_wheel as archive
-from verify.macho import published_symbols as known
 from verify.macho.binaries import Binaries, read_binaries
 from verify.macho.findings import Difference, Explanations, Outcome, compare, load_explanations
 from verify.macho.image import Image, MachOUnreadable, read_image
 from verify.macho.objc import read_use, rules
-from verify.macho.published_symbols import Known, Witness, load_known
+from verify.macho.published_symbols import TABLES, load_published
 from verify.macho.signature import verify_signature
 
 NOTHING = Explanations(schema=1)
 LIBRARY_NAME = b"/usr/lib/libiconv.2.dylib"
-NOBODY = Known(schema=1)
+NOBODY: dict[tuple[str, str], str] = {}
 
 
 def changed(folder: Path, **changes: object) -> Binaries:
@@ -117,11 +115,11 @@ def test_a_universal_file_is_read_and_refused() -> None:
 def test_a_sound_pair_has_no_findings(tmp_path: Path) -> None:
     ours, official = binaries(tmp_path / "a"), binaries(tmp_path / "b")
     for outcome in (
-        load.load(ours, official),
-        imports.imports(ours, official, NOBODY),
-        exports.exports(ours, official),
-        layout.layout(ours, official),
-        archive.wheel(ours, None),
+        load.check_load_commands(ours, official),
+        imports.check_imports(ours, official, NOBODY),
+        exports.check_exports(ours, official),
+        layout.check_layout(ours, official),
+        archive.check_archive(ours, None),
     ):
         result = outcome.result(NOTHING)
         assert result.status == "passed", (result.id, result.evidence)
@@ -165,7 +163,7 @@ def test_names_and_paths_in_the_file() -> None:
 def test_another_library_is_a_difference(tmp_path: Path) -> None:
     other = replaced(stored("library"), LIBRARY_NAME, b"/usr/lib/libicucor.A.dyli")
     ours = binaries(tmp_path / "a", {LIBRARY: other})
-    result = load.load(ours, binaries(tmp_path / "b")).result(NOTHING)
+    result = load.check_load_commands(ours, binaries(tmp_path / "b")).result(NOTHING)
     items = [(entry["only_in"], entry["item"]) for entry in result.evidence["unexplained"]]
     assert items == [
         ("ours", "library /usr/lib/libicucor.A.dyli"),
@@ -176,21 +174,25 @@ def test_another_library_is_a_difference(tmp_path: Path) -> None:
 def test_hardening_that_is_missing_is_a_difference(tmp_path: Path) -> None:
     fewer = {name: where for name, where in image().imports.items() if "_stack_chk" not in name}
     ours = changed(tmp_path / "a", imports={**fewer, "_bzero": "/usr/lib/libSystem.B.dylib"})
-    outcome = imports.imports(ours, changed(tmp_path / "b"), NOBODY)
+    outcome = imports.check_imports(ours, changed(tmp_path / "b"), NOBODY)
     assert {(entry.side, entry.item) for entry in outcome.differences} == {
         ("official", "libSystem.B.dylib: ___stack_chk_fail"),
         ("official", "libSystem.B.dylib: ___stack_chk_guard"),
     }
     segments = tuple(dataclasses.replace(entry, read_only=False) for entry in image().segments)
     assert any(entry.read_only for entry in image().segments)
-    open_ones = load.load(changed(tmp_path / "c", segments=segments), binaries(tmp_path / "d"))
+    open_ones = load.check_load_commands(
+        changed(tmp_path / "c", segments=segments), binaries(tmp_path / "d")
+    )
     assert [entry.item for entry in open_ones.differences] == ["read-only segment __DATA_CONST"]
 
 
 def test_a_newer_compatibility_version_is_refused(tmp_path: Path) -> None:
     first, *rest = image().libraries
     newer = (dataclasses.replace(first, compatibility=(9, 0, 0)), *rest)
-    result = load.load(changed(tmp_path / "a", libraries=newer), binaries(tmp_path / "b"))
+    result = load.check_load_commands(
+        changed(tmp_path / "a", libraries=newer), binaries(tmp_path / "b")
+    )
     assert any("compatible with 9.0.0" in problem for problem in result.problems)
 
 
@@ -205,7 +207,7 @@ def test_a_newer_compatibility_version_is_refused(tmp_path: Path) -> None:
 )
 def test_an_import_that_dyld_would_miss(tmp_path: Path, symbol: str, where: str, said: str) -> None:
     ours = changed(tmp_path / "a", imports={**image().imports, symbol: where})
-    result = imports.imports(ours, binaries(tmp_path / "b"), NOBODY).result(NOTHING)
+    result = imports.check_imports(ours, binaries(tmp_path / "b"), NOBODY).result(NOTHING)
     assert result.status == "failed"
     assert said in result.summary
 
@@ -213,13 +215,18 @@ def test_an_import_that_dyld_would_miss(tmp_path: Path, symbol: str, where: str,
 def test_an_import_that_another_wheel_proves(tmp_path: Path) -> None:
     system = "/usr/lib/libSystem.B.dylib"
     ours = changed(tmp_path / "a", imports={**image().imports, "_clonefile": system})
-    witness = Witness(symbol="_clonefile", library=system, wheel="numpy.whl", file="a.so")
-    result = imports.imports(ours, binaries(tmp_path / "b"), Known(schema=1, symbol=(witness,)))
+    shown = {(system, "_clonefile"): "numpy.whl"}
+    result = imports.check_imports(ours, binaries(tmp_path / "b"), shown)
     assert result.result(NOTHING).status == "passed"
     assert result.evidence["library"]["proven_by_other_wheels"] == {"_clonefile": "numpy.whl"}
-    other = dataclasses.replace(witness, library="/usr/lib/libc++.1.dylib")
-    result = imports.imports(ours, binaries(tmp_path / "c"), Known(schema=1, symbol=(other,)))
+    other = {("/usr/lib/libc++.1.dylib", "_clonefile"): "numpy.whl"}
+    result = imports.check_imports(ours, binaries(tmp_path / "c"), other)
     assert result.result(NOTHING).status == "failed"
+
+
+def open_imports(ours: Binaries, official: Binaries) -> set[tuple[str, str]]:
+    proof = imports.official_imports(official)
+    return {each for image in ours.images for each in imports.unproven(image, proof)}
 
 
 def test_a_weak_import_needs_no_proof(tmp_path: Path) -> None:
@@ -227,16 +234,16 @@ def test_a_weak_import_needs_no_proof(tmp_path: Path) -> None:
     more = {**image().imports, "_new_in_14": system}
     official = binaries(tmp_path / "b")
     strong = changed(tmp_path / "a", imports=more)
-    assert wanted.needed(strong, official) == {system: {"_new_in_14"}}
+    assert open_imports(strong, official) == {(system, "_new_in_14")}
     weak = changed(tmp_path / "c", imports=more, weak_imports=frozenset({"_new_in_14"}))
-    assert wanted.needed(weak, official) == {}
-    assert imports.imports(weak, official, NOBODY).result(NOTHING).status == "passed"
+    assert open_imports(weak, official) == set()
+    assert imports.check_imports(weak, official, NOBODY).result(NOTHING).status == "passed"
 
 
 def test_operator_new_is_found_where_the_process_defines_it(tmp_path: Path) -> None:
     both = {**image().imports, "__Znwm": "/usr/lib/libc++.1.dylib"}
     official = changed(tmp_path / "b", imports=both, coalesced=frozenset({"__Znwm"}))
-    result = imports.imports(changed(tmp_path / "a", imports=both), official, NOBODY)
+    result = imports.check_imports(changed(tmp_path / "a", imports=both), official, NOBODY)
     assert [(entry.side, entry.item) for entry in result.differences] == [
         ("official", "weak look-up of __Znwm")
     ]
@@ -245,12 +252,12 @@ def test_operator_new_is_found_where_the_process_defines_it(tmp_path: Path) -> N
 def test_another_class_is_a_difference_that_can_be_explained(tmp_path: Path) -> None:
     renamed = replaced(stored("library"), b"_OBJC_CLASS_$_MLModel\0", b"_OBJC_CLASS_$_MLModeX\0")
     ours = binaries(tmp_path / "a", {LIBRARY: renamed})
-    strong = imports.imports(ours, binaries(tmp_path / "b"), NOBODY)
+    strong = imports.check_imports(ours, binaries(tmp_path / "b"), NOBODY)
     assert "has _OBJC_CLASS_$_MLModeX on macOS 13.3" in strong.problems[0]
     found = read_image(renamed, LIBRARY).imports
     weak = frozenset({"_OBJC_CLASS_$_MLModeX"})
     ours = changed(tmp_path / "c", imports=found, weak_imports=weak)
-    outcome = imports.imports(ours, binaries(tmp_path / "d"), NOBODY)
+    outcome = imports.check_imports(ours, binaries(tmp_path / "d"), NOBODY)
     items = {(entry.side, entry.item) for entry in outcome.differences}
     assert items == {("ours", "CoreML: class MLModeX"), ("official", "CoreML: class MLModel")}
     table = {
@@ -278,7 +285,7 @@ def _toml(table: dict[str, object]) -> str:
 
 def test_a_binding_that_contradicts_the_symbol_table(tmp_path: Path) -> None:
     ours = changed(tmp_path / "a", disagreements=("_NSLog",))
-    outcome = imports.imports(ours, binaries(tmp_path / "b"), NOBODY)
+    outcome = imports.check_imports(ours, binaries(tmp_path / "b"), NOBODY)
     assert any("different libraries for _NSLog" in problem for problem in outcome.problems)
 
 
@@ -286,12 +293,12 @@ def test_exports_more_less_and_contradicting(tmp_path: Path) -> None:
     official = binaries(tmp_path / "b")
     more = image().exports | {"_internal"}
     ours = changed(tmp_path / "a", exports=more, external=more)
-    result = exports.exports(ours, official).result(NOTHING)
+    result = exports.check_exports(ours, official).result(NOTHING)
     assert [entry["item"] for entry in result.evidence["unexplained"]] == ["_internal"]
     renamed = replaced(stored("library"), b"_OrtGetApiBase", b"_OrtGetApiBasf")
     lost = binaries(tmp_path / "c", {LIBRARY: renamed})
-    assert "does not export _OrtGetApiBase" in exports.exports(lost, official).problems[0]
-    odd = exports.exports(changed(tmp_path / "d", exports=more), official)
+    assert "does not export _OrtGetApiBase" in exports.check_exports(lost, official).problems[0]
+    odd = exports.check_exports(changed(tmp_path / "d", exports=more), official)
     assert any("_internal stands in the export trie alone" in text for text in odd.problems)
 
 
@@ -312,11 +319,13 @@ def test_layout_rules(tmp_path: Path) -> None:
     sides = layout.side_by_side(image(), image("extension"))
     assert {"section", "ours", "official"} == set(sides[0])
     twins = changed(tmp_path, uuid=image("extension").uuid)
-    assert any("has the UUID of" in problem for problem in layout.layout(twins, twins).problems)
+    assert any(
+        "has the UUID of" in problem for problem in layout.check_layout(twins, twins).problems
+    )
 
 
 def wheel_problems(path: Path, manifest: dict[str, object] | None = None) -> str:
-    return "; ".join(archive.wheel(read_binaries(path), manifest).problems)
+    return "; ".join(archive.check_archive(read_binaries(path), manifest).problems)
 
 
 @pytest.mark.parametrize(
@@ -433,7 +442,11 @@ def test_mistakes_in_the_tables_are_told(tmp_path: Path) -> None:
         load_explanations(path)
     path.write_text("schema = 2\n", encoding="utf-8")
     with pytest.raises(PolicyError, match="schema"):
-        load_known(path)
+        load_published([path])
+    entry = '[[wheel]]\nfile = "new.whl"\nsha256 = "0"\nminimum = "14.0"\n[wheel.imports]\n'
+    path.write_text(entry, encoding="utf-8")
+    with pytest.raises(PolicyError, match=r"new\.whl in t\.toml needs macOS 14\.0"):
+        load_published([path])
 
 
 def test_our_tables_are_read_and_every_reason_is_a_sentence() -> None:
@@ -442,38 +455,13 @@ def test_our_tables_are_read_and_every_reason_is_a_sentence() -> None:
         assert len(entry.reason) > 20
         assert entry.reason.endswith(".")
         assert entry.items
-    wheels = {proof.file for proof in load_known().wheel}
-    assert {witness.wheel for witness in load_known().symbol} == wheels
 
 
-def test_proofs_are_gathered_from_wheels_old_enough(tmp_path: Path) -> None:
-    system = "/usr/lib/libSystem.B.dylib"
-    objc = "/usr/lib/libobjc.A.dylib"
-    wanted = {objc: {"_objc_msgSend", "_objc_new_in_26"}, system: {"_nowhere"}}
-    path = wheel(tmp_path / "a")
-    proofs, witnesses, remaining = known.gather(wanted, [path])
-    assert [(entry.symbol, entry.wheel) for entry in witnesses] == [("_objc_msgSend", NAME)]
-    assert remaining == {objc: {"_objc_new_in_26"}, system: {"_nowhere"}}
-    table = tmp_path / "known.toml"
-    table.write_text(known.render(proofs, witnesses), encoding="utf-8")
-    assert load_known(table) == Known(schema=1, wheel=tuple(proofs), symbol=tuple(witnesses))
-    assert load_known(table).wheel_with("_objc_msgSend", objc) == NAME
-    version = command(stored("library"), BUILD_VERSION)
-    newer = {
-        LIBRARY: patched(stored("library"), version + 12, struct.pack("<I", 14 << 16)),
-        EXTENSION: None,
-    }
-    assert known.gather(wanted, [wheel(tmp_path / "b", newer)])[0] == []
-
-
-def test_the_table_of_known_symbols_is_written_by_its_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bare = replaced(stored("library"), b"__Block_object_dispose", b"__Block_object_dispos_")
-    official = wheel(tmp_path / "official", {LIBRARY: bare, EXTENSION: bare})
-    ours, output = wheel(tmp_path / "ours"), tmp_path / "known.toml"
-    words = ["--wheel", str(ours), "--official", str(official), "--output", str(output)]
-    assert known.main([*words, "--evidence", str(official)]) == 1
-    assert "nothing proves __Block_object_dispose" in capsys.readouterr().err
-    assert known.main([*words, "--evidence", str(official), str(ours)]) == 0
-    assert [entry.symbol for entry in load_known(output).symbol] == ["__Block_object_dispose"]
+def test_each_published_symbol_is_in_one_table() -> None:
+    overlay, system = (load_published([table]) for table in TABLES)
+    assert not overlay.keys() & system.keys()
+    assert {library for library, _ in system} == {"/usr/lib/libSystem.B.dylib"}
+    assert load_published() == overlay | system
+    libcxx = "/usr/lib/libc++.1.dylib"
+    assert overlay[libcxx, "__ZNSt3__116generic_categoryEv"].startswith("drake-1.33.0-")
+    assert system["/usr/lib/libSystem.B.dylib", "_lstat"].startswith("numpy-1.26.4-")

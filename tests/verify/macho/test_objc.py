@@ -10,7 +10,7 @@ import pytest
 
 from tests.kit.macho_examples import LIBRARY, binaries, image, mutants, replaced, stored
 from verify.macho.findings import Explanations
-from verify.macho.objc import ENUMERATIONS, Use, contrast, objc, read_use, rules
+from verify.macho.objc import ENUMERATIONS, Use, check_objc, contrast, read_use, rules
 
 NOTHING = Explanations(schema=1)
 
@@ -55,7 +55,7 @@ def test_stubs_of_the_linker_and_direct_messages_are_the_same() -> None:
 
 
 def test_the_same_code_has_no_findings(tmp_path: Path) -> None:
-    result = objc(binaries(tmp_path / "a"), binaries(tmp_path / "b")).result(NOTHING)
+    result = check_objc(binaries(tmp_path / "a"), binaries(tmp_path / "b")).result(NOTHING)
     assert result.status == "passed", result.evidence
     assert "41 selectors" in result.summary
 
@@ -63,7 +63,7 @@ def test_the_same_code_has_no_findings(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", mutants())
 def test_a_wrong_declaration_is_caught(tmp_path: Path, name: str) -> None:
     ours = binaries(tmp_path / "ours", {LIBRARY: stored(name)})
-    result = objc(ours, binaries(tmp_path / "official")).result(NOTHING)
+    result = check_objc(ours, binaries(tmp_path / "official")).result(NOTHING)
     assert result.status == "failed", name
     assert result.measured >= 1
 
@@ -86,16 +86,16 @@ def test_there_are_more_than_ten_mutants() -> None:
 )
 def test_the_finding_names_the_mistake(tmp_path: Path, name: str, said: str) -> None:
     ours = binaries(tmp_path / "ours", {LIBRARY: stored(name)})
-    evidence = objc(ours, binaries(tmp_path / "official")).result(NOTHING).evidence
+    evidence = check_objc(ours, binaries(tmp_path / "official")).result(NOTHING).evidence
     told = [*evidence["problems"], *(entry["item"] for entry in evidence["unexplained"])]
     assert any(said in line for line in told), told
 
 
 def test_a_renamed_selector_is_a_difference_on_both_sides(tmp_path: Path) -> None:
     renamed = replaced(stored("library"), b"\0fileExistsAtPath:\0", b"\0fileExistsAtPatj:\0")
-    result = objc(binaries(tmp_path / "a", {LIBRARY: renamed}), binaries(tmp_path / "b")).result(
-        NOTHING
-    )
+    result = check_objc(
+        binaries(tmp_path / "a", {LIBRARY: renamed}), binaries(tmp_path / "b")
+    ).result(NOTHING)
     items = {(entry["only_in"], entry["item"]) for entry in result.evidence["unexplained"]}
     assert ("ours", "selector fileExistsAtPatj:") in items
     assert ("official", "selector fileExistsAtPath:") in items
@@ -107,7 +107,7 @@ def test_a_selector_that_nothing_sends_is_a_difference(tmp_path: Path) -> None:
     data = stored("library")
     silent = data[: text.offset] + b"\x1f\x20\x03\xd5" * (text.size // 4)
     ours = binaries(tmp_path / "a", {LIBRARY: silent + data[len(silent) :]})
-    result = objc(ours, binaries(tmp_path / "b")).result(NOTHING)
+    result = check_objc(ours, binaries(tmp_path / "b")).result(NOTHING)
     items = {(entry["only_in"], entry["item"]) for entry in result.evidence["unexplained"]}
     assert ("ours", "selector count (never sent)") in items
     assert ("official", "selector count") in items
@@ -116,7 +116,9 @@ def test_a_selector_that_nothing_sends_is_a_difference(tmp_path: Path) -> None:
 def test_without_a_table_of_functions_nothing_passes(tmp_path: Path) -> None:
     ours = binaries(tmp_path / "a")
     bare = tuple(dataclasses.replace(entry, function_starts=()) for entry in ours.images)
-    result = objc(dataclasses.replace(ours, images=bare), binaries(tmp_path / "b")).result(NOTHING)
+    result = check_objc(dataclasses.replace(ours, images=bare), binaries(tmp_path / "b")).result(
+        NOTHING
+    )
     assert result.status == "failed"
 
 

@@ -21,7 +21,7 @@ from tests.kit.macho_examples import (
 from tests.kit.macho_files import directory, superblob
 from verify.macho.findings import Explanations
 from verify.macho.image import Image, read_image
-from verify.macho.signature import BadSignature, signature, verify_signature
+from verify.macho.signature import BadSignature, check_signatures, verify_signature
 from verify.macho.signature import superblob as read_superblob
 
 REQUIREMENTS = struct.pack(">3I", 0xFADE0C01, 12, 0)
@@ -76,7 +76,7 @@ def test_bytes_after_the_signature_are_found() -> None:
 
 def test_an_unsigned_file_fails() -> None:
     unsigned = dataclasses.replace(image(), signature=None)
-    result = signature([unsigned]).result(Explanations(schema=1))
+    result = check_signatures([unsigned]).result(Explanations(schema=1))
     assert result.status == "failed"
     assert "Apple silicon loads no unsigned code" in result.summary
 

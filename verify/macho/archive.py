@@ -31,7 +31,7 @@ _UNHASHED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 _MOST_TOLD = 3
 
 
-def wheel(ours: Binaries, manifest: Mapping[str, Any] | None) -> Outcome:
+def check_archive(ours: Binaries, manifest: Mapping[str, Any] | None) -> Outcome:
     """Judge name, tags, RECORD, the files that lie inside and where libraries come from."""
     problems: list[str] = []
     with zipfile.ZipFile(ours.wheel) as archive:
