@@ -122,9 +122,9 @@ def print_plan(request: Request, *, as_json: bool) -> None:
         recipe, request.platform, request.choice, host=request.host, cross=request.cross
     )
     chosen = {
-        item.name: item.candidates[0].origin.kind
+        item.name: item.origins[0].kind
         for item in items
-        if item.role == "dependency" and item.candidates
+        if item.role == "dependency" and item.origins
     }
     environment = build_environment(
         recipe,
@@ -153,7 +153,7 @@ def print_plan(request: Request, *, as_json: bool) -> None:
     print(f"{recipe.name} {plan.version} for {request.platform}")
     print(f"recipe digest {plan.recipe_digest}\n\ninputs, each from the first origin that answers:")
     for item in items:
-        kinds = ", ".join(each.origin.kind for each in item.candidates) or "no origin allowed"
+        kinds = ", ".join(each.kind for each in item.origins) or "no origin allowed"
         print(f"  {item.name:<24} {item.version:<18} {kinds}")
         for exclusion in item.excluded:
             print(f"  {'':<24} not {exclusion.kind}: {exclusion.reason}")

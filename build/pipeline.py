@@ -19,10 +19,10 @@ from typing import Any
 
 from .compile.plan import BuildPlan, Programs, build_environment, make_plan
 from .errors import CompileError
-from .fetch.inputs import Fetched
-from .fetch.wanted import FetchItem
+from .fetch.fetched import Fetched
+from .fetch.wanted import Wanted
 from .package.artefacts import Artefacts, artefacts_stand, make_artefacts
-from .recipe.format import Recipe, digest, source_digest
+from .recipe.format import digest, source_digest
 from .records import Record, drop_record, inputs_digest, read_record, write_record
 from .request import Request, fetch_inputs, the_compiler
 from .system.console import Voice
@@ -34,7 +34,7 @@ from .toolchain.compiler_cache import cache_server, cache_socket
 from .toolchain.cross_layout import unpack_shared, write_own
 from .toolchain.prepare import prepare_tools
 from .tree.lock import hold_tree
-from .tree.source import Chosen, lay_out_source
+from .tree.source import lay_out_source
 from .tree.workspace import Tree
 
 # Raised when a stage starts to do something else with the same inputs.
@@ -116,7 +116,7 @@ def _build_locked(
         env=request.env,
         cross=places,
     )
-    chosen = _chosen(recipe, inputs)
+    chosen = _chosen(inputs)
     with cache_socket() as socket:
         environment = build_environment(
             recipe,
@@ -131,7 +131,7 @@ def _build_locked(
             request.platform,
             tree=tree,
             programs=programs,
-            chosen={name: each.origin.kind for name, each in chosen.items() if name},
+            chosen={name: each.kind for name, each in chosen.items() if name},
             jobs=request.jobs or parallel_jobs(),
             env=environment,
             as_root=hasattr(os, "geteuid") and os.geteuid() == 0,
@@ -190,8 +190,8 @@ def _source(
     request: Request,
     voice: Voice,
     tree: Tree,
-    inputs: Sequence[tuple[FetchItem, Fetched | None]],
-    chosen: Mapping[str, Chosen],
+    inputs: Sequence[tuple[Wanted, Fetched | None]],
+    chosen: Mapping[str, Fetched],
     clock: _Clock,
 ) -> str:
     recipe = request.recipe
@@ -313,20 +313,13 @@ def _run(
     return time.monotonic() - begun
 
 
-def _chosen(
-    recipe: Recipe, inputs: Sequence[tuple[FetchItem, Fetched | None]]
-) -> dict[str, Chosen]:
+def _chosen(inputs: Sequence[tuple[Wanted, Fetched | None]]) -> dict[str, Fetched]:
     """Return what will be unpacked, by dependency; the source itself has the empty name."""
-    origins = {each.name: each.origins for each in recipe.dependencies}
-    origins[""] = recipe.source.origins
-    chosen = {}
-    for item, fetched in inputs:
-        if fetched is None or item.role not in {"source", "dependency"}:
-            continue
-        name = "" if item.role == "source" else item.name
-        origin = origins[name][fetched.origin_index]
-        chosen[name] = Chosen(name=item.name, origin=origin, fetched=fetched)
-    return chosen
+    return {
+        "" if item.role == "source" else item.name: fetched
+        for item, fetched in inputs
+        if fetched and item.role in {"source", "dependency"}
+    }
 
 
 def artefacts_key(request: Request, compiler: Compiler) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from .errors import FetchError
 from .fetch.cache import ContentCache
 from .fetch.context import FetchContext
-from .fetch.inputs import Fetched, fetch_all
-from .fetch.wanted import Candidate, Choice, FetchItem, plan_fetch
+from .fetch.fetched import Fetched
+from .fetch.inputs import deliver, fetch_all
+from .fetch.wanted import Choice, Wanted, plan_fetch
 from .recipe.cross import CrossBuild, find_cross, pins_digest
 from .recipe.format import PlatformName, PypiOrigin, Recipe
 from .system.console import Voice
@@ -65,7 +66,7 @@ def the_compiler(request: Request, tree: Tree) -> Compiler:
     return find_compiler(request.env, request.platform, platform)
 
 
-def fetch_inputs(request: Request, voice: Voice) -> list[tuple[FetchItem, Fetched | None]]:
+def fetch_inputs(request: Request, voice: Voice) -> list[tuple[Wanted, Fetched | None]]:
     """Bring every input into the cache.
 
     Raises
@@ -91,17 +92,14 @@ def fetch_inputs(request: Request, voice: Voice) -> list[tuple[FetchItem, Fetche
 
 def fetch_official(request: Request, origin: PypiOrigin, voice: Voice) -> Fetched:
     """Bring the published wheel that ours is held beside into the cache."""
-    item = FetchItem(
+    item = Wanted(
         name="official wheel",
         version=origin.release,
         role="data",
         choice=request.choice,
-        candidates=(Candidate(index=0, origin=origin),),
+        origins=(origin,),
     )
-    fetched = fetch_all([item], _fetch_context(request, voice))[0]
-    if fetched is None:
-        raise FetchError("the official wheel could not be fetched", hint="try again")
-    return fetched
+    return deliver(item, _fetch_context(request, voice))
 
 
 def _fetch_context(request: Request, voice: Voice) -> FetchContext:

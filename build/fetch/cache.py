@@ -39,6 +39,11 @@ def default_cache_root(env: Mapping[str, str]) -> Path:
     return platformdirs.user_cache_path("ortmill")
 
 
+def sha256_of(path: Path) -> str:
+    """Return the sha256 that a file of the cache is named by."""
+    return "".join(path.parts[-2:])
+
+
 @dataclass(frozen=True)
 class ContentCache:
     """Files kept by content below ``root``; the folder is made when it is first needed."""

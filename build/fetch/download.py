@@ -19,7 +19,7 @@ from ..system.files import write_whole, writing_to
 from ..system.progress import Progress, Silent
 from .cache import ContentCache
 from .http import DeadHosts, HttpOptions, TransferError, make_session, redact, request_arguments
-from .integrity import Obtained, Pin, adopt, find_pinned, mismatch
+from .integrity import Pin, adopt, find_pinned, mismatch
 
 _CHUNK = 1 << 18
 _OK, _PARTIAL, _BAD_RANGE = 200, 206, 416
@@ -45,8 +45,8 @@ class _Broken(Exception):
     """A body that ended early, or a range that was not honoured: worth another attempt."""
 
 
-def download(url: str, *, pin: Pin, transfer: Transfer, label: str) -> Obtained:
-    """Fetch one file into the cache and return it; a file that is there already is not fetched.
+def download(url: str, *, pin: Pin, transfer: Transfer, label: str) -> Path:
+    """Fetch one file into the cache, unless it is there already; return its path.
 
     The file grows in the cache's ``partial`` folder. A download that breaks off goes on from
     there by Range (RFC 9110, section 14), in this run or a later one; a server that ignores the
@@ -87,7 +87,7 @@ def download(url: str, *, pin: Pin, transfer: Transfer, label: str) -> Obtained:
         return _accept(job.part, hashes, pin=pin, origin=redact(url), label=label, job=transfer)
 
 
-def copy_local(path: Path, *, pin: Pin, transfer: Transfer, label: str) -> Obtained:
+def copy_local(path: Path, *, pin: Pin, transfer: Transfer, label: str) -> Path:
     """Copy a file of this machine into the cache, verified like a download.
 
     Raises
@@ -121,12 +121,12 @@ def copy_local(path: Path, *, pin: Pin, transfer: Transfer, label: str) -> Obtai
 
 def _accept(
     part: Path, hashes: FileHashes, *, pin: Pin, origin: str, label: str, job: Transfer
-) -> Obtained:
+) -> Path:
     if wrong := pin.differences(hashes):
         raise mismatch(label, origin, wrong, kept=job.cache.set_aside(part, label))
-    obtained = adopt(job.cache, part, hashes, pin)
+    kept = adopt(job.cache, part, hashes, pin)
     _tag_file(part).unlink(missing_ok=True)
-    return obtained
+    return kept
 
 
 def _tag_file(part: Path) -> Path:

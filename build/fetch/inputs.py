@@ -1,58 +1,21 @@
-"""Bring every input of a build into the cache: verified, in parallel, origin after origin."""
+"""Bring every input into the cache: verified, in parallel, origin after origin."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from pathlib import Path
 
-from ..errors import BuildError, FetchError
+from ..errors import FetchError
 from .context import FetchContext
+from .fetched import Fetched, expected_size, locator
 from .http import TransferError
-from .origins.order import (
-    Input,
-    PinnedBy,
-    expected_size,
-    find_cached,
-    locator,
-    obtain,
-    pinned_by,
-    was_settled_on,
-)
-from .wanted import UPSTREAM, Candidate, FetchItem, plan_fetch
-
-__all__ = ["Fetched", "fetch_all", "fetch_item", "missing_from_cache", "plan_fetch"]
+from .origins.kinds import chosen_before, find_cached, obtain
+from .wanted import Wanted, shown_kind
 
 _WORKERS = 4
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fetched:
-    """One input, verified and on disk.
-
-    ``path`` is a file in the cache; for an overlay its folder, for the tools the folder of
-    wheels. ``sha256`` is the file's, the overlay's tree digest, or the lock file's. ``pinned``
-    says what the recipe pins it by: ``sha1`` means that the sha256 was computed here and pinned
-    by nobody. ``sha1`` is set only where the recipe pins one, and has been checked.
-    ``origin_index`` counts the recipe's origins from 0. ``extras`` are files that belong to it:
-    the wheel of an overlay's descriptors.
-    """
-
-    name: str
-    kind: str
-    origin_index: int
-    path: Path
-    sha256: str
-    size: int
-    locator: str
-    version: str
-    pinned: PinnedBy
-    sha1: str | None = None
-    extras: tuple[Fetched, ...] = ()
-
-
-def fetch_item(item: FetchItem, context: FetchContext) -> Fetched | None:
+def fetch_item(item: Wanted, context: FetchContext) -> Fetched | None:
     """Bring one input into the cache.
 
     The order is the recipe's, but an origin whose bytes are in the cache goes first: what an
@@ -73,32 +36,51 @@ def fetch_item(item: FetchItem, context: FetchContext) -> Fetched | None:
     FetchError
         No origin is allowed, or none could deliver.
     """
-    for candidate in item.candidates:
-        if not _cache_alone(item, context) and not was_settled_on(candidate.origin, context):
-            continue
-        if found := find_cached(candidate.origin, context):
-            return _fetched(item, candidate, found)
-    if _cache_alone(item, context):
-        return _without(item, context, "it is not in the cache", _not_cached([item]))
-    failures: dict[str, TransferError] = {}
-    for position, candidate in enumerate(item.candidates):
+    try:
+        return deliver(item, context)
+    except TransferError as error:
+        if item.required:
+            raise
+        instead = item.instead or "building without it"
+        context.progress.say(f"{item.name}: {error.brief}: {instead}")
+        return None
+
+
+def deliver(item: Wanted, context: FetchContext) -> Fetched:
+    """Bring one input into the cache, required or not.
+
+    Raises
+    ------
+    IntegrityError
+        Bytes that are not the pinned ones.
+    TransferError
+        No origin is allowed, or none could deliver.
+    """
+    alone = _cache_alone(item, context)
+    for origin in item.origins:
+        if (alone or chosen_before(origin, context)) and (
+            found := find_cached(item, origin, context)
+        ):
+            return found
+    if alone and item.origins:
+        raise _not_cached([item])
+    failures: list[TransferError] = []
+    for position, origin in enumerate(item.origins, start=1):
         try:
-            return _fetched(item, candidate, obtain(candidate.origin, context, item.name))
+            return obtain(item, origin, context)
         except TransferError as error:
-            failures[locator(candidate.origin)] = error
-            following = item.candidates[position + 1 : position + 2]
-            if following:
+            failures.append(error)
+            for following in item.origins[position : position + 1]:
                 state = "not reached" if error.host else "not to be had"
                 context.progress.say(
-                    f"{item.name}: {_title(candidate)} {state} ({error.brief}), "
-                    f"trying {_title(following[0])}"
+                    f"{item.name}: {shown_kind(origin)} {state} ({error.brief}), "
+                    f"trying {shown_kind(following)}"
                 )
-    nothing = _nothing_delivered(item, failures)
-    return _without(item, context, _summary(item, failures), nothing)
+    raise _nothing_delivered(item, failures)
 
 
 def fetch_all(
-    items: Sequence[FetchItem], context: FetchContext, *, workers: int = _WORKERS
+    items: Sequence[Wanted], context: FetchContext, *, workers: int = _WORKERS
 ) -> tuple[Fetched | None, ...]:
     """Bring every input into the cache, up to four at a time; results keep the items' order.
 
@@ -126,7 +108,7 @@ def fetch_all(
         try:
             while pending:
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                # In the items' order, so that the error that is told does not depend on chance.
+                # In the items' order, so that the error that is reported does not depend on chance.
                 for future in sorted(done, key=pending.__getitem__):
                     index = pending.pop(future)
                     try:
@@ -138,122 +120,71 @@ def fetch_all(
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     if failures:
-        raise _several([failures[index] for index in sorted(failures)])
+        raise _joined([failures[index] for index in sorted(failures)])
     return tuple(results[index] for index in range(len(items)))
 
 
-def missing_from_cache(items: Sequence[FetchItem], context: FetchContext) -> list[FetchItem]:
+def missing_from_cache(items: Sequence[Wanted], context: FetchContext) -> list[Wanted]:
     """Return the required items that no allowed origin has in the cache."""
     return [
         item
         for item in items
-        if item.required
-        and not any(find_cached(candidate.origin, context) for candidate in item.candidates)
+        if item.required and not any(find_cached(item, origin, context) for origin in item.origins)
     ]
 
 
-def _cache_alone(item: FetchItem, context: FetchContext) -> bool:
+def _cache_alone(item: Wanted, context: FetchContext) -> bool:
     return context.offline or item.choice == "cache"
 
 
-def _title(candidate: Candidate) -> str:
-    kind = candidate.origin.kind
-    return f"upstream {kind}" if kind in UPSTREAM else kind
-
-
-def _fetched(item: FetchItem, candidate: Candidate, found: Input) -> Fetched:
-    origin, obtained = candidate.origin, found.obtained
-    extras = tuple(
-        Fetched(
-            name=f"{item.name} (descriptors)",
-            kind=extra.kind,
-            origin_index=candidate.index,
-            path=bytes_of.path,
-            sha256=bytes_of.sha256,
-            size=bytes_of.size,
-            locator=locator(extra),
-            version=extra.version or extra.release,
-            pinned=pinned_by(extra),
-        )
-        for extra, bytes_of in found.extras
-    )
-    return Fetched(
-        name=item.name,
-        kind=origin.kind,
-        origin_index=candidate.index,
-        path=obtained.path,
-        sha256=obtained.sha256,
-        size=obtained.size,
-        sha1=obtained.sha1,
-        locator=locator(origin),
-        version=origin.version or item.version,
-        pinned=pinned_by(origin),
-        extras=extras,
-    )
-
-
-def _without(
-    item: FetchItem, context: FetchContext, reason: str, error: BuildError
-) -> Fetched | None:
-    if item.required:
-        raise error
-    context.progress.say(f"{item.name}: {reason}: {item.instead or 'building without it'}")
-    return None
-
-
-def _summary(item: FetchItem, failures: Mapping[str, TransferError]) -> str:
-    if not failures:
-        return "no origin is allowed"
-    return "; ".join(
-        f"{_title(candidate)}: {error.brief}"
-        for candidate, error in zip(item.candidates, failures.values(), strict=False)
-    )
-
-
-def _nothing_delivered(item: FetchItem, failures: Mapping[str, TransferError]) -> FetchError:
+def _nothing_delivered(item: Wanted, failures: Sequence[TransferError]) -> TransferError:
     excluded = {f"{e.kind} (origin {e.index + 1})": e.reason for e in item.excluded}
     if not failures:
-        return FetchError(
+        return TransferError(
             f"{item.name}: no origin in the recipe may be used here",
+            brief="no origin is allowed",
             hint="choose other origins with --origin, or add one to the recipe",
             context=excluded,
         )
     if len(failures) == 1 and not excluded:
-        return next(iter(failures.values()))
-    hints = dict.fromkeys(error.hint for error in failures.values() if error.hint)
-    return FetchError(
-        f"{item.name}: no origin could deliver it ({_summary(item, failures)})",
-        hint="; ".join(hints),
-        context={where: error.problem for where, error in failures.items()} | excluded,
+        return failures[0]
+    both = list(zip(item.origins, failures, strict=True))
+    summary = "; ".join(f"{shown_kind(origin)}: {error.brief}" for origin, error in both)
+    return TransferError(
+        f"{item.name}: no origin could deliver it ({summary})",
+        brief=summary,
+        hint=_hints(failures),
+        context={locator(origin): error.problem for origin, error in both} | excluded,
     )
 
 
-def _several(errors: Sequence[FetchError]) -> FetchError:
+def _hints(errors: Sequence[FetchError]) -> str:
+    return "; ".join(dict.fromkeys(error.hint for error in errors if error.hint))
+
+
+def _joined(errors: Sequence[FetchError]) -> FetchError:
     if len(errors) == 1:
         return errors[0]
-    hints = dict.fromkeys(error.hint for error in errors if error.hint)
     context: dict[str, str] = {}
     for number, error in enumerate(errors, start=1):
         context[f"{number}"] = error.problem
         context |= {f"{number}, {name}": text for name, text in error.context.items()}
     return FetchError(
-        f"{len(errors)} inputs could not be fetched", hint="; ".join(hints), context=context
+        f"{len(errors)} inputs could not be fetched", hint=_hints(errors), context=context
     )
 
 
-def _not_cached(items: Sequence[FetchItem]) -> FetchError:
-    sizes = [
-        min(filter(None, map(expected_size, (c.origin for c in item.candidates))), default=None)
-        for item in items
-    ]
+def _not_cached(items: Sequence[Wanted]) -> TransferError:
+    sizes = [min(filter(None, map(expected_size, item.origins)), default=None) for item in items]
     known = sum(size or 0 for size in sizes)
     count = "1 input is" if len(items) == 1 else f"{len(items)} inputs are"
-    return FetchError(
+    return TransferError(
         f"{count} not in the cache ({known} bytes or more), and only the cache may be used",
+        brief="it is not in the cache",
         hint="run `nox -s fetch` once with a network",
         context={
             item.name: f"{'size unknown' if size is None else f'{size} bytes'}: "
-            + (" or ".join(locator(c.origin) for c in item.candidates) or "no origin is allowed")
+            + (" or ".join(map(locator, item.origins)) or "no origin is allowed")
             for item, size in zip(items, sizes, strict=True)
         },
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -55,18 +54,7 @@ class Pin:
         return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class Obtained:
-    """A verified input on disk: ``sha1`` only where one was pinned (and then checked)."""
-
-    path: Path
-    sha256: str
-    size: int
-    sha1: str | None = None
-    fresh: bool = False
-
-
-def find_pinned(cache: ContentCache, pin: Pin) -> Obtained | None:
+def find_pinned(cache: ContentCache, pin: Pin) -> Path | None:
     """Return the pinned file from the cache, hashed again, or None.
 
     Raises
@@ -92,23 +80,15 @@ def find_pinned(cache: ContentCache, pin: Pin) -> Obtained | None:
         path, hashes = found
     if wrong := pin.differences(hashes):
         raise mismatch(path.name, str(path), wrong)
-    return Obtained(
-        path=path, sha256=hashes.sha256, size=hashes.size, sha1=hashes.sha1 if pin.sha1 else None
-    )
+    return path
 
 
-def adopt(cache: ContentCache, path: Path, hashes: FileHashes, pin: Pin) -> Obtained:
-    """Move a verified file into the cache."""
+def adopt(cache: ContentCache, path: Path, hashes: FileHashes, pin: Pin) -> Path:
+    """Move a verified file into the cache and return its new path."""
     kept = cache.adopt(path, hashes.sha256)
     if pin.strength == "sha1":
         cache.remember_sha1(hashes.sha1, hashes.sha256)
-    return Obtained(
-        path=kept,
-        sha256=hashes.sha256,
-        size=hashes.size,
-        sha1=hashes.sha1 if pin.sha1 else None,
-        fresh=True,
-    )
+    return kept
 
 
 def mismatch(
@@ -126,8 +106,3 @@ def mismatch(
         "nothing was used and nothing was deleted",
         context=context,
     )
-
-
-def url_key(url: str) -> str:
-    """Return a short name for an address, fit for a file name."""
-    return hashlib.sha256(url.encode()).hexdigest()[:16]

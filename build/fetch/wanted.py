@@ -1,9 +1,9 @@
-"""Which inputs a build needs, and where each may come from. Nothing is fetched here."""
+"""What a build needs and where each input may come from; nothing is fetched here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..recipe.cross import CrossBuild, cross_origins
@@ -12,16 +12,20 @@ from ..recipe.format import (
     DebianOrigin,
     DefineValue,
     GitOrigin,
+    HubOrigin,
+    ModelFile,
+    ModelRecipe,
     OverlayOrigin,
+    PackagedModelOrigin,
     PlatformName,
     PypiOrigin,
     Recipe,
 )
 
 Choice = Literal["auto", "upstream", "registry", "cache"]
-Role = Literal["source", "dependency", "data", "tools", "toolchain"]
-UPSTREAM = frozenset({"git", "archive", "hub"})
-REGISTRY = frozenset({"debian", "pypi", "overlay"})
+Role = Literal["source", "dependency", "data", "tools", "toolchain", "model"]
+_UPSTREAM = frozenset({"git", "archive", "hub"})
+_REGISTRY = frozenset({"debian", "pypi", "overlay"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +38,35 @@ class ToolsLock:
     version: str = ""
 
 
-AnyOrigin = GitOrigin | ArchiveOrigin | DebianOrigin | PypiOrigin | OverlayOrigin | ToolsLock
-
-
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """An origin that may be used; ``index`` is its place in the recipe, from 0."""
+class HubFiles:
+    """A model's files on a hub, each with its pin."""
 
-    index: int
-    origin: AnyOrigin
+    hub: HubOrigin
+    files: tuple[ModelFile, ...]
+    kind: Literal["hub"] = "hub"
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+AnyOrigin = (
+    GitOrigin
+    | ArchiveOrigin
+    | DebianOrigin
+    | PypiOrigin
+    | OverlayOrigin
+    | ToolsLock
+    | HubFiles
+    | PackagedModelOrigin
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exclusion:
-    """An origin that may not be used, and why."""
+    """An origin that may not be used, and why; ``index`` is its place in the recipe, from 0."""
 
     index: int
     kind: str
@@ -55,17 +74,17 @@ class Exclusion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchItem:
-    """One input of the build.
+class Wanted:
+    """One input: ``origins`` are those that may be used, in the recipe's order.
 
     ``instead`` says what is done where an input that is not required cannot be had.
     """
 
     name: str
-    version: str
+    version: str = ""
     role: Role
     choice: Choice
-    candidates: tuple[Candidate, ...]
+    origins: tuple[AnyOrigin, ...]
     excluded: tuple[Exclusion, ...] = ()
     required: bool = True
     instead: str = ""
@@ -78,14 +97,14 @@ def plan_fetch(
     *,
     host: PlatformName | None = None,
     cross: CrossBuild | None = None,
-) -> tuple[FetchItem, ...]:
+) -> tuple[Wanted, ...]:
     """Return every input of a build, in the recipe's order: source, dependencies, data, tools.
 
     A dependency that the platform does not need is left out, and one that runs while building
     where ``host`` (by default the platform itself) is not its own. ``cross`` adds the parts of a
     cross toolchain, which are outside the choice like the tools.
 
-    Candidates keep the order of the recipe; when it comes to fetching, one that is in the cache
+    Origins keep the order of the recipe; when it comes to fetching, one that is in the cache
     already goes before one that is not.
 
     ``choice`` is about what gets compiled: ``upstream`` leaves git and archive, ``registry``
@@ -93,59 +112,51 @@ def plan_fetch(
     one origin each, and the choice does not concern them. An overlay is left out on every
     platform that it is not made for, whatever the choice.
     """
-    source = _item(
-        name="onnxruntime",
-        version=recipe.version,
-        role="source",
-        origins=recipe.source.origins,
-        platform=platform,
-        choice=choice,
-        cross=cross is not None,
-    )
-    dependencies = tuple(
-        _item(
-            name=dependency.name,
-            version=dependency.version,
-            role="dependency",
-            origins=dependency.origins,
-            platform=platform,
-            choice=choice,
-            cross=cross is not None,
-            required=dependency.required,
-            instead=_instead(dependency.fallback_defines),
-        )
-        for dependency in recipe.dependencies
-        if platform in dependency.platforms and (host or platform) in dependency.hosts
-    )
-    data = tuple(
-        FetchItem(
-            name=f"data for {entry.into}",
-            version=entry.origin.release,
-            role="data",
-            choice=choice,
-            candidates=(Candidate(index=0, origin=entry.origin),),
-        )
-        for entry in recipe.data
-    )
+
+    def compiled(name: str, version: str, role: Role, origins: tuple[AnyOrigin, ...]) -> Wanted:
+        item = Wanted(name=name, version=version, role=role, choice=choice, origins=origins)
+        return _allowed(item, platform, cross=cross is not None)
+
+    def single(name: str, version: str, role: Role, origin: AnyOrigin) -> Wanted:
+        return Wanted(name=name, version=version, role=role, choice=choice, origins=(origin,))
+
     lock = ToolsLock(lock=recipe.tools.lock, sha256=recipe.tools.lock_sha256)
-    tools = FetchItem(
-        name="build tools",
-        version="",
-        role="tools",
-        choice=choice,
-        candidates=(Candidate(index=0, origin=lock),),
+    return (
+        compiled("onnxruntime", recipe.version, "source", recipe.source.origins),
+        *(
+            replace(
+                compiled(each.name, each.version, "dependency", each.origins),
+                required=each.required,
+                instead=_instead(each.fallback_defines),
+            )
+            for each in recipe.dependencies
+            if platform in each.platforms and (host or platform) in each.hosts
+        ),
+        *(
+            single(f"data for {each.into}", each.origin.release, "data", each.origin)
+            for each in recipe.data
+        ),
+        single("build tools", "", "tools", lock),
+        *(
+            single(name, origin.version, "toolchain", origin)
+            for name, origin in (cross_origins(cross) if cross else ())
+        ),
     )
-    toolchain = tuple(
-        FetchItem(
-            name=name,
-            version=origin.version,
-            role="toolchain",
-            choice=choice,
-            candidates=(Candidate(index=0, origin=origin),),
-        )
-        for name, origin in (cross_origins(cross) if cross else ())
+
+
+def plan_model(recipe: ModelRecipe, choice: Choice) -> Wanted:
+    """Return a model as an input; all of its files come from one origin."""
+    origins = (
+        HubFiles(hub=each, files=recipe.files) if isinstance(each, HubOrigin) else each
+        for each in recipe.origins
     )
-    return (source, *dependencies, *data, tools, *toolchain)
+    item = Wanted(name=recipe.name, role="model", choice=choice, origins=tuple(origins))
+    return _allowed(item, None)
+
+
+def shown_kind(origin: AnyOrigin) -> str:
+    """Return an origin's kind as lines about it name it."""
+    return f"upstream {origin.kind}" if origin.kind in _UPSTREAM else origin.kind
 
 
 def _instead(defines: Mapping[str, DefineValue]) -> str:
@@ -158,39 +169,24 @@ def _instead(defines: Mapping[str, DefineValue]) -> str:
     return f"building without it ({text})"
 
 
-def _item(
-    *,
-    name: str,
-    version: str,
-    role: Role,
-    origins: tuple[AnyOrigin, ...],
-    platform: PlatformName,
-    choice: Choice,
-    cross: bool,
-    required: bool = True,
-    instead: str = "",
-) -> FetchItem:
-    candidates: list[Candidate] = []
-    excluded: list[Exclusion] = []
-    for index, origin in enumerate(origins):
-        reason = _excluded(origin, platform, choice, cross=cross)
-        if reason:
-            excluded.append(Exclusion(index=index, kind=origin.kind, reason=reason))
-        else:
-            candidates.append(Candidate(index=index, origin=origin))
-    return FetchItem(
-        name=name,
-        version=version,
-        role=role,
-        choice=choice,
-        candidates=tuple(candidates),
-        excluded=tuple(excluded),
-        required=required,
-        instead=instead,
+def _allowed(item: Wanted, platform: PlatformName | None, *, cross: bool = False) -> Wanted:
+    """Return an input without the origins that may not be used."""
+    reasons = [_excluded(origin, platform, item.choice, cross=cross) for origin in item.origins]
+    both = list(zip(item.origins, reasons, strict=True))
+    return replace(
+        item,
+        origins=tuple(origin for origin, reason in both if not reason),
+        excluded=tuple(
+            Exclusion(index=index, kind=origin.kind, reason=reason)
+            for index, (origin, reason) in enumerate(both)
+            if reason
+        ),
     )
 
 
-def _excluded(origin: AnyOrigin, platform: PlatformName, choice: Choice, *, cross: bool) -> str:
+def _excluded(
+    origin: AnyOrigin, platform: PlatformName | None, choice: Choice, *, cross: bool
+) -> str:
     if isinstance(origin, OverlayOrigin) and platform not in origin.platforms:
         allowed = ", ".join(origin.platforms) or "no platform"
         if platform not in origin.cross_platforms:
@@ -200,8 +196,8 @@ def _excluded(origin: AnyOrigin, platform: PlatformName, choice: Choice, *, cros
                 f"the overlay stands in for the original on {allowed}; on {platform} only in an "
                 "artefact that is built elsewhere"
             )
-    if choice == "upstream" and origin.kind not in UPSTREAM:
+    if choice == "upstream" and origin.kind not in _UPSTREAM:
         return f"--origin upstream leaves out {origin.kind}"
-    if choice == "registry" and origin.kind not in REGISTRY:
+    if choice == "registry" and origin.kind not in _REGISTRY:
         return f"--origin registry leaves out {origin.kind}"
     return ""

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..compile.plan import BuildPlan, Programs, cross_of, source_date_epoch
 from ..errors import WheelError
-from ..fetch.inputs import Fetched
-from ..fetch.wanted import FetchItem
+from ..fetch.fetched import Fetched
+from ..fetch.wanted import Wanted
 from ..recipe.format import PLATFORMS, PlatformName, Recipe
 from ..records import Record
 from ..system.console import Voice
@@ -84,7 +84,7 @@ def make_artefacts(
     plan: BuildPlan,
     programs: Programs,
     tools: Mapping[str, str],
-    inputs: Sequence[tuple[FetchItem, Fetched | None]],
+    inputs: Sequence[tuple[Wanted, Fetched | None]],
     key: str,
     clock: list[dict[str, Any]],
     voice: Voice,
@@ -191,9 +191,7 @@ def make_artefacts(
     return found
 
 
-def manifest_inputs(
-    recipe: Recipe, inputs: Sequence[tuple[FetchItem, Fetched | None]]
-) -> list[Input]:
+def manifest_inputs(recipe: Recipe, inputs: Sequence[tuple[Wanted, Fetched | None]]) -> list[Input]:
     """Return everything that was fetched as the manifest's entries, extras included."""
     licence = {each.name: each.licence for each in recipe.dependencies}
     # What runs while building is in no artefact, so the SBOM leaves it out.

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from ..errors import SourceError, ToolchainError, UsageError
-from ..fetch.inputs import Fetched
+from ..fetch.fetched import Fetched
 from ..recipe.cross import CrossBuild
 from ..system.environment import plain_environment
 from ..system.process import ask

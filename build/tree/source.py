@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
 
 from ..errors import IntegrityError, SourceError
-from ..fetch.inputs import Fetched
-from ..recipe.format import Dependency, Origin, OverlayOrigin, Patch, PypiOrigin, Recipe
+from ..fetch.fetched import Fetched
+from ..recipe.format import Dependency, OverlayOrigin, Patch, PypiOrigin, Recipe
 from ..system.digest import file_sha256, hash_file
 from .patch import apply_patch
 from .protos import recover_protos
@@ -20,21 +19,12 @@ from .workspace import Tree
 _NO_ROOT_TO_STRIP = (".whl", ".deb")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """An input of the recipe together with what was fetched for it."""
-
-    name: str
-    origin: Origin
-    fetched: Fetched
-
-
 def lay_out_source(
     recipe: Recipe,
     tree: Tree,
     *,
-    source: Chosen,
-    dependencies: Mapping[str, Chosen],
+    source: Fetched,
+    dependencies: Mapping[str, Fetched],
     data: Sequence[Fetched],
     recipes: Path,
 ) -> list[str]:
@@ -56,11 +46,11 @@ def lay_out_source(
     _check_version(tree.source / recipe.source.version_file, recipe.version)
     applied = _apply(recipe.source.patches, source, tree.source, tree.source, recipes)
     pinned = {dependency.name: dependency for dependency in recipe.dependencies}
-    for name, chosen in dependencies.items():
+    for name, fetched in dependencies.items():
         dependency = pinned[name]
         target = tree.deps / name
-        _place(chosen, target, tree.licences / name, dependency.licence_files)
-        applied += _apply(dependency.patches, chosen, target, tree.source, recipes)
+        _place(fetched, target, tree.licences / name, dependency.licence_files)
+        applied += _apply(dependency.patches, fetched, target, tree.source, recipes)
     _copy_data(recipe, data, tree.source)
     if not recipe.dependencies_by_cmake:
         (tree.source / "cmake" / "deps.txt").write_text(
@@ -69,9 +59,9 @@ def lay_out_source(
     return applied
 
 
-def _place(chosen: Chosen, target: Path, licences: Path, licence_files: Sequence[str]) -> None:
+def _place(fetched: Fetched, target: Path, licences: Path, licence_files: Sequence[str]) -> None:
     """Put one input where CMake will find it, and its licence files beside."""
-    origin, fetched = chosen.origin, chosen.fetched
+    origin = fetched.origin
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     if isinstance(origin, OverlayOrigin):
@@ -86,13 +76,14 @@ def _place(chosen: Chosen, target: Path, licences: Path, licence_files: Sequence
     else:
         name = getattr(origin, "file", getattr(origin, "path", ""))
         unpack(fetched.path, part, strip_root=not str(name).endswith(_NO_ROOT_TO_STRIP))
-    for file in licence_files if origin.licence_files is None else origin.licence_files:
-        _copy_licence(part / file, licences / Path(file).name, chosen.name)
+    own = getattr(origin, "licence_files", None)
+    for file in licence_files if own is None else own:
+        _copy_licence(part / file, licences / Path(file).name, fetched.name)
     subdir = getattr(origin, "subdir", ".")
     inner = part / subdir
     if not inner.is_dir():
         raise SourceError(
-            f"{chosen.name}: the archive has no folder {subdir}",
+            f"{fetched.name}: the archive has no folder {subdir}",
             hint="check `subdir` of the origin in the recipe",
         )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -147,11 +138,11 @@ def _check_version(file: Path, expected: str) -> None:
 
 
 def _apply(
-    patches: Sequence[Patch], chosen: Chosen, tree: Path, source: Path, recipes: Path
+    patches: Sequence[Patch], fetched: Fetched, tree: Path, source: Path, recipes: Path
 ) -> list[str]:
     applied = []
     for patch in patches:
-        if patch.origins and chosen.origin.kind not in patch.origins:
+        if patch.origins and fetched.kind not in patch.origins:
             continue
         file = source / patch.file if patch.upstream else recipes / "patches" / patch.file
         apply_patch(file, tree, sha256=patch.sha256, lenient=patch.upstream)
@@ -179,7 +170,7 @@ def _copy_data(recipe: Recipe, data: Sequence[Fetched], source: Path) -> None:
 
 
 def deps_text(
-    dependencies: Mapping[str, Chosen], pinned: Mapping[str, Dependency], tree: Tree
+    dependencies: Mapping[str, Fetched], pinned: Mapping[str, Dependency], tree: Tree
 ) -> str:
     """Return upstream's lock of dependencies, rewritten to the verified local files.
 
@@ -191,7 +182,7 @@ def deps_text(
     for name in pinned:
         if name not in dependencies:
             continue
-        fetched = dependencies[name].fetched
+        fetched = dependencies[name]
         if fetched.path.is_dir():
             lines.append(f"{name};{(tree.deps / name).as_posix()};")
         else:

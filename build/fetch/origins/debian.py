@@ -11,7 +11,7 @@ from ...errors import FetchError, UsageError
 from ...recipe.format import DebianOrigin
 from ..download import Transfer, copy_local, download
 from ..http import TransferError, redact
-from ..integrity import Obtained, Pin
+from ..integrity import Pin
 from .apt_sources import apt_proxies, debian_mirrors
 
 _VARIABLE = "ORTMILL_DEBIAN_MIRROR"
@@ -63,7 +63,7 @@ def file_url(mirror: str, path: str) -> str:
 
 def fetch_debian(
     origin: DebianOrigin, *, mirrors: DebianMirrors, transfer: Transfer, label: str
-) -> Obtained:
+) -> Path:
     """Fetch one file of the archive, by its path below the mirror's root.
 
     Mirrors are asked in order until one has the file.

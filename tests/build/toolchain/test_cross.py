@@ -14,7 +14,7 @@ import pytest
 
 from build.compile.plan import Programs, cmake_defines, cross_of, make_plan
 from build.errors import RecipeError, SourceError, ToolchainError, UsageError
-from build.fetch.inputs import Fetched
+from build.fetch.fetched import Fetched
 from build.fetch.wanted import plan_fetch
 from build.package.artefacts import manifest_inputs
 from build.pipeline import artefacts_key
@@ -249,7 +249,7 @@ def test_the_coreml_overlay_stands_in_for_a_cross_build_alone() -> None:
             cross=mac() if cross else None,
         )
         item = next(each for each in found if each.name == "coremltools")
-        return [candidate.origin.kind for candidate in item.candidates]
+        return [origin.kind for origin in item.origins]
 
     assert "overlay" in coreml("auto", cross=True)
     assert coreml("upstream", cross=True) == ["archive"]
@@ -301,14 +301,11 @@ def laid_out(
     def part(name: str, path: Path) -> Fetched:
         return Fetched(
             name=name,
-            kind="pypi",
-            origin_index=0,
+            version="",
+            origin=cross.tools.compiler,
             path=path,
             sha256="0" * 64,
             size=1,
-            locator="x",
-            version="",
-            pinned="sha256",
         )
 
     places = CrossPlaces(
@@ -401,14 +398,11 @@ def test_what_runs_while_building_is_a_tool_and_in_no_sbom() -> None:
             item,
             Fetched(
                 name=item.name,
-                kind="pypi",
-                origin_index=0,
+                version="1",
+                origin=mac().tools.compiler,
                 path=Path("/x"),
                 sha256="0" * 64,
                 size=1,
-                locator="x",
-                version="1",
-                pinned="sha256",
             ),
         )
         for item in wanted

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from build.errors import IntegrityError, SourceError
-from build.fetch.inputs import Fetched
+from build.fetch.fetched import Fetched
+from build.fetch.wanted import AnyOrigin
 from build.recipe.load import load_recipe
-from build.tree.source import Chosen, lay_out_source
+from build.tree.source import lay_out_source
 from build.tree.workspace import Tree
 from tests.build.tree.test_unpack import tar_of
 from tests.kit.recipe_examples import SHA256, small
@@ -39,18 +40,15 @@ sha256 = "{archive}"
 """
 
 
-def fetched(path: Path, content: bytes, kind: str) -> Fetched:
+def fetched(path: Path, content: bytes, origin: AnyOrigin) -> Fetched:
     path.write_bytes(content)
     return Fetched(
         name=path.name,
-        kind=kind,
-        origin_index=0,
+        version="1",
+        origin=origin,
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
-        locator=path.name,
-        version="1",
-        pinned="sha256",
     )
 
 
@@ -69,19 +67,13 @@ def lay_out(
     wheel = folder / "onnxruntime.whl"
     with zipfile.ZipFile(wheel, "w") as zipped:
         zipped.writestr(member, model)
-    tiny = fetched(folder / "tiny", tar_of({"t/tiny.h": b"1"}), "archive")
+    tiny = fetched(folder / "tiny", tar_of({"t/tiny.h": b"1"}), recipe.dependencies[0].origins[0])
     lay_out_source(
         recipe,
         tree,
-        source=Chosen(
-            name="onnxruntime",
-            origin=recipe.source.origins[1],
-            fetched=fetched(folder / "source", tar_of(upstream), "debian"),
-        ),
-        dependencies={
-            "tiny": Chosen(name="tiny", origin=recipe.dependencies[0].origins[0], fetched=tiny)
-        },
-        data=[fetched(wheel, wheel.read_bytes(), "pypi")],
+        source=fetched(folder / "source", tar_of(upstream), recipe.source.origins[1]),
+        dependencies={"tiny": tiny},
+        data=[fetched(wheel, wheel.read_bytes(), recipe.data[0].origin)],
         recipes=folder,
     )
     return tree

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from build.errors import IntegrityError, Interrupted
-from build.fetch.cache import ContentCache
+from build.fetch.cache import ContentCache, sha256_of
 from build.fetch.download import Transfer
 from build.fetch.http import TransferError
 from build.fetch.origins.git import fetch_git, find_git
@@ -81,21 +81,21 @@ def members(path: Path) -> dict[str, bytes]:
 
 
 def fetch(origin: GitOrigin, transfer: Transfer, env: dict[str, str]) -> Path:
-    return fetch_git(origin, transfer=transfer, env=env, label="demo").path
+    return fetch_git(origin, transfer=transfer, env=env, label="demo")
 
 
 def test_exactly_one_commit(repository: Repository, transfer: Transfer) -> None:
     commit = repository.git("rev-parse", "HEAD")
     repository.commit("2.0.0\n")
     got = fetch_git(repository.origin(commit), transfer=transfer, env=repository.env, label="demo")
-    assert members(got.path) == {
+    assert members(got) == {
         f"{commit}/VERSION_NUMBER": b"1.0.0\n",
         f"{commit}/sub/run.sh": b"#!/bin/sh\r\necho\r\n",
     }
-    with tarfile.open(got.path) as tar:
+    with tarfile.open(got) as tar:
         assert tar.getmember(f"{commit}/sub/run.sh").mode == 0o755
         assert tar.pax_headers["comment"] == commit
-    assert got.sha256 == hashlib.sha256(got.path.read_bytes()).hexdigest()
+    assert sha256_of(got) == hashlib.sha256(got.read_bytes()).hexdigest()
     # Nothing of the repository stays behind.
     assert not list((transfer.cache.root / "partial").iterdir())
 

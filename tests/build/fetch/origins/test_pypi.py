@@ -57,7 +57,7 @@ def serve(server: HTTPServer, data: bytes = DATA, *, fragment: str = "", index: 
 def test_simple_index(httpserver: HTTPServer, transfer: Transfer) -> None:
     settings = PipSettings(index_urls=(serve(httpserver),))
     got = fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo")
-    assert got.path.read_bytes() == DATA
+    assert got.read_bytes() == DATA
     paths = [request.path for request, _ in httpserver.log]
     assert paths == ["/i/demo-pkg/", f"/files/i/{FILE}"]
 
@@ -76,7 +76,9 @@ def test_json_index(httpserver: HTTPServer, transfer: Transfer) -> None:
     )
     httpserver.expect_request(f"/files/{FILE}").respond_with_data(DATA)
     settings = PipSettings(index_urls=(httpserver.url_for("/simple"),))
-    assert fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo").fresh
+    assert (
+        fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo").read_bytes() == DATA
+    )
 
 
 def test_find_links_comes_first(tmp_path: Path, httpserver: HTTPServer, transfer: Transfer) -> None:
@@ -85,7 +87,9 @@ def test_find_links_comes_first(tmp_path: Path, httpserver: HTTPServer, transfer
     (folder / FILE).write_bytes(DATA)
     (folder / "README").write_text("not a package")
     settings = PipSettings(index_urls=(httpserver.url_for("/i/"),), find_links=(str(folder),))
-    assert fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo").fresh
+    assert (
+        fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo").read_bytes() == DATA
+    )
     assert not httpserver.log
     assert (folder / FILE).read_bytes() == DATA
 
@@ -102,7 +106,9 @@ def test_local_places_without_the_project_are_passed_over(
             serve(httpserver),
         ),
     )
-    assert fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo").fresh
+    assert (
+        fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo").read_bytes() == DATA
+    )
 
 
 def test_local_index(tmp_path: Path, transfer: Transfer) -> None:
@@ -112,12 +118,16 @@ def test_local_index(tmp_path: Path, transfer: Transfer) -> None:
     (tmp_path / "files" / FILE).write_bytes(DATA)
     (project / "index.html").write_text(f'<a href="../../files/{FILE}#sha256={SHA256}">{FILE}</a>')
     settings = PipSettings(index_urls=((tmp_path / "simple").as_uri(),))
-    assert fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo").fresh
+    assert (
+        fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo").read_bytes() == DATA
+    )
 
 
 def test_dead_index_does_not_hide_the_next(httpserver: HTTPServer, transfer: Transfer) -> None:
     settings = PipSettings(index_urls=("https://nowhere.invalid/simple", serve(httpserver)))
-    assert fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo").fresh
+    assert (
+        fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo").read_bytes() == DATA
+    )
 
 
 def test_other_file_of_the_same_name_does_not_hide_the_pinned_one(
@@ -129,7 +139,9 @@ def test_other_file_of_the_same_name_does_not_hide_the_pinned_one(
     settings = PipSettings(
         find_links=(str(tmp_path / "links"),), index_urls=(other, serve(httpserver))
     )
-    assert fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo").fresh
+    assert (
+        fetch_pypi(ORIGIN, settings=settings, transfer=transfer, label="demo").read_bytes() == DATA
+    )
     assert f"/files/other/{FILE}" not in [request.path for request, _ in httpserver.log]
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from build.errors import IntegrityError
 from build.fetch.cache import ContentCache
+from build.fetch.context import FetchContext
 from build.fetch.http import TransferError
 from build.fetch.origins.wheelhouse import (
     Wheelhouse,
@@ -54,7 +55,10 @@ class Bench:
     env: dict[str, str]
 
     def fill(self) -> Wheelhouse:
-        return fill_wheelhouse(self.lock, sha256(self.lock), cache=self.cache, env=self.env)
+        return fill_wheelhouse(self.lock, sha256(self.lock), self.context())
+
+    def context(self) -> FetchContext:
+        return FetchContext(cache=self.cache, recipes_dir=self.lock.parent, env=self.env)
 
     def python(self, inside: Path, code: str) -> str:
         done = subprocess.run(
@@ -144,7 +148,7 @@ def test_wheel_that_no_place_has(bench: Bench) -> None:
 
 def test_lock_that_is_not_the_pinned_one(bench: Bench) -> None:
     with pytest.raises(IntegrityError, match="lock file") as caught:
-        fill_wheelhouse(bench.lock, "1" * 64, cache=bench.cache, env=bench.env)
+        fill_wheelhouse(bench.lock, "1" * 64, bench.context())
     assert caught.value.context["actual sha256"] == sha256(bench.lock)
 
 
