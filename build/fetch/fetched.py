@@ -10,9 +10,9 @@ from ..recipe.format import (
     ArchiveOrigin,
     DebianOrigin,
     GitOrigin,
-    ModelFile,
     OverlayOrigin,
     PackagedModelOrigin,
+    PinnedFile,
     PypiOrigin,
 )
 from .http import redact
@@ -20,7 +20,6 @@ from .integrity import Pin
 from .wanted import AnyOrigin, HubFiles, ToolsLock
 
 PinnedBy = Literal["commit", "sha256", "sha1", "tree"]
-PinnedFile = ArchiveOrigin | DebianOrigin | PypiOrigin | PackagedModelOrigin | ModelFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ class Fetched:
         return "sha256"
 
 
-def pin_of(file: PinnedFile) -> Pin:
+def pin_of(file: ArchiveOrigin | PinnedFile) -> Pin:
     """Return what the recipe says about a file."""
     sha1 = file.sha1 if isinstance(file, ArchiveOrigin) else None
     return Pin(size=file.size, sha256=file.sha256, sha1=sha1)

@@ -35,7 +35,33 @@ PLATFORMS: tuple[PlatformName, ...] = ("linux-x86_64", "linux-aarch64", "macos-a
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class GitOrigin:
+class Described:
+    """What an origin may say of itself in place of what the input says."""
+
+    version: str = ""
+    licence_files: tuple[RelativePath, ...] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class PinnedFile:
+    """One file's size in bytes and its hash."""
+
+    size: Size
+    sha256: Sha256
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class IndexFile(PinnedFile):
+    """One file of a Python package index, looked up through pip's own configuration."""
+
+    project: Identifier
+    release: str
+    file: Identifier
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class GitOrigin(Described):
     """One commit of a git repository.
 
     ``tag``, where given, must point at ``commit``: a tag that moved is an error.
@@ -45,14 +71,11 @@ class GitOrigin:
     url: GitUrl
     commit: Commit
     tag: str = ""
-    version: str = ""
     subdir: RelativePath = "."
-    licence_files: tuple[RelativePath, ...] | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class ArchiveOrigin:
+class ArchiveOrigin(Described):
     """A file at an HTTP address.
 
     ``sha1`` alone is accepted here, because upstream's own ``deps.txt`` knows no other hash;
@@ -64,44 +87,28 @@ class ArchiveOrigin:
     size: Size | None = None
     sha256: Sha256 | None = None
     sha1: Sha1 | None = None
-    version: str = ""
     subdir: RelativePath = "."
-    licence_files: tuple[RelativePath, ...] | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class DebianOrigin:
+class DebianOrigin(PinnedFile, Described):
     """One file of a Debian archive, named by its path below the mirror's root."""
 
     kind: Literal["debian"]
     path: RelativePath
-    size: Size
-    sha256: Sha256
-    version: str = ""
     subdir: RelativePath = "."
-    licence_files: tuple[RelativePath, ...] | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class PypiOrigin:
+class PypiOrigin(IndexFile, Described):
     """One file of a Python package index, looked up through pip's own configuration."""
 
     kind: Literal["pypi"]
-    project: Identifier
-    release: str
-    file: Identifier
-    size: Size
-    sha256: Sha256
-    version: str = ""
     subdir: RelativePath = "."
-    licence_files: tuple[RelativePath, ...] | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class OverlayOrigin:
+class OverlayOrigin(Described):
     """A source tree of our own below ``recipes/overlays``.
 
     ``sha256`` is the tree's digest (:func:`build.system.digest.tree_digest`). ``platforms`` says
@@ -117,9 +124,6 @@ class OverlayOrigin:
     cross_platforms: tuple[PlatformName, ...] = ()
     descriptors: PypiOrigin | None = None
     descriptors_to: RelativePath = "."
-    version: str = ""
-    licence_files: tuple[RelativePath, ...] | None = None
-    note: str = ""
 
 
 FileOrigin = ArchiveOrigin | DebianOrigin | PypiOrigin
@@ -320,12 +324,10 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class ModelFile:
+class ModelFile(PinnedFile):
     """One file of a model, the same bytes wherever it comes from."""
 
     name: Identifier
-    size: Size
-    sha256: Sha256
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -340,15 +342,10 @@ class HubOrigin:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class PackagedModelOrigin:
+class PackagedModelOrigin(IndexFile):
     """Files inside one file of a Python package index; ``inner`` is an archive inside it."""
 
     kind: Literal["pypi"]
-    project: Identifier
-    release: str
-    file: Identifier
-    size: Size
-    sha256: Sha256
     inner: RelativePath | None = None
     paths: Mapping[Identifier, RelativePath]
     note: str = ""
@@ -381,9 +378,7 @@ def digest(recipe: Recipe | ModelRecipe) -> str:
     later version of the format does not change it. Patches, overlays and the tools' lock file are
     pinned by hash inside the recipe: one number stands for all of them.
     """
-    data = TypeAdapter(type(recipe)).dump_python(recipe, mode="json", exclude_defaults=True)
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _digest(recipe)
 
 
 def source_digest(recipe: Recipe) -> str:
@@ -392,7 +387,11 @@ def source_digest(recipe: Recipe) -> str:
     A recipe that differs only in its tools, flags or platforms has the same tree, so nothing is
     unpacked again for it.
     """
-    data = TypeAdapter(Recipe).dump_python(recipe, mode="json", exclude_defaults=True)
-    kept = {key: data.get(key) for key in ("name", "version", "source", "dependencies", "data")}
+    return _digest(recipe, "name", "version", "source", "dependencies", "data")
+
+
+def _digest(recipe: Recipe | ModelRecipe, *keys: str) -> str:
+    data = TypeAdapter(type(recipe)).dump_python(recipe, mode="json", exclude_defaults=True)
+    kept = {key: data.get(key) for key in keys or data}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()

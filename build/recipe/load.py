@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import difflib
 import json
 import re
 import tomllib
-import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,7 +108,7 @@ def _fault(kind: type[Any], detail: ErrorDetails) -> str:
     given, facts = detail.get("input"), detail.get("ctx", {})
     if detail["type"] == "union_tag_not_found":
         for key in given if isinstance(given, dict) else ():
-            if nearest(key, [*_keys_at(kind, location), "kind"]) == ["kind"] and key != "kind":
+            if nearest(key, [*_keys_at(kind, location), "kind"])[:1] == ["kind"]:
                 return f"{where}.{key}: unknown key; did you mean `kind`?"
         return f"{where}.kind: this key is missing"
     if detail["type"] == "union_tag_invalid":
@@ -148,25 +147,8 @@ def _advice(word: str, known: list[str], what: str, quote: str) -> str:
 
 
 def nearest(word: str, known: list[str]) -> list[str]:
-    """Return the known words that a typo turns into ``word``: all that are equally near.
-
-    The measure is Levenshtein's distance; a word is near at one edit for every three letters.
-    """
-    distances = {each: _distance(word, each) for each in known}
-    least = min(distances.values(), default=0)
-    if least > max(1, len(word) // 3):
-        return []
-    return sorted(each for each, distance in distances.items() if distance == least)
-
-
-def _distance(one: str, other: str) -> int:
-    row = list(range(len(other) + 1))
-    for index, letter in enumerate(one, start=1):
-        above, row = row, [index]
-        for place, against in enumerate(other, start=1):
-            change = above[place - 1] + (letter != against)
-            row.append(min(above[place] + 1, row[-1] + 1, change))
-    return row[-1]
+    """Return the known words that look like ``word``, at most three, the best first."""
+    return [word] if word in known else difflib.get_close_matches(word, known)
 
 
 _KINDS = frozenset({"git", "archive", "debian", "pypi", "overlay", "hub"})
@@ -183,43 +165,31 @@ def _shown(location: list[Any]) -> str:
     return ".".join(parts) or "the file"
 
 
-def _keys_at(kind: Any, location: list[Any]) -> list[str]:
+def _keys_at(kind: type[Any], location: list[Any]) -> list[str]:
+    """Return the keys that the format knows at a place, as its JSON schema says."""
+    schema = TypeAdapter(kind).json_schema()
+
+    def resolved(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if reference := node.get("$ref"):
+            yield from resolved(schema["$defs"][reference.rpartition("/")[2]])
+        for alternative in node.get("anyOf", node.get("oneOf", ())):
+            yield from resolved(alternative)
+        if "$ref" not in node:
+            yield node
+
+    def inside(node: dict[str, Any], part: Any) -> Iterator[dict[str, Any]]:
+        fields = node.get("properties", {})
+        if isinstance(part, int):
+            yield from resolved(node.get("items", {}))
+        elif fields.get("kind", {}).get("const") == part:
+            yield node
+        elif inner := fields.get(part) or node.get("additionalProperties"):
+            yield from resolved(inner)
+
+    places = list(resolved(schema))
     for part in location:
-        kind = _step(kind, part)
-    keys: set[str] = set()
-    for each in _leaves(kind):
-        keys.update(field.name for field in dataclasses.fields(each))
-    return sorted(keys)
-
-
-def _step(kind: Any, part: Any) -> Any:
-    """Return the type of what stands at ``part`` inside a value of a type."""
-    if dataclasses.is_dataclass(kind):
-        return typing.get_type_hints(kind).get(str(part))
-    tagged = [each for each in _leaves(kind) if _tag(each) == part]
-    if tagged:
-        return tagged[0]
-    inner = typing.get_args(kind)
-    if typing.get_origin(kind) is tuple:
-        return inner[0]
-    if typing.get_origin(kind) is Mapping:
-        return inner[1]
-    steps = [_step(each, part) for each in inner]
-    return next((step for step in steps if step is not None), None)
-
-
-def _tag(kind: Any) -> str:
-    hint = typing.get_type_hints(kind).get("kind") if dataclasses.is_dataclass(kind) else None
-    values = typing.get_args(hint)
-    return str(values[0]) if values else ""
-
-
-def _leaves(hint: Any) -> list[Any]:
-    if dataclasses.is_dataclass(hint):
-        return [hint]
-    if typing.get_origin(hint) is types.UnionType or typing.get_args(hint):
-        return [leaf for inner in typing.get_args(hint) for leaf in _leaves(inner)]
-    return []
+        places = [found for place in places for found in inside(place, part)]
+    return sorted({key for place in places for key in place.get("properties", {})})
 
 
 def _duplicates(data: Mapping[str, Any]) -> list[str]:
