@@ -19,31 +19,11 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorProto,
 )
 from google.protobuf.message import Message
+from google.protobuf.text_encoding import CEscape
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 _FIELD = FieldDescriptorProto
-_SCALARS = {
-    _FIELD.TYPE_DOUBLE: "double",
-    _FIELD.TYPE_FLOAT: "float",
-    _FIELD.TYPE_INT64: "int64",
-    _FIELD.TYPE_UINT64: "uint64",
-    _FIELD.TYPE_INT32: "int32",
-    _FIELD.TYPE_FIXED64: "fixed64",
-    _FIELD.TYPE_FIXED32: "fixed32",
-    _FIELD.TYPE_BOOL: "bool",
-    _FIELD.TYPE_STRING: "string",
-    _FIELD.TYPE_BYTES: "bytes",
-    _FIELD.TYPE_UINT32: "uint32",
-    _FIELD.TYPE_SFIXED32: "sfixed32",
-    _FIELD.TYPE_SFIXED64: "sfixed64",
-    _FIELD.TYPE_SINT32: "sint32",
-    _FIELD.TYPE_SINT64: "sint64",
-}
-_LABELS = {
-    _FIELD.LABEL_OPTIONAL: "optional ",
-    _FIELD.LABEL_REQUIRED: "required ",
-    _FIELD.LABEL_REPEATED: "repeated ",
-}
+_NAMED = (_FIELD.TYPE_MESSAGE, _FIELD.TYPE_ENUM)
 # The largest numbers there are, written as `max` in a reserved range.
 _FIELD_NUMBER_MAX = 2**29 - 1
 _ENUM_NUMBER_MAX = 2**31 - 1
@@ -216,18 +196,18 @@ def _oneof(message: DescriptorProto, index: int) -> Iterator[str]:
 
 
 def _field(field: FieldDescriptorProto, *, proto3: bool) -> str:
-    label = _LABELS[field.label]
+    label = _FIELD.Label.Name(field.label).removeprefix("LABEL_").lower() + " "
     if proto3 and field.label == _FIELD.LABEL_OPTIONAL and not field.proto3_optional:
         label = ""
     return f"{label}{_type(field)} {field.name} = {field.number}{_brackets(field)};"
 
 
 def _type(field: FieldDescriptorProto) -> str:
-    if field.type in _SCALARS:
-        return _SCALARS[field.type]
-    if field.type in (_FIELD.TYPE_MESSAGE, _FIELD.TYPE_ENUM) and field.type_name.startswith("."):
+    if field.type in _NAMED and field.type_name.startswith("."):
         return field.type_name
-    raise UnprintableError(f"the type of field {field.name} is a group or not resolved")
+    if field.type in (*_NAMED, _FIELD.TYPE_GROUP):
+        raise UnprintableError(f"the type of field {field.name} is a group or not resolved")
+    return _FIELD.Type.Name(field.type).removeprefix("TYPE_").lower()
 
 
 def _brackets(field: FieldDescriptorProto) -> str:
@@ -308,14 +288,5 @@ def _indent(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _quote(text: str) -> str:
-    """Return a string literal; bytes outside printable ASCII become octal escapes."""
-    out = []
-    for byte in text.encode("utf-8"):
-        char = chr(byte)
-        if char in '"\\':
-            out.append("\\" + char)
-        elif char.isascii() and char.isprintable():
-            out.append(char)
-        else:
-            out.append(f"\\{byte:03o}")
-    return f'"{"".join(out)}"'
+    """Return a string literal; bytes outside printable ASCII become escapes."""
+    return f'"{CEscape(text.encode(), as_utf8=False)}"'

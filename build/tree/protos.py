@@ -21,7 +21,6 @@ from ..errors import SourceError
 from .proto_text import UnprintableError, print_proto
 
 _FOLDER = PurePosixPath("coremltools/proto")
-_HINT = "Use the coremltools wheel that the recipe pins, and fetch it again if it is damaged."
 
 
 def recover_protos(wheel: Path, *, root: str = "Model.proto") -> dict[str, str]:
@@ -53,12 +52,17 @@ def recover_protos(wheel: Path, *, root: str = "Model.proto") -> dict[str, str]:
         try:
             texts[name] = print_proto(descriptors[name])
         except UnprintableError as error:
-            raise SourceError(
-                f"The descriptor of {name} in {wheel.name} cannot be written as text: {error}.",
-                hint=_HINT,
-                context={"wheel": str(wheel), "file": name},
-            ) from error
+            problem = f"the descriptor of {name} in {wheel.name} cannot be written as text: {error}"
+            raise _refused(wheel, problem, file=name) from error
     return texts
+
+
+def _refused(wheel: Path, problem: str, **context: str) -> SourceError:
+    return SourceError(
+        problem,
+        hint="use the coremltools wheel that the recipe pins, and fetch it again if it is damaged",
+        context={"wheel": str(wheel), **context},
+    )
 
 
 def read_descriptors(wheel: Path) -> dict[str, FileDescriptorProto]:
@@ -89,22 +93,15 @@ def read_descriptors(wheel: Path) -> dict[str, FileDescriptorProto]:
                     descriptor = _parse_module(archive.read(member), wheel, member)
                     found[descriptor.name] = descriptor
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise SourceError(
-            f"The coremltools wheel {wheel.name} cannot be read: {error}.",
-            hint=_HINT,
-            context={"wheel": str(wheel)},
-        ) from error
+        problem = f"the coremltools wheel {wheel.name} cannot be read: {error}"
+        raise _refused(wheel, problem) from error
     if not found:
-        raise SourceError(
-            f"The wheel {wheel.name} holds no protobuf modules under {_FOLDER}.",
-            hint=_HINT,
-            context={"wheel": str(wheel)},
-        )
+        raise _refused(wheel, f"the wheel {wheel.name} holds no protobuf modules under {_FOLDER}")
     return dict(sorted(found.items()))
 
 
 def _parse_module(source: bytes, wheel: Path, member: str) -> FileDescriptorProto:
-    context = {"wheel": str(wheel), "module": member}
+    where = f"the module {member} in {wheel.name}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old generated code is not ours to judge
@@ -114,33 +111,20 @@ def _parse_module(source: bytes, wheel: Path, member: str) -> FileDescriptorProt
                 if (data := _serialized(node)) is not None
             ]
     except (SyntaxError, ValueError) as error:
-        raise SourceError(
-            f"The module {member} in {wheel.name} is not Python source as protoc generates it.",
-            hint=_HINT,
-            context=context,
-        ) from error
+        problem = f"{where} is not Python source as protoc generates it"
+        raise _refused(wheel, problem, module=member) from error
     if len(literals) != 1:
-        raise SourceError(
-            f"The module {member} in {wheel.name} holds {len(literals)} serialised descriptors"
-            " where one is expected.",
-            hint=_HINT,
-            context=context,
-        )
+        problem = f"{where} holds {len(literals)} serialised descriptors where one is expected"
+        raise _refused(wheel, problem, module=member)
     try:
         descriptor = FileDescriptorProto.FromString(literals[0])
     except DecodeError as error:
-        raise SourceError(
-            f"The descriptor in module {member} of {wheel.name} cannot be parsed.",
-            hint=_HINT,
-            context=context,
-        ) from error
+        problem = f"{where} holds a descriptor that cannot be parsed"
+        raise _refused(wheel, problem, module=member) from error
     # The name becomes a file name, so it must be one and must be the module's.
     if f"{descriptor.name.removesuffix('.proto')}_pb2.py" != PurePosixPath(member).name:
-        raise SourceError(
-            f"The module {member} in {wheel.name} describes another file, {descriptor.name!r}.",
-            hint=_HINT,
-            context=context,
-        )
+        problem = f"{where} describes another file, {descriptor.name!r}"
+        raise _refused(wheel, problem, module=member)
     return descriptor
 
 
@@ -178,11 +162,8 @@ def _reachable(files: dict[str, FileDescriptorProto], root: str, wheel: Path) ->
         if name in reached:
             continue
         if name not in files:
-            raise SourceError(
-                f"The wheel {wheel.name} has no descriptor of {name}, which {needed_by} needs.",
-                hint=_HINT,
-                context={"wheel": str(wheel), "file": name},
-            )
+            problem = f"the wheel {wheel.name} has no descriptor of {name}, which {needed_by} needs"
+            raise _refused(wheel, problem, file=name)
         reached.add(name)
         waiting += [(dependency, name) for dependency in files[name].dependency]
     return reached

@@ -123,7 +123,7 @@ enum E {
 
 message M {
   required sint32 a = 1 [default = -3];
-  optional string b = 2 [default = "x\"\012\303\251"];
+  optional string b = 2 [default = "x\"\n\303\251"];
   optional bytes c = 3 [default = "\000\""];
   optional .E d = 4 [default = Y];
   optional float e = 5 [default = -inf];
