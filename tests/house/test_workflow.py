@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from build.recipe.format import PLATFORMS
 from tests.kit.recipe_examples import ROOT
-from verify.commands.arguments import parse
+from verify.cli import parse
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 

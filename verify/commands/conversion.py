@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from rich.console import Console
 
 from ..conversion import own_model as own
 from ..conversion.outcome import exit_code, judge, judge_device
@@ -21,6 +22,8 @@ from ..encoder.graph import Precision
 from ..encoder.model_recipe import ModelRecipe, load_model_recipe, recipe_path
 from ..errors import VerifyError
 from ..policy.result import CheckResult
+from .command import Command, add_model, add_wheel
+from .progress import Progress
 
 DESCRIPTION = (
     "Evaluate what the CoreML provider emits, operation by operation and without a Mac, and "
@@ -39,13 +42,8 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments to a parser, beside those that name the model."""
-    parser.add_argument(
-        "wheel", type=Path, nargs="?", help="the wheel; by default the one in the manifest"
-    )
-    parser.add_argument(
-        "--manifest", type=Path, default=Path("wheels/manifest.json"), help="default: %(default)s"
-    )
+    """Add the command's arguments."""
+    add_wheel(parser)
     parser.add_argument(
         "--buckets", type=_numbers, metavar="N,N", help="sequence lengths; default: the model's"
     )
@@ -71,9 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether Core ML predicts too; auto: on a Mac (default: %(default)s)",
     )
     own.add_arguments(parser)
+    add_model(parser, what="model recipe, or an ONNX model of your own")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command; 0 passed, 1 failed, 2 not everything could be evaluated.
 
     Raises
@@ -81,11 +80,11 @@ def run(options: argparse.Namespace) -> int:
     VerifyError
         When the proof could not run (exit code 3).
     """
+    from ..checks.policies import find_policy
     from ..environment import host
     from ..environment import venv as environment
     from ..environment.context import TargetContext
     from ..environment.wheel_file import find_wheel, inspect_wheel
-    from ..policy.limits import find_policy
     from ..report.document import dumps
 
     started = time.monotonic()
@@ -105,7 +104,10 @@ def run(options: argparse.Namespace) -> int:
     work = options.work.resolve()
     scratch = work / "verify"
     scratch.mkdir(parents=True, exist_ok=True)
-    with environment.opened(wheel, work, say=_say) as python:
+    with (
+        Progress(console) as progress,
+        environment.opened(wheel, work, say=progress.say) as python,
+    ):
         context = TargetContext(
             role="candidate",
             work=scratch,
@@ -117,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
             host=kind,
         )
         if subject.model:
-            measured = own.prove_model(context, subject.model, options, setting, say=_say)
+            measured = own.prove_model(context, subject.model, options, setting, say=progress.say)
         else:
             measured = prove(
                 context,
@@ -125,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
                 precisions=options.precision or PRECISIONS,
                 setting=setting,
                 texts=options.texts,
-                say=_say,
+                say=progress.say,
             )
     limits = policy.limits
     results = judge(measured, exact=limits.conversion_exact_min, half=limits.conversion_half_min)
@@ -297,5 +299,10 @@ def _precisions(given: str) -> tuple[Precision, ...]:
     return tuple(precision for precision in PRECISIONS if precision in parts)
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+COMMAND = Command(
+    help="evaluate what the CoreML provider emits, without a Mac",
+    add_arguments=add_arguments,
+    run=run,
+    description=DESCRIPTION,
+    epilog=EPILOG,
+)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..checks.policies import find_policy
 from ..coverage import show
 from ..coverage.nodes import expand, load
 from ..coverage.partitions import FORMATS, Answer, Format, Limits, Question, check_provider, measure
@@ -19,8 +20,10 @@ from ..environment import venv as environment
 from ..environment.context import TargetContext
 from ..environment.wheel_file import find_wheel, inspect_wheel
 from ..errors import VerifyError
-from ..policy.limits import Policy, find_policy
+from ..policy.limits import Policy
 from ..report import document as report_json
+from .command import Command, add_model
+from .progress import Progress
 
 Say = Callable[[str], None]
 
@@ -39,7 +42,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own options; those of the encoder are added beside them."""
+    """Add the command's arguments."""
     parser.add_argument(
         "models_asked", nargs="*", type=Path, metavar="MODEL.onnx|FOLDER", help="what to ask about"
     )
@@ -62,10 +65,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-partitions", type=int, metavar="N", help="limit instead")
     parser.add_argument("--min-nodes", type=float, metavar="SHARE", help="limit instead, 0 to 1")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the page with pictures")
+    add_model(parser)
+    graph_family.add_arguments(parser)
 
 
-def run(options: argparse.Namespace, console: Console, say: Say) -> int:
+def run(options: argparse.Namespace, console: Console) -> int:
     """Measure, show, judge; 1 when a judged graph is over the limits."""
+    with Progress(console) as progress:
+        return _run(options, console, progress.say)
+
+
+def _run(options: argparse.Namespace, console: Console, say: Say) -> int:
     policy = find_policy(options.policy)
     limits = _limits(options, policy)
     paths = expand(options.models_asked)
@@ -175,3 +185,12 @@ def _family(options: argparse.Namespace, say: Say) -> list[Question]:
         judged = member.static is not None  # the dynamic graph is the CPU's
         questions.append(Question(path=path, label=member.label, judged=judged))
     return questions
+
+
+COMMAND = Command(
+    help="show what CoreML takes of some models",
+    add_arguments=add_arguments,
+    run=run,
+    description=DESCRIPTION,
+    epilog=EPILOG,
+)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
+
+from rich.console import Console
 
 from ..differential.drive import differential
 from ..environment.channel import clean_environment
 from ..environment.venv import locked, make_candidate, make_official
 from ..environment.wheel_file import find_wheel, inspect_wheel
 from ..errors import VerifyError
+from .command import Command
+from .progress import Progress
 
 DESCRIPTION = (
     "Compare the answers of a wheel with those of the official wheel of the same version: the "
@@ -51,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, console: Console) -> int:
     """Run the command.
 
     Returns
@@ -64,36 +67,42 @@ def run(args: argparse.Namespace) -> int:
     VerifyError
         When the comparison could not run (exit code 3).
     """
-    if not args.onnx_archive.is_file():
+    if not options.onnx_archive.is_file():
         raise VerifyError(
-            f"There is no onnx source archive at {args.onnx_archive}.",
+            f"There is no onnx source archive at {options.onnx_archive}.",
             hint="`nox -s fetch` puts it into the cache; give its path with --onnx-archive.",
         )
-    path, manifest, _ = find_wheel(args.wheel, Path("wheels/manifest.json"))
+    path, manifest, _ = find_wheel(options.wheel, Path("wheels/manifest.json"))
     wheel = inspect_wheel(path, manifest)
-    work = args.work.resolve()
-    reference = inspect_wheel(args.official, None) if args.official is not None else None
-    with locked(work, say=_say):
+    work = options.work.resolve()
+    reference = inspect_wheel(options.official, None) if options.official is not None else None
+    with Progress(console) as progress, locked(work, say=progress.say):
         if reference is None:
-            official = make_official(work, say=_say)
+            official = make_official(work, say=progress.say)
         else:
             # One file against itself shows that a run is repeatable; it needs two environments.
             same = reference.sha256 == wheel.sha256
-            official = make_candidate(reference, work / "official" if same else work, say=_say)
+            official = make_candidate(
+                reference, work / "official" if same else work, say=progress.say
+            )
         result = differential(
             official=official,
-            candidate=make_candidate(wheel, work, say=_say),
-            archive=args.onnx_archive.resolve(),
+            candidate=make_candidate(wheel, work, say=progress.say),
+            archive=options.onnx_archive.resolve(),
             work=work,
             environment=clean_environment(),
-            say=_say,
+            say=progress.say,
         )
-    print(json.dumps(result.to_json()) if args.json else result.text())
+    print(json.dumps(result.to_json()) if options.json else result.text())
     checks = result.check_results()
     for check in checks:
-        _say(f"{check.id}: {check.status}: {check.summary}")
+        console.print(f"{check.id}: {check.status}: {check.summary}", markup=False, soft_wrap=True)
     return 0 if all(check.status == "passed" for check in checks) else 1
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+COMMAND = Command(
+    help="compare a wheel's answers with the official wheel's",
+    add_arguments=add_arguments,
+    run=run,
+    description=DESCRIPTION,
+)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..checks.policies import find_policy
 from ..coverage.fixed_shapes import (
     add_fix,
     fix_axes,
@@ -20,7 +21,6 @@ from ..coverage.fixed_shapes import (
 from ..coverage.partitions import FORMATS, Limits, Question, measure
 from ..encoder import graph_family
 from ..errors import VerifyError
-from ..policy.limits import find_policy
 from . import coverage
 
 Say = Callable[[str], None]

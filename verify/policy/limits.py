@@ -1,7 +1,7 @@
 """Policies: which checks a kind of host must pass, and with which limits.
 
-A policy is a TOML file below ``verify/policy`` or anywhere else (``--policy FILE``). The
-dataclasses are plain, so that the target environment can rebuild a policy without pydantic.
+The dataclasses are plain, so that a worker can rebuild a policy without pydantic; the files are
+read by :mod:`verify.checks.policies`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,8 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
-
-from ..errors import PolicyError
 
 Provider = Literal["cpu", "coreml"]
 
@@ -89,6 +86,12 @@ class Policy:
         """Return whether ``check_id`` must pass; a check that is not named need not."""
         return bool(self.required.get(check_id, False))
 
+    def with_budget(self, milliseconds: float | None) -> Policy:
+        """Return the policy with another latency budget; itself for ``None``."""
+        if milliseconds is None:
+            return self
+        return replace(self, limits=replace(self.limits, latency_p95_ms=milliseconds))
+
     def to_json(self) -> dict[str, Any]:
         """Return the policy as JSON values."""
         return {
@@ -120,11 +123,6 @@ def host_kind() -> str:
     return f"{system}-{'x86_64' if machine == 'amd64' else machine}"
 
 
-def policy_names() -> list[str]:
-    """Return the names of the policies that come with the package."""
-    return sorted(path.stem for path in _folder().glob("*.toml"))
-
-
 def wheel_kind(name: str) -> str:
     """Return the kind of host that a wheel is made for, by its name; empty when it is for several.
 
@@ -139,81 +137,3 @@ def wheel_kind(name: str) -> str:
                 arm = system == "macos" and machine == "universal2"
                 kinds.add(f"{system}-{'arm64' if arm else machine}")
     return kinds.pop() if len(kinds) == 1 else ""
-
-
-def find_policy(name: str | None, *, wheel: str = "") -> Policy:
-    """Load a policy by name, by path, or (``None``) the one for this kind of host and wheel.
-
-    Parameters
-    ----------
-    name : str or None
-        Name or path.
-    wheel : str
-        File name of the wheel. For one that is made for another kind of host, a policy is looked
-        for that only reads it.
-
-    Raises
-    ------
-    PolicyError
-        When there is none, or it has mistakes.
-    """
-    from .strict import nearest
-
-    if name is None:
-        kind = wheel_kind(wheel)
-        known = [load_policy(_folder() / f"{entry}.toml") for entry in policy_names()]
-        here = [policy for policy in known if host_kind() in policy.hosts]
-        foreign = [policy for policy in here if kind != host_kind() and kind in policy.wheels]
-        suited = foreign or [policy for policy in here if policy.executes]
-        if suited:
-            return suited[0]
-        raise PolicyError(
-            f"No policy is made for this kind of host ({host_kind()}).",
-            hint=f"Name one with --policy: {', '.join(policy_names())}, or a TOML file.",
-        )
-    if name.endswith(".toml"):
-        return load_policy(Path(name))
-    if name not in policy_names():
-        raise PolicyError(
-            f'There is no policy "{name}"{nearest(name, policy_names())}.',
-            hint=f"Known policies: {', '.join(policy_names())}; or give a path to a TOML file.",
-        )
-    return load_policy(_folder() / f"{name}.toml")
-
-
-def load_policy(path: Path) -> Policy:
-    """Read one policy file strictly.
-
-    Raises
-    ------
-    PolicyError
-        Every unknown key, wrong type, number out of range and unknown check id, at once.
-    """
-    from ..checks.table import check_ids
-    from . import strict
-
-    data = strict.read_toml(path, what="policy")
-    problems: list[str] = []
-    required = data.get("required")
-    if isinstance(required, dict):
-        problems = [
-            f'  - required: unknown check "{name}"{strict.nearest(name, check_ids())}'
-            for name in required
-            if name not in check_ids()
-        ]
-    try:
-        policy = strict.load(Policy, data, where=f"The policy {path}")
-    except PolicyError as error:
-        if not problems:
-            raise
-        raise PolicyError("\n".join([error.problem, *problems]), hint=error.hint) from None
-    if problems:
-        raise PolicyError(
-            "\n".join([f"The policy {path} has mistakes:", *problems]),
-            hint="`python -m verify checks` lists every check.",
-        )
-    return policy
-
-
-def _folder() -> Path:
-    return Path(__file__).resolve().parent

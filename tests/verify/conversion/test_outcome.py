@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from verify.checks.policies import find_policy
 from verify.cli import main
 from verify.commands import conversion as cli
 from verify.conversion.closeness import Compared, compare, similarity
@@ -21,7 +22,6 @@ from verify.conversion.proof import spread
 from verify.conversion.value_names import known_values, map_names, safe_name
 from verify.encoder.number_types import widened
 from verify.policy.judgement import violations
-from verify.policy.limits import find_policy
 
 
 @given(st.text(min_size=1))

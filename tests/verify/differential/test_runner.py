@@ -15,9 +15,10 @@ import onnx
 import pytest
 from filelock import FileLock, Timeout
 from onnx import helper
+from rich.console import Console
 
+from verify.cli import parse
 from verify.commands import differential as cli
-from verify.commands.arguments import parse
 from verify.differential import drive
 from verify.differential import runner_inside as runner
 from verify.differential.compare import compare
@@ -237,7 +238,9 @@ def _arguments(*given: str) -> argparse.Namespace:
 def test_the_command_without_its_archive_says_what_to_do(tmp_path: Path) -> None:
     missing = tmp_path / "onnx.tar.gz"
     with pytest.raises(VerifyError, match=r"no onnx source archive") as caught:
-        cli.run(_arguments("w.whl", "--onnx-archive", str(missing), "--work", str(tmp_path)))
+        cli.run(
+            _arguments("w.whl", "--onnx-archive", str(missing), "--work", str(tmp_path)), Console()
+        )
     assert caught.value.exit_code == 3
     assert "--onnx-archive" in caught.value.hint
 
@@ -274,7 +277,8 @@ def test_the_command_ends_in_0_or_1(
         _arguments(
             "ours.whl", "--official", "theirs.whl", "--onnx-archive", str(archive),
             "--work", str(tmp_path / "work"),
-        )
+        ),
+        Console(stderr=True),
     )  # fmt: skip
     assert code == (1 if broken else 0)
     assert ("node/test_abs" in capsys.readouterr().out) is broken

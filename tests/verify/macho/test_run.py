@@ -13,12 +13,13 @@ import pytest
 from tests.kit import verify_examples
 from tests.kit.macho_examples import LIBRARY, NAME, replaced, stored, wheel
 from verify import cli
+from verify.checks import policies as policy
+from verify.checks.policies import find_policy
 from verify.checks.table import CHECKS, check_ids
 from verify.encoder.model_recipe import load_model_recipe, recipe_path
 from verify.environment import venv as environment
 from verify.errors import EnvironmentFailed, WheelNotUsable
-from verify.policy import limits as policy
-from verify.policy.limits import find_policy, wheel_kind
+from verify.policy.limits import wheel_kind
 from verify.policy.result import CheckResult
 from verify.report.schema import validate
 from verify.run import carry_out as run

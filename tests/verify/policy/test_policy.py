@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from verify.checks.policies import find_policy, load_policy, policy_names
 from verify.checks.table import CHECKS, check_ids
 from verify.encoder.model_recipe import load_model_recipe, recipe_path
 from verify.errors import PolicyError, VerifyError
-from verify.policy.limits import Policy, find_policy, load_policy, policy_names
+from verify.policy.limits import Policy
 
 ROOT = Path(__file__).resolve().parents[3]
 GOOD = """

@@ -1,0 +1,112 @@
+"""What every command is made of, and the options that several of them share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+
+from ..errors import VerifyError
+
+EXIT_CODES = """\
+exit codes:
+  0    every required check passed
+  1    a required check failed (or could not run)
+  2    inconclusive: too noisy, too few samples, or only some checks were selected
+  3    the verification could not run: no wheel, wrong platform, bad policy, wrong usage
+  130  interrupted"""
+
+
+class UsageError(VerifyError):
+    """The command line asks for something that does not exist."""
+
+    title = "usage"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are ours: exit code 3, because 2 means inconclusive."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise in place of ending the process."""
+        raise UsageError(
+            f"{message[:1].upper()}{message[1:]}.", hint=f"See `{self.prog} --help` for examples."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command: its help, its arguments and what it does.
+
+    Parameters
+    ----------
+    help : str
+        A few words for the list of commands.
+    add_arguments : callable
+        Adds the command's arguments to a parser.
+    run : callable
+        Carries it out and returns the exit code; raises `VerifyError` when it could not run.
+    description : str
+        For the command's own help; by default ``help`` as a sentence.
+    epilog : str
+        Examples.
+    """
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Console], int]
+    description: str = ""
+    epilog: str = ""
+
+    def add_to(self, commands: argparse._SubParsersAction[Parser], name: str) -> None:
+        """Add the command to those of a parser."""
+        parser = commands.add_parser(
+            name,
+            help=self.help,
+            description=self.description or f"{self.help[:1].upper()}{self.help[1:]}.",
+            epilog=f"{self.epilog}\n\n{EXIT_CODES}".lstrip(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        parser.add_argument("--json", action="store_true", help="print JSON on standard output")
+        self.add_arguments(parser)
+
+
+def add_wheel(parser: argparse.ArgumentParser) -> None:
+    """Add the wheel, and the manifest that names it."""
+    parser.add_argument(
+        "wheel", type=Path, nargs="?", help="the wheel; by default the one in the manifest"
+    )
+    parser.add_argument(
+        "--manifest", type=Path, default=Path("wheels/manifest.json"), help="default: %(default)s"
+    )
+
+
+def add_model(parser: argparse.ArgumentParser, *, what: str = "model recipe") -> None:
+    """Add the options that name the model and the work directory."""
+    parser.add_argument(
+        "--model",
+        default="all-minilm-l6-v2",
+        metavar="NAME|FILE",
+        help=f"{what} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--models", type=Path, metavar="DIR", help="model files; default: <work>/models/<name>"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=Path(".work"), metavar="DIR", help="default: %(default)s"
+    )
+
+
+def above_zero(text: str) -> float:
+    """Read a number above 0, as an argument's type."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a number") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value

@@ -1,0 +1,48 @@
+"""The command ``python -m verify compare``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from ..report.document import dumps, read
+from .command import Command
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("before", type=Path, metavar="a.json")
+    parser.add_argument("after", type=Path, metavar="b.json")
+    parser.add_argument(
+        "--other-host", action="store_true", help="compare runs from different hosts all the same"
+    )
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Compare two reports; 0 whether they differ or not."""
+    from ..report.two_runs import compare
+
+    found = compare(read(options.before), read(options.after), allow_other_host=options.other_host)
+    if options.json:
+        print(dumps({**asdict(found), "real": found.real, "headline": found.headline}))
+        return 0
+    output = Console(highlight=False)
+    output.print(found.headline, markup=False, soft_wrap=True)
+    for difference in found.latency:
+        line = (
+            f"  {difference.series} {difference.statistic}: ratio {difference.ratio:.3f}, "
+            f"{difference.outcome}"
+        )
+        output.print(line, markup=False, soft_wrap=True)
+    for change in found.statuses:
+        output.print(f"  {change.id}: {change.before} -> {change.after}", markup=False)
+    for drift in found.drift:
+        line = f"  {drift.check} {drift.quantity}: {drift.before:.9g} -> {drift.after:.9g}"
+        output.print(line, markup=False, soft_wrap=True)
+    return 0
+
+
+COMMAND = Command(help="say whether two runs differ for real", add_arguments=add_arguments, run=run)
