@@ -83,7 +83,7 @@ def test_every_name_leads_somewhere() -> None:
         ("see build/unpack.py", ["build/unpack.py"]),
         (":mod:`build.tree.packing` makes it", ["build.tree.packing"]),
         ("`verify.run.gone_away`", ["verify.run.gone_away"]),
-        ("python -m verify.latency.sampler_inside JOB.json", []),
+        ("python -m verify.differential.runner_inside --cases DIR", []),
         ("build.ninja, verify.json, tools/build/x.py", []),
         ("docs/nothing.md", ["docs/nothing.md"]),
     ],

@@ -85,3 +85,30 @@ def exit_at_one_case(context: TargetContext, payload: Any) -> Generator[str | No
 
 def does_not_start(context: TargetContext, payload: Any) -> None:
     raise ModuleNotFoundError("No module named onnxruntime")
+
+
+def sampler(context: TargetContext, payload: Any) -> Generator[dict[str, Any], dict[str, Any]]:
+    """Sample four texts without an encoder, each in 5 ms."""
+    request = yield {}
+    while True:
+        order = request.get("order") or [0, 1, 2, 3]
+        request = yield {
+            "values": [5_000_000 + index for index in order],
+            "warmup": [1] * request.get("settle", 0),
+            "tokens": [7] * len(order),
+            "stages": {"inference": [5] * len(order)},
+        }
+
+
+def sampler_without_provider(context: TargetContext, payload: Any) -> None:
+    raise VerifyError("There is no such provider.", hint="Another one.")
+
+
+def sampler_that_ends(context: TargetContext, payload: Any) -> Generator[dict[str, Any], Any]:
+    yield {}
+    ends(7)
+
+
+def sampler_that_crashes(context: TargetContext, payload: Any) -> Generator[dict[str, Any], Any]:
+    yield {}
+    ends(-signal.SIGKILL)

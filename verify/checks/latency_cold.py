@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -12,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..environment.context import TargetContext
-from ..latency.common import coreml_cannot_execute, target_python
-from ..latency.series import TargetPython, WorkerFailed
+from ..environment.context import Provider, TargetContext
+from ..latency.series import WorkerFailed, coreml_cannot_execute
 from ..policy.result import CheckResult
 
 NS_PER_MS = 1e6
@@ -34,15 +31,14 @@ def latency_cold(context: TargetContext) -> CheckResult:
     """
     limit = context.policy.limits.cold_session_ms_max
     missing = coreml_cannot_execute(context)
-    target = target_python(context, "candidate")
-    starts = {"cpu": _starts(context, target, "cpu")}
+    starts = {"cpu": _starts(context, "cpu")}
     not_measured: dict[str, str] = {}
     judged = "cpu"
     if missing is None:
-        starts["coreml"] = _starts(context, target, "coreml")
+        starts["coreml"] = _starts(context, "coreml")
         with tempfile.TemporaryDirectory(dir=context.work, prefix="coreml-cache-") as cache:
-            one_start(target, "coreml", cache=Path(cache))  # fills the cache
-            starts["coreml+cache"] = _starts(context, target, "coreml", cache=Path(cache))
+            one_start(context, "coreml", cache=Path(cache))  # fills the cache
+            starts["coreml+cache"] = _starts(context, "coreml", cache=Path(cache))
         if context.policy.gate_provider == "coreml":
             judged = "coreml+cache"
     else:
@@ -73,7 +69,7 @@ def latency_cold(context: TargetContext) -> CheckResult:
 
 
 def one_start(
-    target: TargetPython, provider: str, *, cache: Path | None = None
+    context: TargetContext, provider: Provider, *, cache: Path | None = None
 ) -> Mapping[str, float]:
     """Start one process, and return its times in milliseconds by stage.
 
@@ -84,31 +80,17 @@ def one_start(
     WorkerFailed
         If it does not end well, or its vectors are not finite.
     """
-    argv = [str(target.python), "-m", "verify.latency.cold_inside", str(target.job), provider]
-    if cache is not None:
-        argv.append(str(cache))
+    payload = {"provider": provider, "cache": None if cache is None else str(cache)}
     began = time.perf_counter_ns()
-    try:
-        done = subprocess.run(
-            argv,
-            env=dict(target.env),
-            cwd=target.job.parent,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise WorkerFailed(f"A cold start on {provider} took more than {SECONDS:.0f} s.") from None
+    answer = context.call(".latency.cold_inside:cold_start", payload, timeout=SECONDS)
     wall = time.perf_counter_ns() - began
-    if done.returncode != 0:
+    if answer.failure:
         raise WorkerFailed(
-            f"A cold start on {provider} ended with exit code {done.returncode}.",
-            hint="The last lines of its output say why.",
-            context={"last lines": "\n".join(done.stderr.splitlines()[-5:])},
+            f"A cold start on {provider} {answer.failure.rstrip('.')}.",
+            hint=answer.hint or "The last lines of its output say why.",
+            context={"last lines": answer.tail},
         )
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = answer.value
     if not found["finite"]:
         raise WorkerFailed(
             f"The first text on {provider} gave values that are not finite.",
@@ -118,10 +100,10 @@ def one_start(
 
 
 def _starts(
-    context: TargetContext, target: TargetPython, provider: str, *, cache: Path | None = None
+    context: TargetContext, provider: Provider, *, cache: Path | None = None
 ) -> list[Mapping[str, float]]:
     context.say(f"{STARTS} cold starts on {provider}", check="latency.cold")
-    return [one_start(target, provider, cache=cache) for _ in range(STARTS)]
+    return [one_start(context, provider, cache=cache) for _ in range(STARTS)]
 
 
 def _middle(starts: Sequence[Mapping[str, float]], stage: str) -> float:

@@ -13,17 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..environment.context import TargetContext
-from ..latency.common import (
-    coreml_cannot_execute,
-    judge,
-    judgement_json,
-    process_p95,
-    stage_table,
-    target_pythons,
-)
+from ..environment.context import Provider, TargetContext
+from ..latency.evidence import judge, judgement_json, process_p95, stage_table
 from ..latency.queries import QUERIES
-from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
+from ..latency.series import Plan, SeriesSamples, SeriesSpec, coreml_cannot_execute, measure
 from ..policy.result import CheckResult
 from ..statistics.gate import Judgement
 
@@ -44,7 +37,8 @@ def latency_p95(context: TargetContext) -> CheckResult:
         policy's provider cannot execute here; ``evidence["fallback"]`` then holds the CPU's
         judgement.
     """
-    provider, wanted = "cpu", context.policy.gate_provider
+    provider: Provider = "cpu"
+    wanted = context.policy.gate_provider
     missing = coreml_cannot_execute(context) if wanted == "coreml" else None
     if wanted == "coreml" and missing is None:
         provider = "coreml"
@@ -64,9 +58,8 @@ def latency_p95(context: TargetContext) -> CheckResult:
         seconds=5.0 if context.quick else 15.0,
     )
     mix, worst = measure(
-        target_pythons(context, ("candidate",)),
+        context,
         plan,
-        logs=context.work / "logs",
         enough=lambda samples: judge(samples[0], context).status != "inconclusive",
         more_seconds=context.adaptive_seconds or 0.0,
         say=lambda text: context.say(text, check="latency.p95"),

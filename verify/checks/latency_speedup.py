@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ..environment.context import Role, TargetContext
-from ..latency.common import coreml_cannot_execute, judge, judgement_json, target_pythons
-from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
+from ..environment.context import TargetContext
+from ..latency.evidence import judge, judgement_json
+from ..latency.series import Plan, SeriesSamples, SeriesSpec, coreml_cannot_execute, measure
 from ..policy.result import CheckResult, Status
 from ..statistics.ratio import RatioInterval, ratio_interval
 
@@ -65,7 +65,6 @@ def latency_speedup(context: TargetContext) -> CheckResult:
         decides.
     """
     missing = coreml_cannot_execute(context)
-    roles: list[Role] = ["candidate"]
     series = [SeriesSpec(target="candidate")]
     not_measured: dict[str, str] = {}
     if missing is None:
@@ -73,7 +72,6 @@ def latency_speedup(context: TargetContext) -> CheckResult:
     else:
         not_measured["coreml over cpu"] = missing
     if "official" in context.targets:
-        roles.append("official")
         series.append(SeriesSpec(target="official"))
     else:
         not_measured["candidate over official"] = "this run has no official wheel"
@@ -87,7 +85,7 @@ def latency_speedup(context: TargetContext) -> CheckResult:
             hint="Let the run fetch the official wheel.",
         )
     samples = measure(
-        target_pythons(context, roles),
+        context,
         Plan(
             series=tuple(series),
             processes=PROCESSES,
@@ -95,7 +93,6 @@ def latency_speedup(context: TargetContext) -> CheckResult:
             least=3,
             seconds=8.0 if context.quick else 20.0,
         ),
-        logs=context.work / "logs",
         say=lambda text: context.say(text, check="latency.speedup"),
     )
     for one in samples:

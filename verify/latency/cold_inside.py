@@ -1,24 +1,33 @@
 """One cold start, timed from inside.
 
-``python -m verify.latency.cold_inside JOB.json PROVIDER [CACHE]``
-
-Prints one JSON object with nanoseconds by stage. What the service does at start-up is told apart:
-importing numpy, importing onnxruntime, making tokenizer and session, the first text.
-The graph's bytes are read and hashed before the clock of the session starts, so the file is in
-the page cache: this is a cold process, not a cold disk.
+What the service does at start-up is kept apart: importing numpy, importing onnxruntime, making
+tokenizer and session, the first text. The graph's bytes are read and hashed before the clock of
+the session starts, so the file is in the page cache: this is a cold process, not a cold disk.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from time import perf_counter_ns
+from typing import Any
+
+from ..environment.context import TargetContext
 
 
-def main(argv: Sequence[str]) -> int:
-    """Start up once and print the times."""
+def cold_start(context: TargetContext, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Start up once.
+
+    Parameters
+    ----------
+    context : TargetContext
+    payload : Mapping
+        ``provider``, and the folder ``cache`` for CoreML's model cache, or ``None``.
+
+    Returns
+    -------
+    dict
+        ``times`` in nanoseconds by stage, and whether the first text's values are ``finite``.
+    """
     begun = perf_counter_ns()
     import numpy as np
 
@@ -27,19 +36,16 @@ def main(argv: Sequence[str]) -> int:
 
     imported = perf_counter_ns()
     from ..encoder.sessions import COREML, COREML_OPTIONS, CPU, make_session
-    from ..environment.context import TargetContext
     from .queries import QUERIES
 
-    job, provider, *cache = argv
-    context = TargetContext.from_job(json.loads(Path(job).read_text(encoding="utf-8")))
-    coreml = provider == "coreml"
+    coreml = payload["provider"] == "coreml"
     encoder = context.encoder
     path = context.graph(static=(1, encoder.bucket(1)) if coreml else None)
     options = dict(COREML_OPTIONS) if coreml else {}
-    if cache:
-        options["ModelCacheDirectory"] = cache[0]
+    if payload["cache"]:
+        options["ModelCacheDirectory"] = payload["cache"]
     prepared = perf_counter_ns()
-    embedder = context.embedder(provider="coreml" if coreml else "cpu")
+    embedder = context.embedder(provider=payload["provider"])
     session = make_session(
         path,
         COREML if coreml else CPU,
@@ -63,9 +69,4 @@ def main(argv: Sequence[str]) -> int:
         "session": opened - prepared,
         "first_run": first - opened,
     }
-    print(json.dumps({"times": times, "finite": bool(np.isfinite(states).all())}), flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return {"times": times, "finite": bool(np.isfinite(states).all())}

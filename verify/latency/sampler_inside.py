@@ -1,15 +1,4 @@
-"""A process that measures on request: ``python -m verify.latency.sampler_inside JOB.json``.
-
-One JSON object per line comes in on standard input, one goes back on standard output, so that the
-host can let any number of environments and processes take turns. Requests:
-
-- ``{"op": "open", "provider": "cpu", "precision": "fp32"}`` makes the embedder, embeds one text
-  and answers with who runs it;
-- ``{"op": "sample", "workload": "mix", "order": [3, 0, …], "settle": 2}`` embeds those texts of
-  the workload one by one and answers with every time in nanoseconds;
-- ``{"op": "quit"}`` ends the process, as does the end of the input.
-
-An answer is ``{"ok": true, …}`` or ``{"ok": false, "error": "…", "kind": "ExceptionClass"}``.
+"""A process that measures on request, so that environments and processes can take turns.
 
 The garbage collector stays enabled while it measures, because a service runs with it enabled and
 pays for it in its tail; it is run once before each block, so that no block pays for another's
@@ -20,13 +9,10 @@ its caches; they are answered apart, as warm-ups.
 from __future__ import annotations
 
 import gc
-import json
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +21,7 @@ from ..errors import VerifyError
 from .queries import workload
 
 if TYPE_CHECKING:
-    from ..encoder.embedder import Embedder, StageTimes
+    from ..encoder.embedder import StageTimes
 
 STAGES = ("tokenise", "tensors", "inference", "pool", "normalise")
 EmbedTimed = Callable[[str], "tuple[Any, StageTimes]"]
@@ -87,96 +73,41 @@ def sample(
     return {"warmup": warmup, "values": values, "stages": stages, "texts": list(order)}
 
 
-class Worker:
-    """Answers requests for one environment.
+def serve(
+    context: TargetContext, payload: Mapping[str, Any]
+) -> Generator[dict[str, Any], Mapping[str, Any]]:
+    """Make the embedder, and measure on request.
 
     Parameters
     ----------
     context : TargetContext
         Model and encoder.
+    payload : Mapping
+        ``provider`` and ``precision`` of the embedder.
+
+    Yields
+    ------
+    dict
+        Who runs it, after one text; then :func:`sample` for each request ``{"workload": "mix",
+        "order": [3, 0, …], "settle": 2}``, with the ``tokens`` of each text. Without an order
+        every text comes once.
+
+    Raises
+    ------
+    VerifyError
+        If a vector is not finite.
     """
+    import onnxruntime
 
-    def __init__(self, context: TargetContext) -> None:
-        self._context = context
-        self._embedder: Embedder | None = None
-
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Carry out one request; an exception becomes ``{"ok": false, …}``."""
-        operations = {"open": self._open, "sample": self._sample}
-        try:
-            operation = operations.get(str(request.get("op")))
-            if operation is None:
-                raise VerifyError(f"The sampler knows no request {request.get('op')!r}.")
-            return {"ok": True, **operation(request)}
-        except VerifyError as error:
-            return {
-                "ok": False,
-                "error": error.problem,
-                "hint": error.hint,
-                "kind": type(error).__name__,
-            }
-        except Exception as error:
-            # Whatever the wheel throws belongs in the report and must not end the process.
-            return {"ok": False, "error": str(error), "hint": "", "kind": type(error).__name__}
-
-    def close(self) -> None:
-        """Free the embedder."""
-        if self._embedder is not None:
-            self._embedder.close()
-            self._embedder = None
-
-    def _open(self, request: dict[str, Any]) -> dict[str, Any]:
-        self.close()
-        embedder = self._context.embedder(
-            provider=request["provider"], precision=request.get("precision", "fp32")
-        )
-        texts = workload("mix", max_length=self._context.encoder.max_length)
-        vector, _ = embedder.embed_timed(texts[0])
+    longest = context.encoder.max_length
+    with context.embedder(provider=payload["provider"], precision=payload["precision"]) as embedder:
+        vector, _ = embedder.embed_timed(workload("mix", max_length=longest)[0])
         if not np.isfinite(vector).all():
             raise VerifyError("The first vector is not finite.", hint="See the embedding checks.")
-        self._embedder = embedder
-        import onnxruntime
-
-        return {
-            "pid": os.getpid(),
-            "onnxruntime": onnxruntime.__version__,
-            "provider": request["provider"],
-        }
-
-    def _sample(self, request: dict[str, Any]) -> dict[str, Any]:
-        if self._embedder is None:
-            raise VerifyError('The sampler was asked to measure before "open".')
-        texts = workload(request["workload"], max_length=self._context.encoder.max_length)
-        order = request.get("order") or list(range(len(texts)))
-        found = sample(
-            self._embedder.embed_timed, texts, order, settle=int(request.get("settle", 0))
-        )
-        counts = {index: len(self._embedder.token_ids(texts[index])) for index in set(order)}
-        return {**found, "tokens": [counts[index] for index in order]}
-
-
-def main(argv: Sequence[str]) -> int:
-    """Answer requests until the input ends."""
-    context = TargetContext.from_job(json.loads(Path(argv[0]).read_text(encoding="utf-8")))
-    # Native code may print: standard output is for answers alone, the rest goes to stderr.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    worker = Worker(context)
-    try:
-        _serve(worker, sys.stdin, answers)
-    finally:
-        worker.close()
-    return 0
-
-
-def _serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:
-    for line in requests:
-        request = json.loads(line)
-        if request.get("op") == "quit":
-            return
-        answers.write(json.dumps(worker.answer(request)) + "\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+        request = yield {"pid": os.getpid(), "onnxruntime": onnxruntime.__version__}
+        while True:
+            texts = workload(request["workload"], max_length=longest)
+            order = request.get("order") or list(range(len(texts)))
+            found = sample(embedder.embed_timed, texts, order, settle=request.get("settle", 0))
+            counts = {index: len(embedder.token_ids(texts[index])) for index in set(order)}
+            request = yield {**found, "tokens": [counts[index] for index in order]}

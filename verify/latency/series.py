@@ -1,8 +1,8 @@
 """Measure latency in several processes and environments that take turns.
 
-The host starts one worker (`verify.latency.sampler_inside`) per series and process slot and asks
-them in turn for a block of calls each; only one works at a time. A slow minute of the machine
-thus meets all series alike, and a process with an unlucky memory layout is one among several.
+The host starts one process (`verify.latency.sampler_inside`) per series and slot and asks them in
+turn for a block of calls each; only one works at a time. A slow minute of the machine thus meets
+all series alike, and a process with an unlucky memory layout is one among several.
 """
 
 from __future__ import annotations
@@ -11,34 +11,32 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from .sampler_process import SamplerProcess, TargetPython, WorkerFailed
+from ..environment.channel import Answer, Worker, call
+from ..environment.context import Precision, Provider, Role, TargetContext
+from ..errors import VerifyError
 
-__all__ = [
-    "Plan",
-    "SamplerProcess",
-    "SeriesSamples",
-    "SeriesSpec",
-    "TargetPython",
-    "WorkerFailed",
-    "measure",
-]
-
+SAMPLER = ".latency.sampler_inside:serve"
 START_SECONDS = 180.0
 BLOCK_SECONDS = 300.0
+
+
+class WorkerFailed(VerifyError):
+    """A measuring process died, hung, or could not do what it was asked for."""
+
+    title = "measuring"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesSpec:
     """One thing to measure: a workload on a provider in an environment."""
 
-    target: str
-    provider: str = "cpu"
-    precision: str = "fp32"
+    target: Role
+    provider: Provider = "cpu"
+    precision: Precision = "fp32"
     workload: str = "mix"
 
     @property
@@ -134,11 +132,19 @@ class SeriesSamples:
         }
 
 
+def coreml_cannot_execute(context: TargetContext) -> str | None:
+    """Say why CoreML cannot execute here, or None when it embeds a text."""
+    if not context.host.startswith("macos"):
+        return f"{context.host or 'this host'} has no CoreML runtime"
+    spec = SeriesSpec(target="candidate", provider="coreml")
+    answer = call(_sampler(context, spec, "sampler-probe"), START_SECONDS)
+    return answer.error.rstrip(".") or answer.failure or None
+
+
 def measure(
-    targets: Mapping[str, TargetPython],
+    context: TargetContext,
     plan: Plan,
     *,
-    logs: Path,
     enough: Callable[[Sequence[SeriesSamples]], bool] | None = None,
     more_seconds: float = 0.0,
     say: Callable[[str], None] | None = None,
@@ -147,12 +153,10 @@ def measure(
 
     Parameters
     ----------
-    targets : Mapping[str, TargetPython]
-        Environments by the name that `SeriesSpec.target` uses.
+    context : TargetContext
+        Holds the environments by the name that `SeriesSpec.target` uses.
     plan : Plan
         What to measure.
-    logs : Path
-        Directory for the processes' logs.
     enough : callable, optional
         Asked after the planned rounds with all samples so far; while it says no, rounds go on
         for at most `more_seconds`.
@@ -174,7 +178,7 @@ def measure(
     with ExitStack() as stack:
         turns = _Turns(
             plan=plan,
-            workers=_start(targets, plan, logs, stack),
+            workers=_start(context, plan, stack),
             samples=tuple(SeriesSamples(spec=spec) for spec in plan.series),
             generator=np.random.default_rng(plan.seed),
         )
@@ -200,23 +204,34 @@ def measure(
 _Key = tuple[str, str, str, int]
 
 
-def _start(
-    targets: Mapping[str, TargetPython], plan: Plan, logs: Path, stack: ExitStack
-) -> dict[_Key, SamplerProcess]:
+def _start(context: TargetContext, plan: Plan, stack: ExitStack) -> dict[_Key, Worker]:
     """Start all workers at once, then wait for each: start-up is not what is measured here."""
-    workers: dict[_Key, SamplerProcess] = {}
+    workers: dict[_Key, Worker] = {}
     for slot in range(plan.processes):
         for spec in plan.series:
             key = (spec.target, spec.provider, spec.precision, slot)
             if key not in workers:
-                log = logs / f"sampler-{'-'.join(map(str, key))}.log"
-                process = SamplerProcess(targets[spec.target], log=log)
-                workers[key] = stack.enter_context(process)
-    for (_, provider, precision, _slot), worker in workers.items():
-        worker.request(
-            {"op": "open", "provider": provider, "precision": precision}, seconds=START_SECONDS
-        )
+                name = f"sampler-{'-'.join(map(str, key))}"
+                workers[key] = stack.enter_context(_sampler(context, spec, name))
+    for worker in workers.values():
+        _value(worker.answer(START_SECONDS))
     return workers
+
+
+def _sampler(context: TargetContext, spec: SeriesSpec, name: str) -> Worker:
+    payload = {"provider": spec.provider, "precision": spec.precision}
+    log = context.work / "logs" / f"{name}.log"
+    return context.worker(SAMPLER, payload, role=spec.target, log=log)
+
+
+def _value(answer: Answer) -> Any:
+    if answer.failure:
+        raise WorkerFailed(
+            f"The measuring process {answer.failure.rstrip('.')}.",
+            hint=answer.hint or "Its log says more. Is the machine overloaded?",
+            context={"last lines": answer.tail},
+        )
+    return answer.value
 
 
 @dataclass(kw_only=True)
@@ -224,7 +239,7 @@ class _Turns:
     """The processes of one measurement and what they have measured so far."""
 
     plan: Plan
-    workers: Mapping[_Key, SamplerProcess]
+    workers: Mapping[_Key, Worker]
     samples: tuple[SeriesSamples, ...]
     generator: np.random.Generator
     sizes: dict[str, int] = field(default_factory=dict)
@@ -235,9 +250,7 @@ class _Turns:
         for series in self.samples:
             for slot in range(self.plan.processes):
                 for _ in range(max(1, self.plan.warmup)):
-                    answer = self._worker(series.spec, slot).request(
-                        {"op": "sample", "workload": series.spec.workload}, seconds=BLOCK_SECONDS
-                    )
+                    answer = self._ask(series.spec, slot, {})
                     series.warmup.extend(answer["values"])
                     self.sizes[series.spec.workload] = len(answer["values"])
 
@@ -248,13 +261,8 @@ class _Turns:
             orders = {workload: self._order(workload) for workload in self.sizes}
             forward = self.block % 2 == 0
             for series in self.samples if forward else reversed(self.samples):
-                request = {
-                    "op": "sample",
-                    "workload": series.spec.workload,
-                    "order": orders[series.spec.workload],
-                    "settle": self.plan.settle,
-                }
-                answer = self._worker(series.spec, slot).request(request, seconds=BLOCK_SECONDS)
+                order = {"order": orders[series.spec.workload], "settle": self.plan.settle}
+                answer = self._ask(series.spec, slot, order)
                 series.add(answer, slot=slot, block=self.block)
             self.block += 1
 
@@ -267,5 +275,7 @@ class _Turns:
             order.extend(int(index) for index in self.generator.permutation(size))
         return order[:calls]
 
-    def _worker(self, spec: SeriesSpec, slot: int) -> SamplerProcess:
-        return self.workers[(spec.target, spec.provider, spec.precision, slot)]
+    def _ask(self, spec: SeriesSpec, slot: int, how: Mapping[str, Any]) -> Mapping[str, Any]:
+        worker = self.workers[(spec.target, spec.provider, spec.precision, slot)]
+        answer = worker.ask({"workload": spec.workload, **how}, BLOCK_SECONDS)
+        return cast("Mapping[str, Any]", _value(answer))

@@ -21,16 +21,10 @@ from verify.checks.load_inside import concurrency_result, memory_result, run_loa
 from verify.encoder.embedder import StageTimes
 from verify.environment.context import TargetContext
 from verify.errors import VerifyError
+from verify.latency import series as measuring
 from verify.latency.queries import QUERIES, workload
-from verify.latency.sampler_inside import STAGES, Worker, sample
-from verify.latency.series import (
-    Plan,
-    SeriesSamples,
-    SeriesSpec,
-    TargetPython,
-    WorkerFailed,
-    measure,
-)
+from verify.latency.sampler_inside import STAGES, sample
+from verify.latency.series import Plan, SeriesSamples, SeriesSpec, WorkerFailed, measure
 from verify.statistics.trend import trend
 
 MS = 1_000_000
@@ -119,57 +113,12 @@ def test_the_time_of_a_nan_is_no_sample() -> None:
         sample(embed_timed, QUERIES, [0])
 
 
-def test_a_worker_answers_an_error_in_place_of_dying(context: TargetContext) -> None:
-    worker = Worker(context)
-    early = worker.answer({"op": "sample", "workload": "mix"})
-    assert not early["ok"]
-    assert "before" in early["error"]
-    assert "knows no request" in worker.answer({"op": "dance"})["error"]
-    no_model = worker.answer({"op": "open", "provider": "cpu"})
-    assert not no_model["ok"]
-    assert no_model["error"]
-
-
 # Processes that take turns ------------------------------------------------------------------
-
-FAKE_WORKER = """
-import json, sys, time
-mode = sys.argv[1]
-for line in sys.stdin:
-    request = json.loads(line)
-    if request["op"] == "open":
-        answer = {"ok": mode != "refuses", "error": "no such provider", "hint": "", "kind": "X"}
-    elif mode == "dies":
-        sys.stderr.write("the last word\\n"); sys.exit(7)
-    elif mode == "crashes":
-        import os, signal; os.kill(os.getpid(), signal.SIGKILL)
-    else:
-        order = request.get("order") or [0, 1, 2, 3]
-        answer = {"ok": True, "values": [5000000 + i for i in order],
-                  "warmup": [1] * request.get("settle", 0), "tokens": [7] * len(order),
-                  "stages": {"inference": [5] * len(order)}}
-    print(json.dumps(answer), flush=True)
-"""
-
-
-def fake_target(folder: Path, mode: str) -> TargetPython:
-    """A Python whose sampler, ``-m verify.latency.sampler_inside JOB``, is a stand-in."""
-    package = folder / mode / "verify" / "latency"
-    package.mkdir(parents=True)
-    (package.parent / "__init__.py").touch()
-    (package / "__init__.py").touch()
-    fake = FAKE_WORKER.replace("sys.argv[1]", repr(mode))
-    (package / "sampler_inside.py").write_text(fake, encoding="utf-8")
-    job = folder / mode / "job.json"
-    job.write_text("{}", encoding="utf-8")
-    return TargetPython(
-        python=Path(sys.executable), env={"PYTHONPATH": str(folder / mode)}, job=job
-    )
 
 
 def two_series() -> Plan:
     return Plan(
-        series=(SeriesSpec(target="one"), SeriesSpec(target="two")),
+        series=(SeriesSpec(target="candidate"), SeriesSpec(target="official")),
         processes=2,
         rounds=3,
         settle=1,
@@ -177,9 +126,17 @@ def two_series() -> Plan:
     )
 
 
-def test_blocks_of_two_environments_pair_up(tmp_path: Path) -> None:
-    target = fake_target(tmp_path, "works")
-    one, two = measure({"one": target, "two": target}, two_series(), logs=tmp_path / "logs")
+def with_sampler(context: TargetContext, patch: pytest.MonkeyPatch, name: str) -> TargetContext:
+    """Return the context with two environments, whose samplers are stand-ins."""
+    patch.setattr(measuring, "SAMPLER", f"tests.kit.worker_functions:{name}")
+    here = Path(sys.executable)
+    return replace(context, targets={"candidate": here, "official": here})
+
+
+def test_blocks_of_two_environments_pair_up(
+    context: TargetContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = measure(with_sampler(context, monkeypatch, "sampler"), two_series())
     assert len(one.values) == len(two.values) == 3 * 2 * 4
     assert one.process == two.process
     assert one.block == two.block
@@ -193,30 +150,47 @@ def test_blocks_of_two_environments_pair_up(tmp_path: Path) -> None:
     assert len({len(entry[key]) for key in ("values", "process", "tokens")}) == 1
 
 
-def test_sampling_goes_on_until_it_is_enough(tmp_path: Path) -> None:
-    target = fake_target(tmp_path, "works")
-    plan = replace(two_series(), series=(SeriesSpec(target="one"),))
+def test_sampling_goes_on_until_it_is_enough(
+    context: TargetContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = with_sampler(context, monkeypatch, "sampler")
+    plan = replace(two_series(), series=(SeriesSpec(target="candidate"),))
 
     def enough(samples: Any) -> bool:
         return len(samples[0].values) >= 60
 
-    (short,) = measure({"one": target}, plan, logs=tmp_path, enough=enough)
-    (long,) = measure({"one": target}, plan, logs=tmp_path, enough=enough, more_seconds=60)
+    (short,) = measure(context, plan, enough=enough)
+    (long,) = measure(context, plan, enough=enough, more_seconds=60)
     assert len(short.values) == 24
     assert 60 <= len(long.values) < 70
 
 
 @pytest.mark.parametrize(
-    ("mode", "says"),
-    [("refuses", "no such provider"), ("dies", "exit code 7"), ("crashes", "signal 9")],
+    ("name", "says"),
+    [
+        ("sampler_without_provider", "no such provider"),
+        ("sampler_that_ends", "exit code 7"),
+        ("sampler_that_crashes", "killed by SIGKILL"),
+    ],
 )
-def test_a_process_that_fails_is_told(tmp_path: Path, mode: str, says: str) -> None:
-    target = fake_target(tmp_path, mode)
-    plan = replace(two_series(), series=(SeriesSpec(target="one"),))
+def test_a_process_that_fails_is_reported(
+    context: TargetContext, monkeypatch: pytest.MonkeyPatch, name: str, says: str
+) -> None:
+    plan = replace(two_series(), series=(SeriesSpec(target="candidate"),))
     with pytest.raises(WorkerFailed, match=says) as caught:
-        measure({"one": target}, plan, logs=tmp_path / "logs")
-    if mode == "dies":
-        assert "the last word" in caught.value.context["last lines"]
+        measure(with_sampler(context, monkeypatch, name), plan)
+    if name == "sampler_without_provider":
+        assert caught.value.hint == "Another one."
+    else:
+        assert "last words" in caught.value.context["last lines"]
+        log = context.work / "logs" / "sampler-candidate-cpu-fp32-0.log"
+        assert "last words" in log.read_text(encoding="utf-8")
+
+
+def test_an_encoder_that_is_not_there_is_reported(context: TargetContext) -> None:
+    plan = replace(two_series(), series=(SeriesSpec(target="candidate"),), processes=1)
+    with pytest.raises(WorkerFailed, match="no tokenizer"):
+        measure(context, plan)
 
 
 # latency.p95 --------------------------------------------------------------------------------

@@ -1,21 +1,16 @@
-"""What the latency checks share: environments to measure in, and samples as evidence."""
+"""What the latency checks say of their samples: a judgement, and what it rests on."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..environment.channel import clean_environment
-from ..environment.context import Role, TargetContext
+from ..environment.context import TargetContext
 from ..statistics.gate import Judgement, judge_p95
-from .series import SamplerProcess, SeriesSamples, TargetPython, WorkerFailed
+from .series import SeriesSamples
 
 NS_PER_MS = 1e6
-PROBE_SECONDS = 180.0
 
 
 def judge(series: SeriesSamples, context: TargetContext) -> Judgement:
@@ -28,33 +23,6 @@ def judge(series: SeriesSamples, context: TargetContext) -> Judgement:
         confidence=limits.latency_confidence,
         processes=series.process,
     )
-
-
-def target_pythons(context: TargetContext, roles: Sequence[Role]) -> dict[str, TargetPython]:
-    """Write the workers' job files and tell how to start Python in each environment."""
-    return {role: target_python(context, role) for role in roles}
-
-
-def target_python(context: TargetContext, role: Role) -> TargetPython:
-    """Write one environment's job file, see `target_pythons`."""
-    folder = context.work / "latency"
-    folder.mkdir(parents=True, exist_ok=True)
-    job = folder / f"job-{role}.json"
-    job.write_text(json.dumps({**context.to_job(), "role": role}), encoding="utf-8")
-    return TargetPython(python=Path(context.python(role)), env=clean_environment(), job=job)
-
-
-def coreml_cannot_execute(context: TargetContext) -> str | None:
-    """Say why CoreML cannot execute here, or None when it embeds a text."""
-    if not context.host.startswith("macos"):
-        return f"{context.host or 'this host'} has no CoreML runtime"
-    log = context.work / "logs" / "sampler-probe.log"
-    with SamplerProcess(target_python(context, "candidate"), log=log) as probe:
-        try:
-            probe.request({"op": "open", "provider": "coreml"}, seconds=PROBE_SECONDS)
-        except WorkerFailed as error:
-            return error.problem.rstrip(".")
-    return None
 
 
 def judgement_json(judged: Judgement) -> dict[str, Any]:
