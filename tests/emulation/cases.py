@@ -7,7 +7,6 @@ kernel was not told about foreign programs.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from itertools import chain
@@ -19,12 +18,12 @@ from tests.emulation.qemu import REPOSITORY, Profile, command, environment, run
 from tests.emulation.root import Emulator
 from verify.differential.cases import all_cases
 from verify.differential.store import (
-    Case,
     Results,
     blob_file,
     read_cases,
     read_journal,
     read_results,
+    record_crash,
     write_cases,
 )
 
@@ -105,13 +104,7 @@ def run_cases(
 
     position, crashes = 0, 0
     while position < len(known) or not _ended(journal):
-        arguments = [
-            "-m",
-            "verify.differential.runner_inside",
-            "--child",
-            str(cases),
-            str(position),
-        ]
+        arguments = ["-m", "verify.differential.cases_inside", str(cases), str(position)]
         argv = command(emulator, profile, [*arguments, str(journal), CONFIGURATION], trace=trace)
         ended = run(
             argv,
@@ -137,19 +130,9 @@ def run_cases(
                 f"more than {_MAX_CRASHES} cases ended the process of the {label} wheel",
                 context={"log": str(log), "journal": str(journal)},
             )
-        record_crash(journal, known[last], ended.how)
+        record_crash(journal, known[last], ended.how, [CONFIGURATION])
         position = last + 1
     return read_results(journal)
-
-
-def record_crash(journal: Path, case: Case, how: str) -> None:
-    """Write down that a case ended the process; a line that was cut off goes."""
-    judged = case.expected is not None
-    outcome = {"status": "crash", "kind": how, "verdict": "crash" if judged else ""}
-    text = journal.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    row = {"id": case.id, "runs": {CONFIGURATION: outcome}}
-    journal.write_text(whole + json.dumps(row) + "\n", encoding="utf-8")
 
 
 def journal_position(journal: Path) -> int | None:

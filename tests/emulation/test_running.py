@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.emulation import qemu, run
-from tests.emulation.cases import CONFIGURATION, journal_position, record_crash, run_cases
+from tests.emulation.cases import CONFIGURATION, journal_position, run_cases
 from tests.emulation.embeddings import Job, read_answers
 from tests.emulation.errors import EmulationError
 from tests.emulation.instructions import FAMILIES, count, family_of
@@ -24,7 +24,7 @@ from tests.emulation.kernels import kernel_cases
 from tests.emulation.root import Emulator
 from tests.emulation.wheels import inspect_name, known_platforms, pip_arguments
 from verify.differential.cases_inside import run_case
-from verify.differential.store import Case, write_cases
+from verify.differential.store import Case, record_crash, write_cases
 from verify.differential.values import Tensor
 
 
@@ -253,7 +253,7 @@ class TestCases:
         journal = tmp_path / "j.jsonl"
         journal.write_text('{"begin": 4}\n{"id": "x", "runs": {}}\n{"begin": 5}\n{"id": "y", "ru')
         assert journal_position(journal) == 5
-        record_crash(journal, empty_case("y", b""), "SIGILL")
+        record_crash(journal, empty_case("y", b""), "SIGILL", [CONFIGURATION])
         rows = [json.loads(line) for line in journal.read_text().splitlines()]
         assert rows[-1]["runs"][CONFIGURATION]["verdict"] == "crash"
         assert rows[-2] == {"begin": 5}

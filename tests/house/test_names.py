@@ -83,7 +83,7 @@ def test_every_name_leads_somewhere() -> None:
         ("see build/unpack.py", ["build/unpack.py"]),
         (":mod:`build.tree.packing` makes it", ["build.tree.packing"]),
         ("`verify.run.gone_away`", ["verify.run.gone_away"]),
-        ("python -m verify.differential.runner_inside --cases DIR", []),
+        ("python -m verify.differential.cases_inside CASES", []),
         ("build.ninja, verify.json, tools/build/x.py", []),
         ("docs/nothing.md", ["docs/nothing.md"]),
     ],

@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.console import Console
 
 from ..differential.drive import differential
-from ..environment.channel import clean_environment
 from ..environment.venv import locked, make_candidate, make_official
 from ..environment.wheel_file import find_wheel, inspect_wheel
 from ..errors import VerifyError
@@ -90,7 +89,6 @@ def run(options: argparse.Namespace, console: Console) -> int:
             candidate=make_candidate(wheel, work, say=progress.say),
             archive=options.onnx_archive.resolve(),
             work=work,
-            environment=clean_environment(),
             say=progress.say,
         )
     print(json.dumps(result.to_json()) if options.json else result.text())

@@ -4,6 +4,6 @@ The wheel under test is built with dependencies that can differ from the ones th
 It must still compute what the official wheel computes: the same node tests pass, and inputs with
 NaN, infinities, signed zeros, denormals, empty and broadcast shapes give the same results.
 
-``cases`` and ``families`` make the inputs (they need ``onnx``), ``runner`` runs them inside the
-environment of one wheel (it needs numpy and onnxruntime), ``compare`` holds two runs together.
+``cases`` and ``families`` make the inputs (they need ``onnx``), ``cases_inside`` runs them in the
+environment of one wheel (it needs numpy and onnxruntime), ``compare`` compares two runs.
 """

@@ -1,20 +1,23 @@
 """Run cases in this process with the onnxruntime that is installed here.
 
-Only :mod:`verify.differential.runner_inside` starts this, in a child process: a kernel that
-crashes takes this process with it and nothing more.
+A kernel that crashes takes this process with it and nothing more: :mod:`.drive` starts another
+one. ``python -m verify.differential.cases_inside CASES POSITION JOURNAL CONFIGURATION…`` runs
+them without it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..errors import VerifyError
 from .store import Blobs, Case, Outcome, blob_file, outcome_to_json, read_cases
 from .tolerance import judge
 from .values import (
@@ -175,11 +178,16 @@ def _from_python(result: Any) -> Value:
     return from_array(np.asarray(result))
 
 
-def run_journal(
-    cases: Sequence[Case], *, start: int, journal: Path, configurations: Iterable[str]
-) -> None:
-    """Run the cases from one position on, each announced before and recorded after."""
-    chosen = tuple(configurations)
+def run_cases(
+    cases: Sequence[Case], *, start: int, journal: Path, configurations: Sequence[str]
+) -> Generator[int]:
+    """Run the cases from one position on, each announced before and recorded after.
+
+    Yields
+    ------
+    int
+        The position of the case that comes next; at the end, how many there are.
+    """
     began = time.perf_counter()
     with blob_file(journal).open("ab") as bytes_out, journal.open("a", encoding="utf-8") as out:
         blobs = Blobs(bytes_out)
@@ -190,14 +198,16 @@ def run_journal(
             out.flush()
 
         for position in range(start, len(cases)):
+            yield position
             case = cases[position]
             write({"begin": position})
             runs = {
                 configuration: outcome_to_json(run_case(case, configuration), blobs)
-                for configuration in chosen
+                for configuration in configurations
             }
             write({"id": case.id, "runs": runs})
         write({"end": _about(time.perf_counter() - began)})
+    yield len(cases)
 
 
 def _about(seconds: float) -> dict[str, Any]:
@@ -210,13 +220,29 @@ def _about(seconds: float) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Entry of the child process: case folder, position, journal, configurations."""
-    folder, start, journal, *configurations = arguments
-    run_journal(
+def serve(payload: Sequence[Any]) -> Generator[int]:
+    """Run cases as the host asks for them: folder, position, journal, configurations."""
+    import onnxruntime  # noqa: F401 - a wheel that cannot be imported has run no case
+
+    folder, start, journal, *configurations = payload
+    yield from run_cases(
         read_cases(Path(folder)),
         start=int(start),
         journal=Path(journal),
         configurations=configurations,
     )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the cases in this process, where nobody looks after it; 3 when they cannot be read."""
+    try:
+        for _ in serve(arguments):
+            continue
+    except VerifyError as error:
+        print(f"{error.problem}\n{error.hint}".strip(), file=sys.stderr)
+        return error.exit_code
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -3,48 +3,31 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import IO
 
+from ..environment.channel import Answer, Worker
 from ..errors import VerifyError
 from .cases import prepare
+from .cases_inside import CONFIGURATIONS
 from .compare import compare
 from .comparison import Comparison
-from .store import read_cases, read_results
+from .store import blob_file, read_cases, read_results, record_crash
 
 Say = Callable[[str], None]
-_POLL_SECONDS = 0.1
-_TAIL_LINES = 12
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """One wheel, installed.
-
-    Parameters
-    ----------
-    role : str
-        ``candidate`` or ``official``; names the files of its run.
-    python : Path
-        The interpreter of its environment.
-    """
-
-    role: str
-    python: Path
+RUNNER = ".differential.cases_inside:serve"
+START_SECONDS = 180.0
+CASE_SECONDS = 60.0
+#: A wheel that crashes more often than this is broken, and not in one of its kernels.
+_MAX_CRASHES = 200
 
 
 def differential(
-    *,
-    official: Path,
-    candidate: Path,
-    archive: Path | None,
-    work: Path,
-    environment: Mapping[str, str],
-    say: Say,
+    *, official: Path, candidate: Path, archive: Path | None, work: Path, say: Say
 ) -> Comparison:
     """Run every case with both wheels and compare.
 
@@ -56,8 +39,6 @@ def differential(
         Source archive of onnx with the node test data; without it there are only generated cases.
     work : Path
         Folder for the cases, journals, logs and ``differential.json``.
-    environment : Mapping[str, str]
-        The environment variables of the runners, with PYTHONPATH set to where ``verify`` lies.
     say : Callable[[str], None]
         Takes one line of progress at a time.
 
@@ -68,17 +49,13 @@ def differential(
     Raises
     ------
     VerifyError
-        When the cases cannot be made or a runner cannot run.
+        When the cases cannot be made or a wheel cannot run them.
     """
     began = time.perf_counter()
     cases = work / "cases"
     count = prepare(archive, cases)
     say(f"{count} cases made in {time.perf_counter() - began:.1f} s")
-    targets = (
-        Target(role="official", python=official),
-        Target(role="candidate", python=candidate),
-    )
-    run_targets(targets, cases=cases, work=work, environment=environment)
+    run_wheels({"official": official, "candidate": candidate}, cases=cases, work=work)
     result = compare(
         read_cases(cases),
         read_results(_journal(work, "official")),
@@ -90,61 +67,94 @@ def differential(
     return result
 
 
-def run_targets(
-    targets: tuple[Target, ...], *, cases: Path, work: Path, environment: Mapping[str, str]
-) -> None:
-    """Run the same cases in several environments at the same time, one process each.
+def run_wheels(pythons: Mapping[str, Path], *, cases: Path, work: Path) -> None:
+    """Run the same cases in several environments at the same time, by role.
 
     Raises
     ------
     VerifyError
         When one of them cannot run; the others are ended.
     """
-    running: list[tuple[Target, subprocess.Popen[bytes]]] = []
-    logs: list[IO[bytes]] = []
-    try:
-        for target in targets:
-            log: IO[bytes] = _log(work, target.role).open("wb")
-            logs.append(log)
-            command = [str(target.python), "-m", "verify.differential.runner_inside"]
-            command += ["--cases", str(cases), "--out", str(_journal(work, target.role))]
-            child = subprocess.Popen(
-                command, env=dict(environment), stdout=log, stderr=subprocess.STDOUT, cwd=work
-            )
-            running.append((target, child))
-        waiting = list(running)
-        while waiting:
-            time.sleep(_POLL_SECONDS)
-            for target, child in list(waiting):
-                code = child.poll()
-                if code is None:
-                    continue
-                waiting.remove((target, child))
-                if code != 0:
-                    _refuse(work, target.role, code)
-    finally:
-        for _, child in running:
-            if child.poll() is None:
-                child.terminate()
-                child.wait()
-        for log in logs:
-            log.close()
+    stop = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        runs = [
+            pool.submit(run_wheel, python, cases, _journal(work, role), stop=stop)
+            for role, python in pythons.items()
+        ]
+        try:
+            for run in as_completed(runs):
+                run.result()
+        finally:
+            stop.set()
 
 
-def _refuse(work: Path, role: str, code: int) -> None:
-    path = _log(work, role)
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    tail = "\n".join(lines[-_TAIL_LINES:])
-    raise VerifyError(
-        f"The differential cases could not be run with the {role} wheel, exit code {code}:\n{tail}",
-        hint="Does `import onnxruntime` work in that environment?",
-        context={"log": str(path)},
-    )
+def run_wheel(
+    python: Path,
+    cases: Path,
+    journal: Path,
+    *,
+    configurations: Sequence[str] = CONFIGURATIONS,
+    seconds: float = CASE_SECONDS,
+    stop: threading.Event | None = None,
+) -> int:
+    """Run a case set with one wheel, and go on after a crash; return how often it crashed.
+
+    Parameters
+    ----------
+    python : Path
+        The interpreter of the wheel's environment.
+    cases : Path
+        A folder that ``store.write_cases`` wrote.
+    journal : Path
+        The journal to write; ``<journal>.bin`` is written beside it. Older ones are replaced.
+    configurations : Sequence[str]
+        Session configurations from :data:`.cases_inside.CONFIGURATIONS`.
+    seconds : float
+        How long one case may take before its process is ended.
+    stop : threading.Event, optional
+        Once set, no further case is run.
+
+    Raises
+    ------
+    VerifyError
+        When onnxruntime cannot be imported there, or too many cases crash.
+    """
+    loaded = read_cases(cases)
+    for stale in (journal, blob_file(journal)):
+        stale.unlink(missing_ok=True)
+    blob_file(journal).touch()
+    position = crashes = 0
+    while True:
+        log = journal.with_suffix(f".{crashes}.log" if crashes else ".log")
+        payload = [str(cases), position, str(journal), *configurations]
+        with Worker(python, RUNNER, payload, work=journal.parent, log=log) as worker:
+            answer = worker.answer(START_SECONDS)
+            if answer.failure:
+                raise VerifyError(
+                    f"The differential cases could not be run with the {journal.stem} wheel; the "
+                    f"process {answer.failure}.",
+                    hint="Does `import onnxruntime` work in that environment?",
+                    context={"log": str(log), "last lines": answer.tail},
+                )
+            while not answer.failure:
+                position = int(answer.value)
+                if position == len(loaded) or (stop is not None and stop.is_set()):
+                    return crashes
+                answer = worker.ask(None, seconds)
+        crashes += 1
+        if crashes > _MAX_CRASHES:
+            raise VerifyError(f"more than {_MAX_CRASHES} differential cases ended the process")
+        record_crash(journal, loaded[position], _end(answer), configurations)
+        position += 1
+
+
+def _end(answer: Answer) -> str:
+    if answer.returncode is None:
+        return "timeout"
+    if answer.returncode < 0:
+        return signal.Signals(-answer.returncode).name
+    return f"exit code {answer.returncode}"
 
 
 def _journal(work: Path, role: str) -> Path:
     return work / f"{role}.jsonl"
-
-
-def _log(work: Path, role: str) -> Path:
-    return work / f"{role}.log"

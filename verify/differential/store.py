@@ -265,6 +265,16 @@ def read_journal(journal: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def record_crash(journal: Path, case: Case, how: str, configurations: Sequence[str]) -> None:
+    """Write down that a case ended the process; a line that was cut off goes."""
+    judged = case.expected is not None
+    outcome = {"status": "crash", "kind": how, "verdict": "crash" if judged else ""}
+    text = journal.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    row = {"id": case.id, "runs": dict.fromkeys(configurations, outcome)}
+    journal.write_text(whole + json.dumps(row) + "\n", encoding="utf-8")
+
+
 def read_results(journal: Path) -> Results:
     """Read a finished run.
 

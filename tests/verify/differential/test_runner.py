@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,6 @@ from rich.console import Console
 from verify.cli import parse
 from verify.commands import differential as cli
 from verify.differential import drive
-from verify.differential import runner_inside as runner
 from verify.differential.compare import compare
 from verify.differential.families import generated_cases
 from verify.differential.families.models import graph_case, node, op_case
@@ -40,9 +38,10 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 def run_all(cases: Sequence[Case], folder: Path, name: str) -> Results:
     write_cases(cases, folder / f"{name}-cases")
     journal = folder / f"{name}.jsonl"
-    done = runner.run(folder / f"{name}-cases", journal)
-    assert done["cases"] == len(cases)
-    return read_results(journal)
+    assert drive.run_wheel(Path(sys.executable), folder / f"{name}-cases", journal) == 0
+    results = read_results(journal)
+    assert len(results.outcomes) == len(cases)
+    return results
 
 
 def chosen(prefix: str) -> list[Case]:
@@ -159,22 +158,27 @@ class InferenceSession:
 """
 
 
-def _fake(folder: Path, text: str) -> str:
+def python_with(folder: Path, text: str) -> Path:
+    """Return a Python whose onnxruntime is this module."""
     (folder / "onnxruntime.py").write_text(text, encoding="utf-8")
-    return os.pathsep.join([str(folder), str(ROOT)])
+    script = folder / "python"
+    script.write_text(
+        f'#!/bin/sh\nPYTHONPATH="{folder}:$PYTHONPATH" exec "{sys.executable}" "$@"\n',
+        encoding="utf-8",
+    )
+    script.chmod(0o755)
+    return script
 
 
-def test_a_crash_is_recorded_and_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", _fake(tmp_path, FAKE))
+def test_a_crash_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
+    python = python_with(tmp_path, FAKE)
     models = ["fine-1", "crash", "fine-2", "leave", "hang", "fine-3", "crash-last"]
     cases = [Case(id=name, group="generated", model=name.encode(), inputs=()) for name in models]
     cases[1] = dataclasses.replace(cases[1], group="node", expected=())
     write_cases(cases, tmp_path / "cases")
-    done = runner.run(tmp_path / "cases", tmp_path / "out.jsonl", timeout=1.5)
+    crashes = drive.run_wheel(python, tmp_path / "cases", tmp_path / "out.jsonl", seconds=1.5)
     outcomes = read_results(tmp_path / "out.jsonl").outcomes
-    assert done["crashes"] == 4
+    assert crashes == 4
     assert list(outcomes) == models
     seen = {name: (runs["single"].status, runs["single"].kind) for name, runs in outcomes.items()}
     assert seen == {
@@ -192,16 +196,39 @@ def test_a_crash_is_recorded_and_the_others_go_on(
 def test_a_wheel_that_cannot_be_imported_is_an_error_and_not_a_crash_per_case(
     tmp_path: Path,
 ) -> None:
-    path = _fake(tmp_path, "raise ImportError('broken wheel')")
+    python = python_with(tmp_path, "raise ImportError('broken wheel')")
     write_cases([Case(id="a", group="generated", model=b"", inputs=())], tmp_path / "cases")
-    targets = (drive.Target(role="candidate", python=Path(sys.executable)),)
-    with pytest.raises(VerifyError, match="broken wheel"):
-        drive.run_targets(
-            targets,
-            cases=tmp_path / "cases",
-            work=tmp_path,
-            environment={**os.environ, "PYTHONPATH": path},
-        )
+    with pytest.raises(VerifyError, match=r"the candidate wheel; .*broken wheel"):
+        drive.run_wheels({"candidate": python}, cases=tmp_path / "cases", work=tmp_path)
+
+
+def test_a_wheel_that_fails_ends_the_other_run(tmp_path: Path) -> None:
+    for name in ("broken", "slow", "work"):
+        (tmp_path / name).mkdir()
+    models = [b"hang" + str(number).encode() for number in range(50)]
+    fake = FAKE.replace("time.sleep(60)", "time.sleep(0.5)")
+    write_cases(
+        [Case(id=str(n), group="generated", model=m, inputs=()) for n, m in enumerate(models)],
+        tmp_path / "cases",
+    )
+    pythons = {
+        "official": python_with(tmp_path / "slow", fake),
+        "candidate": python_with(tmp_path / "broken", "raise ImportError('broken wheel')"),
+    }
+    with pytest.raises(VerifyError, match="the candidate wheel"):
+        drive.run_wheels(pythons, cases=tmp_path / "cases", work=tmp_path / "work")
+    with pytest.raises(VerifyError, match="did not finish"):
+        read_results(tmp_path / "work" / "official.jsonl")
+
+
+def test_a_wheel_that_always_crashes_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "_MAX_CRASHES", 2)
+    cases = [Case(id=f"{n}", group="generated", model=b"leave", inputs=()) for n in range(4)]
+    write_cases(cases, tmp_path / "cases")
+    with pytest.raises(VerifyError, match="more than 2 differential cases"):
+        drive.run_wheel(python_with(tmp_path, FAKE), tmp_path / "cases", tmp_path / "out.jsonl")
 
 
 def test_a_run_that_was_cut_off_is_not_read_as_finished(tmp_path: Path) -> None:
@@ -213,20 +240,16 @@ def test_a_run_that_was_cut_off_is_not_read_as_finished(tmp_path: Path) -> None:
 
 def test_the_module_runs_as_a_program(tmp_path: Path) -> None:
     write_cases(chosen("unary/Relu/float32/17"), tmp_path / "cases")
-    command = [
-        sys.executable,
-        "-m",
-        "verify.differential.runner_inside",
-        "--out",
-        str(tmp_path / "o"),
-    ]
-    good = subprocess.run(
-        [*command, "--cases", str(tmp_path / "cases")], capture_output=True, text=True, check=False
-    )
-    bad = subprocess.run(
-        [*command, "--cases", str(tmp_path / "none")], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "verify.differential.cases_inside"]
+    good, bad = (
+        subprocess.run(
+            [*command, str(tmp_path / name), "0", str(tmp_path / f"{name}.jsonl"), "single"],
+            capture_output=True, text=True, check=False,
+        )
+        for name in ("cases", "none")
+    )  # fmt: skip
     assert (good.returncode, bad.returncode) == (0, 3)
+    assert read_results(tmp_path / "cases.jsonl").outcomes
     assert "holds no differential cases" in bad.stderr
     assert "Traceback" not in bad.stderr
 
