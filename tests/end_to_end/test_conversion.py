@@ -29,9 +29,8 @@ from verify.commands import conversion as cli
 from verify.conversion import proof
 from verify.conversion.evaluate import evaluate, first_departure
 from verify.conversion.outcome import exit_code, judge
-from verify.conversion.package import find_packages, read_package
+from verify.conversion.package import find_packages, graph_values, known_values, read_package
 from verify.conversion.program import load_program
-from verify.conversion.value_names import graph_values, known_values
 from verify.encoder import graph
 from verify.encoder.weights import write_safetensors
 from verify.environment.context import TargetContext

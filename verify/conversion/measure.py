@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..environment.context import TargetContext
+from ..errors import VerifyError
 from .closeness import compare, finite
 from .emit_inside import MASK
 from .evaluate import Mode, constants_for, evaluate, unknown_operations
@@ -22,6 +24,17 @@ from .package import integrity, read_package
 from .program import NotEvaluated, Program, load_program
 
 Array = NDArray[Any]
+
+
+def measure_jobs(context: TargetContext, payload: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Measure several packages, see :func:`measure`; one that cannot be read is a finding."""
+    found = []
+    for job in payload:
+        try:
+            found.append(measure(job, context.say))
+        except VerifyError as error:
+            found.append(_nothing(job, [error.problem], {}))
+    return found
 
 
 def measure(job: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
@@ -45,15 +58,7 @@ def measure(job: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any
     """
     package = read_package(Path(job["package"]))
     problems, facts = integrity(package, job["minimum_os"])
-    answer: dict[str, Any] = {
-        "label": job["label"],
-        "what": job["what"],
-        "problems": problems,
-        "facts": facts,
-        "unknown": {},
-        "refused": "",
-        "modes": {},
-    }
+    answer = _nothing(job, problems, facts)
     if problems:
         return answer
     try:
@@ -82,6 +87,20 @@ def measure(job: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any
         chosen = job["modes"]["fp16-accumulate"]
         answer["device"] = measure_device(package, program, data, job["names"], chosen, mask=mask)
     return answer
+
+
+def _nothing(
+    job: Mapping[str, Any], problems: list[str], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "label": job["label"],
+        "what": job["what"],
+        "problems": problems,
+        "facts": facts,
+        "unknown": {},
+        "refused": "",
+        "modes": {},
+    }
 
 
 def stored_values(path: Path, keys: Mapping[str, str]) -> tuple[dict[str, Array], Array | None]:

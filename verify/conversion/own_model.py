@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from ..coverage.fixed_shapes import add_fix, fix_axes, fold, load_whole, parse_fixes, write_model
 from ..environment.context import TargetContext
 from ..errors import VerifyError
-from .proof import Cases, Graph, Setting, fresh_home, prove_graphs
-from .workers import ProofError, Say
+from .proof import Cases, Graph, ProofError, Say, Setting, fresh_home, prove_graphs
 
 if TYPE_CHECKING:
     import onnx

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +15,35 @@ import numpy as np
 
 from ..encoder.graph import Precision
 from ..encoder.reference import default_folder, load_texts
+from ..environment.channel import Worker, call
 from ..environment.context import TargetContext
+from ..errors import VerifyError
 from .device import Placed, plans_differ, read_profile, summary
 from .emit_inside import GRAPH_LINE
 from .evaluate import first_departure
 from .measure import stored_values
 from .outcome import too_far
-from .package import Package, find_packages, read_package
+from .package import (
+    Package,
+    find_packages,
+    graph_values,
+    known_values,
+    map_names,
+    read_package,
+)
 from .program import load_program
-from .value_names import graph_values, known_values, map_names
-from .workers import ProofError, Say, measure_all
 
+Say = Callable[[str], None]
 ACCUMULATE_TEXTS = 4
+WORKERS = 2
+MEASURE_SECONDS = 4 * 3600.0
 _DOING = {"emit": "made no session with CoreML", "values": "gave no values of its CPU provider"}
+
+
+class ProofError(VerifyError):
+    """The conversion proof could not be carried out."""
+
+    title = "conversion"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,12 +177,53 @@ def prove_graphs(
     said = _call(context, "emit", {"graphs": pairs, "profile": setting.device})
     jobs = _jobs(context, graphs, cases, setting, say)
     try:
-        answers = measure_all(jobs, say)
-        found = [_located(context, job, answer, cases, say) for job, answer in answers]
+        found = [
+            _located(context, job, answer, cases, say)
+            for job, answer in zip(jobs, measure_all(context, jobs, say), strict=True)
+        ]
     finally:
         for graph in graphs:
             graph.values.unlink(missing_ok=True)
     return _profiled(found, jobs, said) if setting.device else found
+
+
+def measure_all(
+    context: TargetContext, jobs: Sequence[Mapping[str, Any]], say: Say
+) -> list[dict[str, Any]]:
+    """Share the jobs out to processes of one thread each; return the answers in the jobs' order."""
+    shares: list[list[int]] = [[] for _ in range(min(WORKERS, len(jobs)))]
+    for place in sorted(range(len(jobs)), key=lambda place: -int(jobs[place]["cost"])):
+        min(shares, key=lambda share: sum(jobs[other]["cost"] for other in share)).append(place)
+    workers = [
+        Worker(
+            Path(sys.executable),
+            ".conversion.measure:measure_jobs",
+            [{key: jobs[place][key] for key in jobs[place].keys() - {"graph"}} for place in share],
+            work=context.work,
+            context=context.to_job(),
+            # Two processes with two threads each would fight for two cores.
+            variables=dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"),
+            say=lambda check, text: say(text),
+        )
+        for share in shares
+    ]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        try:
+            answers = list(pool.map(lambda worker: call(worker, MEASURE_SECONDS), workers))
+        finally:
+            for worker in workers:
+                worker.kill()
+    found: dict[int, dict[str, Any]] = {}
+    for share, answer in zip(shares, answers, strict=True):
+        if answer.failure:
+            labels = ", ".join(str(jobs[place]["label"]) for place in share)
+            raise ProofError(
+                f"There is no result for {labels}: the evaluation's process {answer.failure}.",
+                hint="Out of memory? Try one bucket at a time.",
+                context={"last lines": answer.tail},
+            )
+        found.update(zip(share, answer.value, strict=True))
+    return [found[place] for place in range(len(jobs))]
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -182,6 +182,11 @@ class Worker:
             _kill(self._process)
         return self._process.returncode
 
+    def kill(self) -> None:
+        """End the worker at once, from any thread; who waits for its answer gets a failure."""
+        if self._process.poll() is None:
+            _kill(self._process)
+
     def stderr(self) -> str:
         """Return standard error so far, without colours."""
         self._errors.seek(0)  # the worker appends, wherever the host reads

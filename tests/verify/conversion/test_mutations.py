@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.kit.verify_examples import TINY, policy
 from tests.verify.conversion.test_programs import encoder_block, example_inputs, write_package
 from verify.conversion.evaluate import evaluate, first_departure
 from verify.conversion.measure import measure
 from verify.conversion.outcome import judge
 from verify.conversion.package import integrity, read_package
 from verify.conversion.program import load_program
+from verify.conversion.proof import ProofError, measure_all
+from verify.environment.context import TargetContext
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 Change = Callable[[Any, bytearray], None]
@@ -269,3 +272,32 @@ def test_an_operation_that_cannot_be_evaluated_is_named_and_not_run(intact, tmp_
     answer = measure(asked, lambda text: None)
     assert answer["refused"].startswith("transpose turned")
     assert [result.status for result in judge([answer])] == ["passed", "not-run", "not-run"]
+
+
+SHARED = (("small", 1), ("damaged", 5), ("large", 9))
+
+
+def host_context(work: Path) -> TargetContext:
+    return TargetContext(role="candidate", work=work, model_dir=work, encoder=TINY, policy=policy())
+
+
+def test_jobs_are_shared_out_and_answered_in_their_order(intact, tmp_path):
+    folder, _, _ = intact
+    told: list[str] = []
+    lost = tmp_path / "gone"
+    jobs = [
+        {**job(lost if place == 1 else folder, values=str(lost), minimum_os="1.0"), **each}
+        for place, each in enumerate({"label": name, "cost": cost} for name, cost in SHARED)
+    ]
+    answers = measure_all(host_context(tmp_path), jobs, told.append)
+    assert [answer["label"] for answer in answers] == ["small", "damaged", "large"]
+    assert "cannot be read" in answers[1]["problems"][0]
+    assert "No Core ML specification" in answers[0]["problems"][0]
+
+
+def test_a_measuring_process_that_fails_is_named(intact, tmp_path):
+    folder, _, _ = intact
+    broken = {**job(folder), "label": "static [1,8] fp32", "cost": 1}
+    del broken["minimum_os"]
+    with pytest.raises(ProofError, match=r"static \[1,8\] fp32.*raised KeyError"):
+        measure_all(host_context(tmp_path), [broken], lambda text: None)

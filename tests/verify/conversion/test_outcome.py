@@ -17,9 +17,14 @@ from verify.cli import main
 from verify.commands import conversion as cli
 from verify.conversion.closeness import Compared, compare, similarity
 from verify.conversion.outcome import exit_code, judge
-from verify.conversion.package import PackageError, recipe_minimum_os
+from verify.conversion.package import (
+    PackageError,
+    known_values,
+    map_names,
+    recipe_minimum_os,
+    safe_name,
+)
 from verify.conversion.proof import spread
-from verify.conversion.value_names import known_values, map_names, safe_name
 from verify.encoder.number_types import widened
 from verify.policy.judgement import violations
 

@@ -23,7 +23,7 @@ from verify.conversion.own_model import (
     read_inputs,
     write_feeds,
 )
-from verify.conversion.workers import ProofError
+from verify.conversion.proof import ProofError
 from verify.coverage.fixed_shapes import fix_axes
 from verify.errors import VerifyError
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,16 @@ def test_a_late_worker_is_ended_with_what_it_started(tmp_path: Path) -> None:
             return
         time.sleep(0.1)
     pytest.fail("the worker's child lives on")
+
+
+def test_a_worker_that_another_thread_ends_has_failed(tmp_path: Path) -> None:
+    worker = started("hangs", str(tmp_path / "child"), tmp_path)
+    timer = threading.Timer(0.5, worker.kill)
+    timer.start()
+    began = time.monotonic()
+    assert call(worker, 60.0).failure == "was killed by SIGKILL"
+    assert time.monotonic() - began < 30
+    worker.kill()  # it has ended already
 
 
 def test_the_log_is_a_new_file_each_time(tmp_path: Path) -> None:
