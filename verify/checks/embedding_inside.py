@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoder import reference
-from ..encoder.embedder import Embedder, normalise, pool
+from ..encoder.embedder import Embedder, SessionSettings, normalise, pool
 from ..encoder.model_recipe import file_sha256
 from ..environment.context import TargetContext
 from ..policy.judgement import violations
@@ -80,7 +80,10 @@ def embedding_reference(context: TargetContext) -> CheckResult:
             context.say(f"reference texts, {way}", check=REFERENCE)
             found.append(compare(way, pooled, known.embeddings, names))
     with Embedder.from_recipe(
-        context.model_dir, context.encoder, graphs=context.graphs_dir, padded=True
+        context.model_dir,
+        context.encoder,
+        graphs=context.graphs_dir,
+        session=SessionSettings(padded=True),
     ) as embedder:
         way = "static graphs, padded to the bucket"
         context.say(f"reference texts, {way}", check=REFERENCE)
@@ -235,7 +238,10 @@ def _batched(
 def _variants(context: TargetContext) -> list[tuple[str, Callable[[], Embedder]]]:
     def padded() -> Embedder:
         return Embedder.from_recipe(
-            context.model_dir, context.encoder, graphs=context.graphs_dir, padded=True
+            context.model_dir,
+            context.encoder,
+            graphs=context.graphs_dir,
+            session=SessionSettings(padded=True),
         )
 
     return [

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ __all__ = [
     "Embedder",
     "EmbedderError",
     "Feeds",
+    "SessionSettings",
     "StageTimes",
     "normalise",
     "pool",
@@ -71,6 +72,39 @@ class Feeds:
     token_type_ids: Integers
 
 
+@dataclass(frozen=True, kw_only=True)
+class SessionSettings:
+    """How an embedder makes and uses its sessions, beyond provider and threads.
+
+    Parameters
+    ----------
+    options : onnxruntime.SessionOptions, optional
+        Used as it is; the embedder's ``threads`` must then be left out.
+    provider_options : Mapping[str, str]
+        Options of the CoreML provider, added to ``ModelFormat=MLProgram`` and
+        ``RequireStaticInputShapes=1``.
+    batch_size : int
+        Texts per run at most.
+    padded : bool
+        Run the static graphs on the CPU too, padded to their bucket as CoreML would.
+
+    Raises
+    ------
+    EmbedderError
+        When a batch would hold no text.
+    """
+
+    options: Any = None
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    batch_size: int = 32
+    padded: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a batch without texts."""
+        if self.batch_size < 1:
+            raise EmbedderError(f"batch_size must be at least 1, not {self.batch_size}.")
+
+
 class Embedder:
     """Turns texts into vectors; made by :meth:`from_recipe`.
 
@@ -86,30 +120,37 @@ class Embedder:
 
     def __init__(
         self,
-        *,
         model_dir: Path,
         encoder: EncoderSpec,
-        provider: Provider,
-        precision: Precision,
-        session_options: Any,
-        threads: int | None,
-        graphs: Path,
-        provider_options: Mapping[str, str],
-        batch_size: int,
-        padded: bool,
-        pooling: Pooling,
+        *,
+        provider: Provider = "cpu",
+        precision: Precision = "fp32",
+        pooling: Pooling = "host",
+        threads: int | None = None,
+        graphs: Path | None = None,
+        session: SessionSettings | None = None,
     ) -> None:
+        for what, given, known in (
+            ("provider", provider, tuple(_PROVIDERS)),
+            ("precision", precision, get_args(Precision)),
+            ("pooling", pooling, get_args(Pooling)),
+        ):
+            if given not in known:
+                hint = " or ".join(f'"{name}"' for name in known)
+                raise EmbedderError(f'There is no {what} "{given}".', hint=f"Use {hint}.")
         self.model_dir = model_dir
         self.encoder = encoder
         self.provider = provider
         self.precision = precision
-        self.batch_size = batch_size
-        self.padded = padded
         self.pooling = pooling
-        self._graphs = graphs
-        self._session_options = session_options
+        self._settings = session or SessionSettings()
+        self.padded = self._settings.padded or provider == "coreml"
+        if threads is not None and (threads < 1 or self._settings.options is not None):
+            raise EmbedderError(
+                "threads must be at least 1, and be left out when session options are given."
+            )
         self._threads = threads
-        self._provider_options = dict(provider_options)
+        self._graphs = graphs or model_dir / "graphs"
         self._sessions: dict[int, Any] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -123,13 +164,10 @@ class Embedder:
         *,
         provider: Provider = "cpu",
         precision: Precision = "fp32",
-        session_options: Any = None,
+        pooling: Pooling = "host",
         threads: int | None = None,
         graphs: Path | None = None,
-        provider_options: Mapping[str, str] | None = None,
-        batch_size: int = 32,
-        padded: bool = False,
-        pooling: Pooling = "host",
+        session: SessionSettings | None = None,
     ) -> Embedder:
         """Make an embedder.
 
@@ -138,65 +176,40 @@ class Embedder:
         model_dir : Path
             Holds ``model.safetensors`` and ``tokenizer.json``.
         encoder : EncoderSpec, Path or str
-            The encoder's shape, or the name or path of a model recipe that tells it.
+            The encoder's shape, or the name or path of a model recipe that has it.
         provider : {"cpu", "coreml"}
             Who runs the graph. There is no silent fallback: when the session does not hold the
             provider, that is an error.
         precision : {"fp32", "fp16"}
             Arithmetic of the graph.
-        session_options : onnxruntime.SessionOptions, optional
-            Used as it is; ``threads`` must then be left out.
-        threads : int, optional
-            Threads inside one operation; onnxruntime's own choice when left out.
-        graphs : Path, optional
-            Where the built graphs are kept; ``<model_dir>/graphs`` by default.
-        provider_options : Mapping[str, str], optional
-            Options of the CoreML provider, added to ``ModelFormat=MLProgram`` and
-            ``RequireStaticInputShapes=1``.
-        batch_size : int
-            Texts per run at most.
-        padded : bool
-            Run the static graphs on the CPU too, padded to their bucket as CoreML would.
         pooling : {"host", "graph"}
             Where the mean and the normalisation are computed: in numpy, or inside the graph,
             whose output is then ``sentence_embedding``: one call does it all, and the token
             vectors never leave the provider. The results are equal up to rounding.
+        threads : int, optional
+            Threads inside one operation; onnxruntime's own choice when left out.
+        graphs : Path, optional
+            Where the built graphs are kept; ``<model_dir>/graphs`` by default.
+        session : SessionSettings, optional
+            What is rarely set.
 
         Raises
         ------
         EmbedderError
             When the provider is unknown or not in this wheel, or a file cannot be read.
         """
-        if provider not in _PROVIDERS:
-            raise EmbedderError(
-                f'There is no provider "{provider}".', hint='Use "cpu" or "coreml".'
-            )
-        if precision not in ("fp32", "fp16"):
-            raise EmbedderError(f'There is no precision "{precision}".', hint="fp32 or fp16.")
-        if pooling not in ("host", "graph"):
-            raise EmbedderError(f'There is no pooling "{pooling}".', hint='"host" or "graph".')
-        if threads is not None and (threads < 1 or session_options is not None):
-            raise EmbedderError(
-                "threads must be at least 1, and be left out when session_options are given."
-            )
-        if batch_size < 1:
-            raise EmbedderError(f"batch_size must be at least 1, not {batch_size}.")
         spec = encoder
         if not isinstance(spec, EncoderSpec):
             spec = load_model_recipe(recipe_path(str(spec))).encoder
-        folder = Path(model_dir)
         return cls(
-            model_dir=folder,
-            encoder=spec,
+            Path(model_dir),
+            spec,
             provider=provider,
             precision=precision,
-            session_options=session_options,
-            threads=threads,
-            graphs=graphs or folder / "graphs",
-            provider_options=provider_options or {},
-            batch_size=batch_size,
-            padded=padded or provider == "coreml",
             pooling=pooling,
+            threads=threads,
+            graphs=graphs,
+            session=session,
         )
 
     def __enter__(self) -> Embedder:
@@ -364,21 +377,18 @@ class Embedder:
             precision=self.precision,
             output=self._output,
         )
-        options = self._session_options or session_options(self._threads)
-        wanted = _PROVIDERS[self.provider]
+        coreml = {**COREML_OPTIONS, **self._settings.provider_options}
         return make_session(
             path,
-            wanted,
-            options=options,
-            provider_options={**COREML_OPTIONS, **self._provider_options}
-            if self.provider == "coreml"
-            else {},
+            _PROVIDERS[self.provider],
+            options=self._settings.options or session_options(self._threads),
+            provider_options=coreml if self.provider == "coreml" else {},
         )
 
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """Group rows by length, so that little is padded; the static graphs take one text."""
         order = sorted(range(len(lengths)), key=lambda row: lengths[row])
-        size = 1 if self.padded else self.batch_size
+        size = 1 if self.padded else self._settings.batch_size
         return [order[start : start + size] for start in range(0, len(order), size)]
 
 

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from tests.kit.verify_examples import TINY, numpy_states, tiny_weights
 from verify import Embedder
 from verify.encoder import reference
-from verify.encoder.embedder import EmbedderError, normalise, pool
+from verify.encoder.embedder import EmbedderError, SessionSettings, normalise, pool
 from verify.encoder.model_recipe import EncoderSpec, load_model_recipe, recipe_path
 from verify.encoder.weights import write_safetensors
 from verify.errors import PolicyError, VerifyError
@@ -72,7 +72,7 @@ def test_order_of_a_batch_does_not_matter(embedder: Embedder, order: list[int]) 
 
 
 def test_padding_to_buckets_changes_nothing(model: Path, embedder: Embedder) -> None:
-    with Embedder.from_recipe(model, TINY, padded=True) as padded:
+    with Embedder.from_recipe(model, TINY, session=SessionSettings(padded=True)) as padded:
         assert np.allclose(padded.embed(TEXTS), embedder.embed(TEXTS), atol=1e-6)
 
 
@@ -80,7 +80,9 @@ def test_padding_to_buckets_changes_nothing(model: Path, embedder: Embedder) -> 
 def test_pooling_in_the_graph_gives_the_same_vectors(
     model: Path, embedder: Embedder, padded: bool
 ) -> None:
-    with Embedder.from_recipe(model, TINY, padded=padded, pooling="graph") as pooled:
+    with Embedder.from_recipe(
+        model, TINY, pooling="graph", session=SessionSettings(padded=padded)
+    ) as pooled:
         found = pooled.embed(TEXTS)
         assert found.shape == (len(TEXTS), TINY.hidden)
         assert found.dtype == np.float32
@@ -127,7 +129,7 @@ def test_static_graphs_are_padded_to_buckets_and_the_dynamic_one_is_not(
     assert embedder.buckets == ()
     assert [embedder.width([n]) for n in (1, 3, 8, 9, 16)] == [1, 3, 8, 9, 16]
     assert embedder.width([3, 9]) == 9  # a batch on the CPU: its longest text
-    with Embedder.from_recipe(model, TINY, padded=True) as padded:
+    with Embedder.from_recipe(model, TINY, session=SessionSettings(padded=True)) as padded:
         assert padded.buckets == TINY.buckets
         assert [padded.width([n]) for n in (1, 3, 8, 9, 16)] == [8, 8, 8, 16, 16]
         with pytest.raises(VerifyError, match="17 tokens"):
@@ -181,7 +183,6 @@ def test_what_is_no_list_of_texts_is_refused(embedder: Embedder, texts: list[str
         ({"precision": "int3"}, "no precision"),
         ({"threads": 0}, "threads"),
         ({"pooling": "cls"}, "no pooling"),
-        ({"batch_size": 0}, "batch_size"),
         ({"encoder": "no-such-model"}, "no model recipe"),
     ],
 )
@@ -189,6 +190,21 @@ def test_impossible_settings(model: Path, changes: dict, said: str) -> None:
     encoder: EncoderSpec | str = changes.pop("encoder", TINY)
     with pytest.raises(VerifyError, match=said):
         Embedder.from_recipe(model, encoder, **changes)
+
+
+def test_a_batch_holds_a_text() -> None:
+    with pytest.raises(EmbedderError, match="batch_size must be at least 1, not 0"):
+        SessionSettings(batch_size=0)
+
+
+def test_threads_and_session_options_exclude_each_other(model: Path) -> None:
+    import onnxruntime
+
+    session = SessionSettings(options=onnxruntime.SessionOptions())
+    with pytest.raises(EmbedderError, match="left out when session options are given"):
+        Embedder.from_recipe(model, TINY, threads=1, session=session)
+    with Embedder.from_recipe(model, TINY, session=session) as made:
+        assert made.embed(["a"]).shape == (1, TINY.hidden)
 
 
 def test_missing_provider_names_what_there_is(model: Path) -> None:
