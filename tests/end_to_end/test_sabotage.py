@@ -140,6 +140,7 @@ def check(context: TargetContext, name: str) -> dict[str, Any]:
     entry = next(entry for entry in CHECKS if entry.id == name)
     answer = run_checks(context, [entry], logs=context.work / "logs", say=lambda *_: None)
     (result,) = answer["results"]
+    assert set(result["evidence"].get("judged", ())) <= set(entry.limits)
     return dict(result)
 
 

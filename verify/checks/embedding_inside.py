@@ -105,11 +105,12 @@ def judge_reference(
         "max_abs": max((item.max_abs for item in found), key=_nan_last),
         "norm_tolerance": max((item.norm for item in found), key=_nan_last),
     }
-    if not broken:
-        broken = violations(judged, limits)
+    # What is degenerate has failed under every policy: no number decides it.
+    decided = {} if broken else _json(judged)
+    broken = broken or violations(judged, limits)
     evidence = {
         "texts": count,
-        "judged": _json(judged),
+        "judged": decided,
         "degenerate": sum(item.not_finite + item.zeros for item in found),
         "worst_text": worst.worst_text,
         "ways": [_json({**vars(item)}) for item in found],
@@ -166,9 +167,10 @@ def embedding_agreement(context: TargetContext) -> CheckResult:
         "agreement_min_cosine": min((item.cosine for item, _ in found), key=_nan_first),
         "agreement_rank_min": min(share for _, share in found),
     }
-    broken = broken or violations(judged, limits)
     must = context.policy.requires("provider.executes")
     broken += [f"{label} did not run: {why}" for label, why in refused.items() if must]
+    decided = {} if broken else _json(judged)
+    broken = broken or violations(judged, limits)
     worst = min(found, key=lambda pair: (np.isfinite(pair[0].cosine), pair[0].cosine))[0]
     good = (
         f"{len(found)} forms agree with fp32 on the CPU: worst cosine "
@@ -183,7 +185,7 @@ def embedding_agreement(context: TargetContext) -> CheckResult:
         measured=_json(judged)["agreement_min_cosine"],
         limit=limits.agreement_min_cosine,
         unit="cosine",
-        evidence={"judged": _json(judged), "forms": lines, "not_run": refused},
+        evidence={"judged": decided, "forms": lines, "not_run": refused},
         hint="Do not use the form named above; fp32 is the safe one." if broken else "",
     )
 

@@ -6,12 +6,12 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..environment.context import Provider, TargetContext
 from ..latency.series import WorkerFailed, coreml_cannot_execute
+from ..policy.judgement import judge_numbers
 from ..policy.result import CheckResult
 
 NS_PER_MS = 1e6
@@ -29,37 +29,39 @@ def latency_cold(context: TargetContext) -> CheckResult:
         cache where there is one. Passed when even that is within the limit, failed when the
         median is beyond it.
     """
-    limit = context.policy.limits.cold_session_ms_max
+    limits = context.policy.limits
     missing = coreml_cannot_execute(context)
     starts = {"cpu": _starts(context, "cpu")}
     not_measured: dict[str, str] = {}
-    judged = "cpu"
+    way = "cpu"
     if missing is None:
         starts["coreml"] = _starts(context, "coreml")
         with tempfile.TemporaryDirectory(dir=context.work, prefix="coreml-cache-") as cache:
             one_start(context, "coreml", cache=Path(cache))  # fills the cache
             starts["coreml+cache"] = _starts(context, "coreml", cache=Path(cache))
         if context.policy.gate_provider == "coreml":
-            judged = "coreml+cache"
+            way = "coreml+cache"
     else:
         not_measured = {"coreml": missing, "coreml+cache": missing}
-    sessions = [start["session"] for start in starts[judged]]
+    sessions = [start["session"] for start in starts[way]]
     slowest, middle = max(sessions), float(np.median(sessions))
-    status: Any = "passed" if slowest <= limit else "failed" if middle > limit else "inconclusive"
+    judged = {"cold_session_ms_max": (middle, slowest)}
+    status = judge_numbers(judged, limits).status
     others = "" if missing is None else f" CoreML was not measured: {missing}."
     return CheckResult(
         id="latency.cold",
         status=status,
         summary=(
-            f"{judged}: import {_middle(starts[judged], 'import'):.0f} ms, session "
-            f"{middle:.0f} ms, first text {_middle(starts[judged], 'first_run'):.1f} ms (medians "
+            f"{way}: import {_middle(starts[way], 'import'):.0f} ms, session "
+            f"{middle:.0f} ms, first text {_middle(starts[way], 'first_run'):.1f} ms (medians "
             f"of {len(sessions)} fresh processes; slowest session {slowest:.0f} ms).{others}"
         ),
         measured=slowest,
-        limit=limit,
+        limit=limits.cold_session_ms_max,
         unit="ms",
         evidence={
             "judged": judged,
+            "way": way,
             "starts_ms": starts,
             "not_measured": not_measured,
             "note": "Cold processes; the files are in the page cache.",

@@ -9,12 +9,19 @@ from typing import Any, Literal
 from ..environment.context import TargetContext
 from ..latency.evidence import judge, judgement_json
 from ..latency.series import Plan, SeriesSamples, SeriesSpec, coreml_cannot_execute, measure
+from ..policy.judgement import judge_numbers
+from ..policy.limits import Limits
 from ..policy.result import CheckResult, Status
 from ..statistics.ratio import RatioInterval, ratio_interval
 
 PROCESSES = 2
 ROUNDS = 6
 PAIRED = "paired"
+_AGAINST = {
+    "coreml over cpu": ("the same wheel's CPU provider", "speedup_over_cpu_min"),
+    "candidate over official": ("the official wheel on the CPU", "speedup_over_official_min"),
+}
+"""Name of a comparison to the baseline in words, and the limit of its ratio."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,19 +30,12 @@ class Comparison:
 
     name: str
     phrase: str
+    limit: str
     minimum: float
+    status: Literal["passed", "failed", "inconclusive"]
+    interval: tuple[float, float] | None
     median: RatioInterval
     p95: RatioInterval
-
-    @property
-    def status(self) -> Literal["passed", "failed", "inconclusive"]:
-        """Judge the ratio of medians by its confidence interval."""
-        low, high = self.median.low, self.median.high
-        if low is None or high is None:
-            return "inconclusive"
-        if low >= self.minimum:
-            return "passed"
-        return "failed" if high < self.minimum else "inconclusive"
 
     def sentence(self) -> str:
         """Say the ratio in a few words."""
@@ -111,33 +111,20 @@ def speedup_result(
     candidate = by_name[("candidate", "cpu")]
     comparisons = []
     if ("candidate", "coreml") in by_name:
-        comparisons.append(
-            _compare(
-                "coreml over cpu",
-                "the same wheel's CPU provider",
-                limits.speedup_over_cpu_min,
-                baseline=candidate,
-                candidate=by_name[("candidate", "coreml")],
-            )
-        )
+        accelerated = by_name[("candidate", "coreml")]
+        comparisons.append(_compare("coreml over cpu", limits, candidate, accelerated))
     if ("official", "cpu") in by_name:
-        comparisons.append(
-            _compare(
-                "candidate over official",
-                "the official wheel on the CPU",
-                limits.speedup_over_official_min,
-                baseline=by_name[("official", "cpu")],
-                candidate=candidate,
-            )
-        )
+        official = by_name[("official", "cpu")]
+        comparisons.append(_compare("candidate over official", limits, official, candidate))
     order: tuple[Status, ...] = ("failed", "inconclusive", "passed")
     decides = min(comparisons, key=lambda one: order.index(one.status))
     status: Status = decides.status
     if context.policy.gate_provider == "coreml" and "coreml over cpu" in not_measured:
         status = "failed" if status == "failed" else "not-run"
-    told = " ".join(one.sentence() for one in comparisons)
-    untold = "".join(f" Not measured: {name} ({why})." for name, why in not_measured.items())
+    ratios = " ".join(one.sentence() for one in comparisons)
+    unmeasured = "".join(f" Not measured: {name} ({why})." for name, why in not_measured.items())
     evidence: dict[str, Any] = {
+        "judged": {one.limit: one.interval for one in (decides, *comparisons)},
         "comparisons": [
             {
                 "name": one.name,
@@ -156,7 +143,7 @@ def speedup_result(
     return CheckResult(
         id="latency.speedup",
         status=status,
-        summary=told + untold,
+        summary=ratios + unmeasured,
         measured=decides.median.ratio,
         limit=decides.minimum,
         unit="times",
@@ -173,13 +160,20 @@ _HINTS = {
 
 
 def _compare(
-    name: str, phrase: str, minimum: float, *, baseline: SeriesSamples, candidate: SeriesSamples
+    name: str, limits: Limits, baseline: SeriesSamples, candidate: SeriesSamples
 ) -> Comparison:
+    phrase, limit = _AGAINST[name]
     slow, fast = baseline.blocks(), candidate.blocks()
+    median = ratio_interval(slow, fast, quantile=0.5)
+    ends = (median.low, median.high)
+    interval = None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
     return Comparison(
         name=name,
         phrase=phrase,
-        minimum=minimum,
-        median=ratio_interval(slow, fast, quantile=0.5),
+        limit=limit,
+        minimum=getattr(limits, limit),
+        status=judge_numbers({limit: interval}, limits).status,
+        interval=interval,
+        median=median,
         p95=ratio_interval(slow, fast, quantile=0.95),
     )

@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from ..environment.context import TargetContext
 from ..latency.queries import QUERIES
-from ..policy.result import CheckResult, Status
+from ..policy.judgement import judge_numbers
+from ..policy.limits import Limits
+from ..policy.result import CheckResult
 from ..statistics.trend import Trend, trend
 
 if TYPE_CHECKING:
@@ -191,7 +193,7 @@ def memory_growth(context: TargetContext) -> CheckResult:
     texts = sorted(QUERIES, key=len)[:20]
     with context.embedder(provider=executable_provider(context)) as embedder:
         points = watch_memory(embedder, texts, runs=runs)
-    return memory_result(points, runs=runs, wanted=wanted, limit_mb=limits.memory_growth_mb_max)
+    return memory_result(points, runs=runs, limits=limits)
 
 
 def watch_memory(embedder: Embedder, texts: Sequence[str], *, runs: int) -> list[tuple[int, float]]:
@@ -208,20 +210,19 @@ def watch_memory(embedder: Embedder, texts: Sequence[str], *, runs: int) -> list
     return points
 
 
-def memory_result(
-    points: Sequence[tuple[int, float]], *, runs: int, wanted: int, limit_mb: float
-) -> CheckResult:
+def memory_result(points: Sequence[tuple[int, float]], *, runs: int, limits: Limits) -> CheckResult:
     """Judge the points of `watch_memory`.
 
     Parameters
     ----------
     points : sequence of (int, float)
         Runs so far and resident MiB.
-    runs, wanted : int
-        Runs made, and runs that the limit speaks of.
-    limit_mb : float
-        Largest growth in MiB over `wanted` runs.
+    runs : int
+        Runs made.
+    limits : Limits
+        ``memory_growth_mb_max`` is the largest growth over ``memory_runs`` runs.
     """
+    wanted, limit_mb = limits.memory_runs, limits.memory_growth_mb_max
     settled = [point for point in points if point[0] > SETTLING_SHARE * runs]
     found: Trend | None = trend([x for x, _ in settled], [y for _, y in settled])
     peak = _peak_mib()
@@ -236,18 +237,14 @@ def memory_result(
             hint="Raise memory_runs in the policy.",
         )
     growth, low, high = (wanted * slope for slope in (found.slope, found.low, found.high))
-    status: Literal["passed", "failed", "inconclusive"] = "inconclusive"
-    if high <= limit_mb:
-        status = "passed"
-    elif low > limit_mb:
-        status = "failed"
+    judged = {"memory_growth_mb_max": (low, high)}
+    status = judge_numbers(judged, limits).status
     steady = (
         " It grows steadily, if slowly." if status == "passed" and low > 0.05 * limit_mb else ""
     )
-    result: Status = status
     return CheckResult(
         id="memory.growth",
-        status=result,
+        status=status,
         summary=(
             f"{growth:+.2f} MiB per {wanted} runs ({low:+.2f} to {high:+.2f}), peak "
             f"{peak:.0f} MiB.{steady}{fewer}"
@@ -256,6 +253,7 @@ def memory_result(
         limit=limit_mb,
         unit="MiB",
         evidence={
+            "judged": judged,
             "runs": runs,
             "growth_mib": growth,
             "interval_mib": [low, high],

@@ -14,13 +14,15 @@ from .command import Command
 def run(options: argparse.Namespace, console: Console) -> int:
     """List every check."""
     if options.json:
-        listed = [{"id": check.id, "title": check.title, "catches": check.doc} for check in CHECKS]
+        listed = [
+            {"id": check.id, "title": check.title, "catches": check.catches} for check in CHECKS
+        ]
         print(dumps({"checks": listed}))
         return 0
     output = Console(highlight=False)
     for check in CHECKS:
         output.print(f"[bold]{check.id}[/]  {check.title}", soft_wrap=not output.is_terminal)
-        output.print(f"    {check.doc}", markup=False, soft_wrap=not output.is_terminal)
+        output.print(f"    {check.catches}", markup=False, soft_wrap=not output.is_terminal)
     return 0
 
 

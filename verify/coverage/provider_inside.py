@@ -114,7 +114,7 @@ def judge(context: TargetContext, found: list[Coverage]) -> list[CheckResult]:
         measured=worst.partitions,
         limit=limits.coverage_partitions_max,
         unit="partitions",
-        evidence={"judged": judged, "graphs": table},
+        evidence={"judged": judged if worst.partitions else {}, "graphs": table},
         hint="Use static shapes and ModelFormat=MLProgram; see coverage.nodes." if bad else "",
     )
     shares = {"coverage_nodes_min": fewest.share}

@@ -2,43 +2,67 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from .limits import Limits
 
-LOWER_BOUNDS = frozenset(
-    {
-        "min_cosine",
-        "agreement_min_cosine",
-        "agreement_rank_min",
-        "coverage_nodes_min",
-        "conversion_exact_min",
-        "conversion_half_min",
-        "speedup_over_cpu_min",
-        "speedup_over_official_min",
-    }
-)
-"""Limits that a number must reach; every other limit must not be exceeded."""
+Measured = float | str | Sequence[float] | None
+"""A number, its name where JSON has none (``"nan"``), an interval, or nothing to tell by."""
 
 
-def violations(judged: Mapping[str, float | str], limits: Limits) -> list[str]:
-    """Return one phrase for each number that breaks its limit; NaN breaks every limit.
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What numbers say about limits.
 
     Parameters
     ----------
-    judged : Mapping[str, float or str]
-        Name of a limit to the number measured, or to ``"nan"``.
+    status : {"passed", "failed", "inconclusive"}
+        ``inconclusive`` where an interval holds its limit, or there is no number.
+    broken : tuple of str
+        One phrase for each number that breaks its limit.
+    """
+
+    status: Literal["passed", "failed", "inconclusive"]
+    broken: tuple[str, ...]
+
+
+def judge_numbers(judged: Mapping[str, Measured], limits: Limits) -> Judgement:
+    """Compare numbers with limits; NaN breaks every limit.
+
+    Parameters
+    ----------
+    judged : Mapping[str, number, "nan", (low, high) or None]
+        Name of a limit to what was measured. An interval passes when both its ends do, and fails
+        when neither does.
     limits : Limits
         The policy's numbers.
     """
-    broken = []
-    for name, stored in judged.items():
-        value = float(stored)  # JSON holds NaN as its name
+    broken, undecided = [], False
+    for name, measured in judged.items():
+        if measured is None:
+            undecided = True
+            continue
+        ends = [float(end) for end in _ends(measured)]
         limit = getattr(limits, name)
-        lower = name in LOWER_BOUNDS
-        good = value >= limit if lower else value <= limit
-        if math.isnan(value) or not good:
-            relation = "below" if lower else "above"
-            broken.append(f"{value:.9g} is {relation} {name} = {limit:g}")
-    return broken
+        least = Limits.relation(name) == "at least"
+        good = [end >= limit if least else end <= limit for end in ends]
+        if not any(good):
+            relation = "below" if least else "above"
+            found = " to ".join(f"{end:.9g}" for end in ends)
+            broken.append(f"{found} is {relation} {name} = {limit:g}")
+        elif not all(good):
+            undecided = True
+    if broken:
+        return Judgement(status="failed", broken=tuple(broken))
+    return Judgement(status="inconclusive" if undecided else "passed", broken=())
+
+
+def _ends(measured: float | str | Sequence[float]) -> Sequence[float | str]:
+    return [measured] if isinstance(measured, (int, float, str)) else measured
+
+
+def violations(judged: Mapping[str, Measured], limits: Limits) -> list[str]:
+    """Return one phrase for each number that breaks its limit."""
+    return list(judge_numbers(judged, limits).broken)

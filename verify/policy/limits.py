@@ -9,43 +9,59 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 Provider = Literal["cpu", "coreml"]
 
 
-def _between(default: float, low: float, high: float | None = None) -> Any:
+def _at_least(default: float, low: float, high: float | None = None) -> Any:
+    return field(default=default, metadata={"min": low, "max": high, "relation": "at least"})
+
+
+def _at_most(default: float, low: float, high: float | None = None) -> Any:
+    return field(default=default, metadata={"min": low, "max": high, "relation": "at most"})
+
+
+def _setting(default: float, low: float, high: float) -> Any:
     return field(default=default, metadata={"min": low, "max": high})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Every number that a check compares with.
+    """Every number that a check compares with, and the settings of some measurements.
 
     Times are in milliseconds, memory in MiB (2**20 bytes), cosines and shares between 0 and 1.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field
 
-    latency_p95_ms: float = _between(20.0, 0.001)
-    latency_confidence: float = _between(0.95, 0.5, 0.9999)
-    latency_min_samples: int = field(default=300, metadata={"min": 59, "max": 10_000_000})
-    cold_session_ms_max: float = _between(10_000.0, 1.0)
-    speedup_over_cpu_min: float = _between(1.0, 0.0)
-    speedup_over_official_min: float = _between(0.8, 0.0)
-    min_cosine: float = _between(0.99999, -1.0, 1.0)
-    max_abs: float = _between(1e-5, 0.0)
-    norm_tolerance: float = _between(1e-5, 0.0)
-    agreement_min_cosine: float = _between(0.999, -1.0, 1.0)
-    agreement_rank_min: float = _between(0.95, 0.0, 1.0)
-    coverage_partitions_max: int = field(default=1, metadata={"min": 0, "max": 10_000})
-    coverage_nodes_min: float = _between(0.98, 0.0, 1.0)
-    conversion_exact_min: float = _between(0.9999999, -1.0, 1.0)
-    conversion_half_min: float = _between(0.9995, -1.0, 1.0)
-    memory_growth_mb_max: float = _between(20.0, 0.0)
-    memory_runs: int = field(default=5000, metadata={"min": 100, "max": 10_000_000})
-    concurrency_threads: int = field(default=4, metadata={"min": 2, "max": 1024})
+    latency_p95_ms: float = _at_most(20.0, 0.001)
+    latency_confidence: float = _setting(0.95, 0.5, 0.9999)
+    latency_min_samples: int = _setting(300, 59, 10_000_000)
+    cold_session_ms_max: float = _at_most(10_000.0, 1.0)
+    speedup_over_cpu_min: float = _at_least(1.0, 0.0)
+    speedup_over_official_min: float = _at_least(0.8, 0.0)
+    min_cosine: float = _at_least(0.99999, -1.0, 1.0)
+    max_abs: float = _at_most(1e-5, 0.0)
+    norm_tolerance: float = _at_most(1e-5, 0.0)
+    agreement_min_cosine: float = _at_least(0.999, -1.0, 1.0)
+    agreement_rank_min: float = _at_least(0.95, 0.0, 1.0)
+    coverage_partitions_max: int = _at_most(1, 0, 10_000)
+    coverage_nodes_min: float = _at_least(0.98, 0.0, 1.0)
+    conversion_exact_min: float = _at_least(0.9999999, -1.0, 1.0)
+    conversion_half_min: float = _at_least(0.9995, -1.0, 1.0)
+    memory_growth_mb_max: float = _at_most(20.0, 0.0)
+    memory_runs: int = _setting(5000, 100, 10_000_000)
+    concurrency_threads: int = _setting(4, 2, 1024)
+
+    @classmethod
+    def relation(cls, name: str) -> Literal["at least", "at most"]:
+        """Return whether a number must reach the limit of that name, or must not exceed it."""
+        relation: Literal["at least", "at most"] = next(
+            item.metadata["relation"] for item in fields(cls) if item.name == name
+        )
+        return relation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,10 @@ class CheckResult:
     unit : str
         Unit of both (``ms``, ``cosine``, ``partitions`` …), or empty.
     evidence : Mapping[str, Any]
-        JSON values that let a reader check the conclusion.
+        JSON values that let a reader check the conclusion. ``judged`` holds the numbers that
+        decided, by the name of their limit (:func:`~verify.policy.judgement.judge_numbers`), so
+        that ``judge`` can compare them with another policy's. A failure that no number decides,
+        such as a crash or a vector of NaN, has none, and stays a failure under every policy.
     hint : str
         What to do about a status other than ``passed``.
     seconds : float

@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from ..checks.table import check_ids
-from ..policy.judgement import violations
+from ..checks.table import check_ids, find_check
+from ..policy.judgement import judge_numbers
 from ..policy.limits import Policy
 from ..policy.result import CheckResult, Status
 from . import verdict
 from .carry_out import check_part, policy_part, verdict_part
 from .selection import Selection
-
-LATENCY = "latency.p95"
-_SINGLE = {"memory.growth": "memory_growth_mb_max", "latency.cold": "cold_session_ms_max"}
-"""Checks whose measured number is compared with one limit."""
 
 
 def judge(document: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
@@ -61,20 +57,22 @@ def _result(entry: Mapping[str, Any]) -> CheckResult:
 def _again(result: CheckResult, document: Mapping[str, Any], policy: Policy) -> CheckResult:
     if result.status == "not-run":
         return result
-    if result.id == LATENCY:
+    check = find_check(result.id)
+    if check.judged_by == "samples":
         return _latency(result, document, policy)
     judged = result.evidence.get("judged")
-    if judged is None and result.id in _SINGLE and isinstance(result.measured, (int, float)):
-        judged = {_SINGLE[result.id]: result.measured}
-    if not judged or result.evidence.get("degenerate") or result.status == "inconclusive":
+    if not isinstance(judged, Mapping) or not judged:
         return result
-    broken = violations(judged, policy.limits)
-    status: Status = "failed" if broken else "passed"
+    found = judge_numbers(judged, policy.limits)
     limit = getattr(policy.limits, next(iter(judged)))
-    if status == result.status and not broken:
+    if found.status == result.status != "failed":
         return replace(result, limit=limit)
-    words = "; ".join(broken) if broken else "within the limits of this policy"
-    return replace(result, status=status, limit=limit, summary=f"{words} (judged again)")
+    words = "; ".join(found.broken) or (
+        "within the limits of this policy"
+        if found.status == "passed"
+        else "the numbers do not settle it"
+    )
+    return replace(result, status=found.status, limit=limit, summary=f"{words} (judged again)")
 
 
 def _latency(result: CheckResult, document: Mapping[str, Any], policy: Policy) -> CheckResult:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..checks.table import CHECKS
+from ..checks.table import CHECKS, find_check
 from ..policy.limits import Policy
 from ..policy.result import CheckResult
 from .selection import Selection
@@ -23,32 +23,6 @@ Decision = Literal["GO", "GO-WITH-FALLBACK", "NOT-EXECUTED", "NO-GO", "INCONCLUS
 EXIT_PASSED, EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_NOT_RUN = 0, 1, 2, 3
 EXECUTES = "provider.executes"
 LATENCY = "latency.p95"
-
-_PROVEN = {
-    "wheel.identity": "the installed wheel is, file by file, the one that the build wrote down",
-    "provider.registered": "the CoreML provider is in the wheel and a session takes it",
-    "provider.executes": "CoreML executed the encoder on this host, without silent fallback",
-    "coverage.partitions": "the CoreML converter takes the encoder without cutting it into pieces",
-    "coverage.nodes": "the CoreML converter takes nearly all of the encoder's nodes",
-    "conversion.package": "the emitted Core ML packages are whole",
-    "conversion.exact": "the emitted Core ML programs compute what the CPU computes",
-    "conversion.half": "they do so in half precision as well",
-    "embedding.reference": "the embeddings equal torch float64 within the limits",
-    "embedding.agreement": "the graph forms and precisions that run here agree",
-    "latency.p95": "the P95 of one query is within the budget",
-    "latency.cold": "a cold start is within its limit",
-    "latency.speedup": "it is not slower than what it is compared with",
-    "concurrency.threads": "threads may share one session",
-    "memory.growth": "memory does not grow",
-    "robustness.inputs": "bad inputs are refused and do no harm",
-    "macho.load": "macOS finds in the binaries what it must load, as in the official ones",
-    "macho.imports": "every imported symbol exists on the oldest macOS",
-    "macho.objc": "the code calls Objective-C as the official binaries do",
-    "macho.exports": "the binaries export the C API and nothing else",
-    "macho.layout": "the binaries are stripped and can be mapped",
-    "macho.signature": "the code signatures hold",
-    "macho.wheel": "the wheel's tags and RECORD are honest",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +86,12 @@ def decide(
     executed = _passed(by_id, EXECUTES)
     decision, code = _decision(found, executed, policy)
     proven = [
-        f"{_PROVEN.get(result.id, result.id)} ({_said(result)})"
+        f"{find_check(result.id).proves} ({_said(result)})"
         for result in results
         if result.status == "passed"
     ]
     not_proven = [
-        f"{_title(result.id)}: {_said(result)} [{result.status}]"
+        f"{find_check(result.id).title}: {_said(result)} [{result.status}]"
         for result in results
         if result.status != "passed"
     ]
@@ -236,13 +210,15 @@ def _paragraph(
         sentences.append(f"CoreML execution was not proven here: {_said(by_id[EXECUTES])}.")
     for result in (*found.failed, *found.missing):
         word = "failed" if result.status == "failed" else "did not run"
-        sentences.append(f"{_title(result.id)} {word}: {_said(result)}.")
+        sentences.append(f"{find_check(result.id).title} {word}: {_said(result)}.")
     for result in found.open:
-        sentences.append(f"{_title(result.id)} is open: {_said(result)}.")
+        sentences.append(f"{find_check(result.id).title} is open: {_said(result)}.")
     if found.unselected:
         sentences.append(f"{len(found.unselected)} required checks were not selected.")
     for result in found.waived:
-        sentences.append(f"{_title(result.id)} was left out on purpose ({result.summary}).")
+        sentences.append(
+            f"{find_check(result.id).title} was left out on purpose ({result.summary})."
+        )
     others = [
         result.id
         for result in by_id.values()
@@ -275,12 +251,12 @@ def _next(
         for result in (*found.failed, *found.missing, *found.open)
         if result.hint
     ]
-    if any(result.id == LATENCY and result.measured is not None for result in found.failed):
-        steps.append(
-            "No provider here holds the latency budget: the plan's fallback is the bridge, a "
-            "Python process that serves the vectors from a runtime that holds it; shorter texts "
-            "or a smaller model are the other ways out."
-        )
+    advice = {
+        result.id: find_check(result.id).advice
+        for result in found.failed
+        if result.measured is not None
+    }
+    steps += [text for text in advice.values() if text]
     if found.unselected:
         steps.append("Run without --only and -k: required checks were not selected.")
     if not policy.executes:
@@ -305,7 +281,3 @@ def _passed(by_id: Mapping[str, CheckResult], name: str) -> bool:
 def _said(result: CheckResult) -> str:
     """Return a summary without its full stop, to stand inside a sentence."""
     return result.summary.rstrip(".")
-
-
-def _title(name: str) -> str:
-    return next((check.title for check in CHECKS if check.id == name), name)

@@ -25,6 +25,7 @@ from verify.latency import series as measuring
 from verify.latency.queries import QUERIES, workload
 from verify.latency.sampler_inside import STAGES, sample
 from verify.latency.series import Plan, SeriesSamples, SeriesSpec, WorkerFailed, measure
+from verify.policy.limits import Limits
 from verify.statistics.trend import trend
 
 MS = 1_000_000
@@ -319,7 +320,7 @@ def memory(slope_per_run: float, *, noise: float = 0.0, step_at: int | None = No
         if step_at is not None and runs >= step_at:
             rss += 8
         points.append((runs, rss))
-    return memory_result(points, runs=5000, wanted=5000, limit_mb=20.0)
+    return memory_result(points, runs=5000, limits=Limits())
 
 
 def test_a_leak_fails_and_noise_does_not() -> None:
@@ -343,14 +344,14 @@ def test_a_slow_leak_is_told_even_when_it_passes() -> None:
 
 def test_fewer_runs_say_so_and_are_scaled() -> None:
     points = [(runs, 300 + 0.01 * runs) for runs in range(10, 1001, 10)]
-    found = memory_result(points, runs=1000, wanted=5000, limit_mb=20.0)
+    found = memory_result(points, runs=1000, limits=Limits())
     assert found.status == "failed"
     assert found.measured == pytest.approx(50.0)
     assert "Only 1000 of 5000" in found.summary
 
 
 def test_a_few_points_tell_nothing() -> None:
-    found = memory_result([(1, 300.0), (2, 300.0)], runs=2, wanted=5000, limit_mb=20.0)
+    found = memory_result([(1, 300.0), (2, 300.0)], runs=2, limits=Limits())
     assert found.status == "inconclusive"
 
 

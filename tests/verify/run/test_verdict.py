@@ -200,6 +200,54 @@ def test_judging_again_never_turns_nan_or_a_crash_into_a_pass() -> None:
     assert [entry["status"] for entry in judged["checks"]] == ["failed", "failed"]
 
 
+@pytest.mark.parametrize(
+    ("check", "judged", "limits", "status"),
+    [
+        ("memory.growth", {"memory_growth_mb_max": [8.0, 12.0]}, {}, "passed"),
+        ("memory.growth", {"memory_growth_mb_max": [8.0, 12.0]}, {"memory_growth_mb_max": 10.0},
+         "inconclusive"),
+        ("latency.cold", {"cold_session_ms_max": [300.0, 350.0]}, {"cold_session_ms_max": 200.0},
+         "failed"),
+        ("latency.speedup",
+         {"speedup_over_official_min": [0.9, 1.1], "speedup_over_cpu_min": [1.5, 1.6]},
+         {"speedup_over_official_min": 1.2}, "failed"),
+    ],
+)  # fmt: skip
+def test_judging_intervals_again(
+    check: str, judged: dict, limits: dict[str, float], status: str
+) -> None:
+    before = CheckResult(
+        id=check, status="inconclusive", summary="as measured", evidence={"judged": judged}
+    )
+    chosen = policy({check: True}, **limits)
+    (found,) = rejudge.judge(document([before]), chosen)["checks"]
+    assert found["status"] == status
+    assert found["limit"] == getattr(chosen.limits, next(iter(judged)))
+    assert found["summary"] != "as measured" or status == "inconclusive"
+
+
+def test_judging_again_leaves_alone_what_no_number_decides() -> None:
+    found = [
+        # No partition at all is within every limit, and no pass.
+        CheckResult(
+            id="coverage.partitions", status="failed", summary="s", evidence={"judged": {}}
+        ),
+        # A report of an older version, with a word in the numbers' place.
+        CheckResult(id="latency.cold", status="passed", summary="s", evidence={"judged": "cpu"}),
+    ]
+    judged = rejudge.judge(document(found), policy(cold_session_ms_max=1.0))
+    assert [entry["status"] for entry in judged["checks"]] == ["failed", "passed"]
+
+
+def test_a_budget_that_nothing_holds_names_the_way_out() -> None:
+    def steps(measured: float | None) -> str:
+        late = CheckResult(id="latency.p95", status="failed", summary="late", measured=measured)
+        return " ".join(conclude([late], {"latency.p95": True}).next)
+
+    assert "the bridge" in steps(31.0)
+    assert "the bridge" not in steps(None)  # it crashed: nothing is known of the budget
+
+
 def test_judging_latency_again_uses_the_raw_samples() -> None:
     random = np.random.default_rng(5)
     values = random.integers(10_000_000, 11_000_000, 600).tolist()
