@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from build.errors import IntegrityError
+from build.errors import IntegrityError, SourceError
 from build.fetch.cache import ContentCache
 from build.fetch.download import Transfer
 from build.fetch.http import TransferError
 from build.fetch.origins.debian import fetch_debian, find_mirrors
 from build.recipe.format import DebianOrigin
-from tests.emulation.deb import unpack_deb
+from build.tree.unpack import unpack
 from tests.emulation.errors import EmulationError
 from tests.emulation.pins import PIN_COMMAND, Package, Pins
 
@@ -67,7 +67,7 @@ def ensure_root(pins: Pins, cache: ContentCache, env: Mapping[str, str], say: Sa
         try:
             for package, path in files:
                 place = scratch / ("root" if package.architecture == "arm64" else "host")
-                unpack_deb(path, place, name=package.name, only=package.only)
+                unpack_package(package, path, place)
             record = {"suite": pins.suite, "packages": [p.path for p in pins.packages]}
             (scratch / "complete.json").write_text(json.dumps(record, indent=1) + "\n")
             home.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +77,36 @@ def ensure_root(pins: Pins, cache: ContentCache, env: Mapping[str, str], say: Sa
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return emulator
+
+
+def unpack_package(package: Package, file: Path, into: Path) -> None:
+    """Unpack the files of a package, or those that its ``only`` names.
+
+    Raises
+    ------
+    EmulationError
+        The package is damaged, or lacks a member that ``only`` names.
+    """
+    whole = into.with_name(f"{into.name}-{package.name}") if package.only else into
+    try:
+        # A Debian system has absolute links (Debian Policy 10.5), which mean its own root.
+        unpack(file, whole, strip_root=False, rooted_links=True)
+    except SourceError as error:
+        raise EmulationError(
+            f"the Debian package {package.name} cannot be unpacked: {error.__cause__}",
+            hint="remove the file from the cache and run it again",
+            context={"file": str(file)},
+        ) from error
+    for name in package.only:
+        if not (whole / name).is_file():
+            raise EmulationError(
+                f"the Debian package {package.name} has no {name}",
+                hint="the package was laid out anew: correct `only` in pins.toml",
+            )
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        (whole / name).rename(into / name)
+    if package.only:
+        shutil.rmtree(whole)
 
 
 def _fetch(

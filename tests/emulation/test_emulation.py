@@ -7,6 +7,7 @@ import io
 import lzma
 import shutil
 import tarfile
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +19,9 @@ from build.fetch.cache import ContentCache
 from build.fetch.http import TransferError
 from tests.emulation import pins as pinning
 from tests.emulation import renew
-from tests.emulation.deb import relative_link, unpack_deb
 from tests.emulation.errors import EmulationError
 from tests.emulation.pins import Package, Pins, read_pins, write_pins
-from tests.emulation.root import ensure_root, stale
+from tests.emulation.root import ensure_root, stale, unpack_package
 
 SHA = "0" * 64
 
@@ -233,34 +233,35 @@ class TestRenew:
             pinning.renewed(pins, {"arm64": {}})
 
 
-class TestDeb:
-    @settings(deadline=None)
+class TestPackage:
+    @settings(deadline=None, max_examples=20)
     @given(
         st.lists(st.sampled_from("abc"), min_size=1, max_size=5),
         st.lists(st.sampled_from("xyz"), min_size=1, max_size=5),
     )
-    def test_a_relative_link_leads_to_the_same_place(self, at: list[str], to: list[str]) -> None:
-        link = relative_link("/".join(at), "/" + "/".join(to))
-        place = list(at[:-1])
-        for part in link.split("/"):
-            if part == "..":
-                place.pop()
-            else:
-                place.append(part)
-        assert place == to
+    def test_an_absolute_link_leads_to_the_same_place_in_the_root(
+        self, at: list[str], to: list[str]
+    ) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path, root = Path(folder) / "a.deb", Path(folder) / "root"
+            link, target = "/".join(at), "/".join(to)
+            path.write_bytes(make_deb({target: b"content"}, {link: f"/{target}"}))
+            unpack_package(package("a"), path, root)
+            assert (root / link).is_symlink()
+            assert (root / link).resolve() == (root / target).resolve()
 
     def test_a_member_outside_the_root_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "bad.deb"
         path.write_bytes(make_deb({"../../outside": b"x"}))
         with pytest.raises(EmulationError, match="cannot be unpacked"):
-            unpack_deb(path, tmp_path / "into" / "root", name="bad")
+            unpack_package(package("bad"), path, tmp_path / "into" / "root")
         assert not (tmp_path / "outside").exists()
 
     def test_a_member_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "tool.deb"
         path.write_bytes(make_deb({"usr/bin/other": b"x"}))
         with pytest.raises(EmulationError, match="has no usr/bin/tool"):
-            unpack_deb(path, tmp_path / "root", name="tool", only=("usr/bin/tool",))
+            unpack_package(package("tool", only=("usr/bin/tool",)), path, tmp_path / "root")
 
     @pytest.mark.parametrize(
         "content", [b"", b"!<arch>\n", b"PK\x03\x04", b"!<arch>\n" + b"x" * 99]
@@ -268,5 +269,8 @@ class TestDeb:
     def test_a_damaged_package_is_told_in_a_sentence(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "bad.deb"
         path.write_bytes(content)
-        with pytest.raises(EmulationError, match="the Debian package bad cannot be unpacked"):
-            unpack_deb(path, tmp_path / "root", name="bad")
+        with pytest.raises(
+            EmulationError, match="the Debian package bad cannot be unpacked"
+        ) as caught:
+            unpack_package(package("bad"), path, tmp_path / "root")
+        assert not caught.value.problem.endswith("None")
