@@ -61,13 +61,13 @@ def _blobs(blob: bytes) -> dict[int, bytes]:
 
 
 def _changed_pages(data: bytes, limit: int, page: int, hashes: bytes) -> list[int]:
-    view = memoryview(data)
-    changed = []
-    for number, at in enumerate(range(0, limit, page)):
-        stored = hashes[number * _SHA256_SIZE : (number + 1) * _SHA256_SIZE]
-        if hashlib.sha256(view[at : min(at + page, limit)]).digest() != stored:
-            changed.append(number)
-    return changed
+    covered = memoryview(data)[:limit]
+    return [
+        number
+        for number, at in enumerate(range(0, limit, page))
+        if hashlib.sha256(covered[at : at + page]).digest()
+        != hashes[number * _SHA256_SIZE : (number + 1) * _SHA256_SIZE]
+    ]
 
 
 def _judge(data: bytes, start: int, size: int, text: tuple[int, int]) -> CodeSignature:
@@ -75,10 +75,9 @@ def _judge(data: bytes, start: int, size: int, text: tuple[int, int]) -> CodeSig
     directory = blobs.get(0)
     if directory is None:
         raise _Broken("it has no list of hashes")
-    magic, length, version, flags, first, name, special, count, limit = _FIXED.unpack_from(
-        directory
-    )[:9]
-    hash_size, hash_type, _, page_bits, _ = _FIXED.unpack_from(directory)[9:]
+    fields = _FIXED.unpack_from(directory)
+    magic, length, version, flags, first, name, special, count, limit = fields[:9]
+    hash_size, hash_type, _, page_bits, _ = fields[9:]
     if magic != _DIRECTORY or length != len(directory):
         raise _Broken("its list of hashes does not begin as one")
     if (hash_type, hash_size) != (_SHA256, _SHA256_SIZE):

@@ -7,24 +7,21 @@ in the LSB and in ``elf.h``).
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSection
-from elftools.elf.elffile import ELFFile
-from elftools.elf.gnuversions import GNUVerNeedSection
-from elftools.elf.sections import NoteSection, SymbolTableSection
+from typing import Any, Literal
 
 from ..errors import WheelError
 
 ELF_MAGIC = b"\x7fELF"
 _EXECUTE = 0x1
 _DF_BIND_NOW, _DF_TEXTREL, _DF_1_NOW = 0x8, 0x4, 0x1
+_UNDEFINED, _ABSOLUTE = 0, 0xFFF1
+# STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE; STT_OBJECT, STT_FUNC, STT_TLS, STT_GNU_IFUNC.
+_VISIBLE, _FUNCTIONS_AND_DATA = (1, 2, 10), (1, 2, 6, 10)
 _STACK_PROTECTOR = "__stack_chk_fail"
 _FORTIFIED = re.compile(r"__\w+_chk")
 
@@ -58,83 +55,73 @@ class ElfFacts:
     exports_count: int
 
 
-def _dynamic(elf: ELFFile) -> list[Any]:
-    return [
-        tag
-        for section in elf.iter_sections()
-        if isinstance(section, DynamicSection)
-        for tag in section.iter_tags()
+class _Damaged(ValueError):
+    """The bytes contradict the format."""
+
+
+def _newest(names: Iterable[str], prefix: str) -> str:
+    """Return the newest version among such as ``GLIBC_2.34``."""
+    found = [
+        tuple(int(part) for part in match[1].split("."))
+        for name in names
+        if (match := re.fullmatch(rf"{prefix}_(\d+(?:\.\d+)*)", name))
     ]
-
-
-def _newest(elf: ELFFile, prefix: str) -> str:
-    found: list[tuple[int, ...]] = []
-    for section in elf.iter_sections():
-        if isinstance(section, GNUVerNeedSection):
-            for _, versions in section.iter_versions():
-                for version in versions:
-                    match = re.fullmatch(rf"{prefix}_(\d+(?:\.\d+)*)", version.name)
-                    if match:
-                        found.append(tuple(int(part) for part in match[1].split(".")))
     return ".".join(str(part) for part in max(found)) if found else ""
 
 
-def _symbols(elf: ELFFile) -> Iterator[Any]:
-    section = elf.get_section_by_name(".dynsym")
-    if isinstance(section, SymbolTableSection):
-        yield from section.iter_symbols()
+def _facts(content: bytes) -> ElfFacts:
+    import lief  # noqa: PLC0415 - half a second that only reading a library is to cost
 
-
-def _build_id(elf: ELFFile) -> str:
-    for section in elf.iter_sections():
-        if isinstance(section, NoteSection):
-            for note in section.iter_notes():
-                if note["n_type"] == "NT_GNU_BUILD_ID":
-                    return str(note["n_desc"])
-    return ""
+    lief.logging.disable()
+    elf = lief.ELF.parse(io.BytesIO(content))
+    if elf is None:
+        raise _Damaged("it does not begin as one")
+    if elf.header.file_type != lief.ELF.Header.FILE_TYPE.DYN:
+        raise _Damaged(f"its type is {elf.header.file_type}, not that of a shared object")
+    if any(each.file_offset + each.physical_size > len(content) for each in elf.segments):
+        raise _Damaged("a segment lies outside the file")
+    tags: dict[Any, list[Any]] = {}
+    for entry in elf.dynamic_entries:
+        tags.setdefault(entry.tag, []).append(entry)
+    tag, kind = lief.ELF.DynamicEntry.TAG, lief.ELF.Segment.TYPE
+    flags, flags_1 = (sum(e.value for e in tags.get(each, ())) for each in (tag.FLAGS, tag.FLAGS_1))
+    bind_now = bool(tag.BIND_NOW in tags or flags & _DF_BIND_NOW or flags_1 & _DF_1_NOW)
+    segments = {each.type: int(each.flags) for each in elf.segments}
+    symbols = list(elf.dynamic_symbols)
+    wanted = {str(each.name) for each in symbols if each.shndx == _UNDEFINED}
+    versions = [
+        str(version.name)
+        for library in elf.symbols_version_requirement
+        for version in library.get_auxiliary_symbols()
+    ]
+    sections = [str(each.name) for each in elf.sections]
+    paths = [each.rpath for each in tags.get(tag.RPATH, ())]
+    paths += [each.runpath for each in tags.get(tag.RUNPATH, ())]
+    build_ids = [e for e in elf.notes if e.type == lief.ELF.Note.TYPE.GNU_BUILD_ID]
+    relro: Relro = "full" if bind_now else "partial"
+    return ElfFacts(
+        needed=tuple(str(each) for each in elf.libraries),
+        soname=next((str(each.name) for each in tags.get(tag.SONAME, ())), ""),
+        rpath=tuple(part for path in paths for part in path.split(":")),
+        gnu_stack_executable=bool(segments.get(kind.GNU_STACK, _EXECUTE) & _EXECUTE),
+        relro=relro if kind.GNU_RELRO in segments else "none",
+        bind_now=bind_now,
+        has_stack_protector=_STACK_PROTECTOR in wanted,
+        fortified_symbols=tuple(sorted(name for name in wanted if _FORTIFIED.fullmatch(name))),
+        glibc_max=_newest(versions, "GLIBC"),
+        glibcxx_max=_newest(versions, "GLIBCXX"),
+        stripped=not any(name == ".symtab" or name.startswith(".debug_") for name in sections),
+        build_id=bytes(build_ids[0].description).hex() if build_ids else "",
+        text_relocations=bool(tag.TEXTREL in tags or flags & _DF_TEXTREL),
+        exports_count=sum(1 for each in symbols if _exported(each)),
+    )
 
 
 def _exported(symbol: Any) -> bool:
     return (
-        symbol["st_shndx"] not in ("SHN_UNDEF", "SHN_ABS")
-        and symbol["st_info"]["bind"] in ("STB_GLOBAL", "STB_WEAK", "STB_LOOS")
-        and symbol["st_info"]["type"] in ("STT_FUNC", "STT_OBJECT", "STT_LOOS", "STT_TLS")
-    )
-
-
-def _facts(stream: BinaryIO) -> ElfFacts:
-    elf = ELFFile(stream)
-    if elf["e_type"] != "ET_DYN":
-        raise ELFError(f"its type is {elf['e_type']}, not that of a shared object")
-    tags = _dynamic(elf)
-    segments = {segment["p_type"]: segment["p_flags"] for segment in elf.iter_segments()}
-    kinds = {tag.entry.d_tag for tag in tags}
-    flags = sum(tag.entry.d_val for tag in tags if tag.entry.d_tag == "DT_FLAGS")
-    flags_1 = sum(tag.entry.d_val for tag in tags if tag.entry.d_tag == "DT_FLAGS_1")
-    bind_now = bool("DT_BIND_NOW" in kinds or flags & _DF_BIND_NOW or flags_1 & _DF_1_NOW)
-    relro: Relro = "none"
-    if "PT_GNU_RELRO" in segments:
-        relro = "full" if bind_now else "partial"
-    symbols = list(_symbols(elf))
-    wanted = {symbol.name for symbol in symbols if symbol["st_shndx"] == "SHN_UNDEF"}
-    sections = [section.name for section in elf.iter_sections()]
-    paths = [tag.rpath for tag in tags if tag.entry.d_tag == "DT_RPATH"]
-    paths += [tag.runpath for tag in tags if tag.entry.d_tag == "DT_RUNPATH"]
-    return ElfFacts(
-        needed=tuple(tag.needed for tag in tags if tag.entry.d_tag == "DT_NEEDED"),
-        soname=next((tag.soname for tag in tags if tag.entry.d_tag == "DT_SONAME"), ""),
-        rpath=tuple(part for path in paths for part in path.split(":")),
-        gnu_stack_executable=bool(segments.get("PT_GNU_STACK", _EXECUTE) & _EXECUTE),
-        relro=relro,
-        bind_now=bind_now,
-        has_stack_protector=_STACK_PROTECTOR in wanted,
-        fortified_symbols=tuple(sorted(name for name in wanted if _FORTIFIED.fullmatch(name))),
-        glibc_max=_newest(elf, "GLIBC"),
-        glibcxx_max=_newest(elf, "GLIBCXX"),
-        stripped=not any(name == ".symtab" or name.startswith(".debug_") for name in sections),
-        build_id=_build_id(elf),
-        text_relocations=bool("DT_TEXTREL" in kinds or flags & _DF_TEXTREL),
-        exports_count=sum(1 for symbol in symbols if _exported(symbol)),
+        symbol.shndx not in (_UNDEFINED, _ABSOLUTE)
+        and int(symbol.binding) in _VISIBLE
+        and int(symbol.type) in _FUNCTIONS_AND_DATA
     )
 
 
@@ -155,8 +142,8 @@ def inspect_elf(source: Path | bytes) -> ElfFacts:
     """
     content = source if isinstance(source, bytes) else source.read_bytes()
     try:
-        return _facts(BytesIO(content))
-    except (ELFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        return _facts(content)
+    except (ValueError, TypeError, AttributeError) as error:
         name = "the content" if isinstance(source, bytes) else str(source)
         raise WheelError(
             f"{name} is no ELF file that can be read: {error}",

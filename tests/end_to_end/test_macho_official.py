@@ -17,7 +17,7 @@ import pytest
 
 from verify.encoder.model_recipe import file_sha256
 from verify.environment.venv import OFFICIAL_MACOS
-from verify.macho import exports, imports, layout, objc, signature
+from verify.macho import layout, objc, signature, symbols
 from verify.macho import load_commands as load
 from verify.macho.binaries import Binaries, read_binaries
 from verify.macho.findings import load_explanations
@@ -69,8 +69,8 @@ def test_the_official_calls_are_all_read_back(official: Binaries) -> None:
 
 def test_the_official_wheel_differs_from_itself_in_nothing(official: Binaries) -> None:
     for outcome in (
-        imports.check_imports(official, official, load_published()),
-        exports.check_exports(official, official),
+        symbols.check_imports(official, official, load_published()),
+        symbols.check_exports(official, official),
         objc.check_objc(official, official),
     ):
         assert outcome.problems == []
@@ -106,9 +106,9 @@ def test_our_wheel_has_no_unexplained_difference(ours: Binaries, official: Binar
     explanations = load_explanations()
     for outcome in (
         load.check_load_commands(ours, official),
-        imports.check_imports(ours, official, load_published()),
+        symbols.check_imports(ours, official, load_published()),
         objc.check_objc(ours, official),
-        exports.check_exports(ours, official),
+        symbols.check_exports(ours, official),
         layout.check_layout(ours, official),
         signature.check_signatures(ours.images),
     ):

@@ -29,9 +29,9 @@ from tests.surface.symbols import FLAT, MachSymbols, read_file, read_symbols
 from verify.errors import VerifyError
 from verify.macho.binaries import read_binaries
 from verify.macho.image import Image, MachOUnreadable, read_image
-from verify.macho.imports import official_imports, unproven
 from verify.macho.load_commands import MINIMUM_OS
 from verify.macho.published_symbols import TABLES, load_published
+from verify.macho.symbols import official_imports, unproven
 
 SURFACE = Path(__file__).resolve().parents[2] / "recipes" / "overlays" / "apple"
 _SUFFIXES = (".so", ".dylib")

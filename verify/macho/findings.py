@@ -17,6 +17,7 @@ from ..policy.result import CheckResult
 Role = Literal["extension", "library"]
 Side = Literal["ours", "official"]
 _SHOWN = 3
+TABLE = Path(__file__).with_name("differences.toml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,25 +48,11 @@ class Explanation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explanations:
-    """The content of ``differences.toml``."""
-
+class _Table:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field
 
     schema: Literal[1]
     difference: tuple[Explanation, ...] = ()
-
-    def reason(self, check: str, difference: Difference) -> str:
-        """Return the reason for a difference, or an empty string."""
-        for entry in self.difference:
-            if (
-                entry.check == check
-                and difference.file in entry.files
-                and entry.side == difference.side
-                and difference.item in entry.items
-            ):
-                return entry.reason
-        return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +62,10 @@ class Difference:
     file: Role
     side: Side
     item: str
+
+
+Explanations = Mapping[tuple[str, Difference], str]
+"""Check and difference to the reason why it is right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +97,15 @@ class Outcome:
         explained: list[dict[str, str]] = []
         open_ones: list[dict[str, str]] = []
         for difference in self.differences:
-            reason = explanations.reason(self.check, difference)
-            record: dict[str, str] = {
-                "file": difference.file,
-                "only_in": difference.side,
-                "item": difference.item,
-                "reason": reason,
-            }
-            (explained if reason else open_ones).append(record)
+            reason = explanations.get((self.check, difference), "")
+            (explained if reason else open_ones).append(
+                {
+                    "file": difference.file,
+                    "only_in": difference.side,
+                    "item": difference.item,
+                    "reason": reason,
+                }
+            )
         count = len(self.problems) + len(open_ones)
         told = [
             *self.problems,
@@ -161,7 +153,7 @@ def compare(file: Role, ours: Iterable[str], official: Iterable[str]) -> list[Di
     ]
 
 
-def load_explanations(path: Path | None = None) -> Explanations:
+def load_explanations(path: Path = TABLE) -> Explanations:
     """Read ``differences.toml`` strictly.
 
     Raises
@@ -171,6 +163,10 @@ def load_explanations(path: Path | None = None) -> Explanations:
     """
     from ..policy import strict
 
-    where = path or Path(__file__).with_name("differences.toml")
-    data = strict.read_toml(where, what="table of differences")
-    return strict.load(Explanations, data, where=f"The table {where.name}")
+    data = strict.read_toml(path, what="table of differences")
+    return {
+        (entry.check, Difference(file=file, side=entry.side, item=item)): entry.reason
+        for entry in strict.load(_Table, data, where=f"The table {path.name}").difference
+        for file in entry.files
+        for item in entry.items
+    }

@@ -178,22 +178,20 @@ def architectures(data: bytes, name: str) -> dict[str, bytes]:
     MachOUnreadable
         When the file is no 64-bit Mach-O, or a slice lies outside it.
     """
-    if data[:4] == THIN_MAGIC and len(data) >= 8:
+    if data.startswith(THIN_MAGIC) and len(data) >= 8:
         return {_cpu(struct.unpack_from("<I", data, 4)[0]): data}
-    if data[:4] not in FAT_MAGICS or len(data) < 8:
+    if not data.startswith(FAT_MAGICS):
         raise MachOUnreadable(f"{name} is not a 64-bit Mach-O file.")
-    wide = data[:4] == FAT_MAGICS[1]
-    layout = struct.Struct(">IIQQII" if wide else ">IIIII")
-    (count,) = struct.unpack_from(">I", data, 4)
+    layout = struct.Struct(">IIQQII" if data.startswith(FAT_MAGICS[1]) else ">IIIII")
     found = {}
-    for number in range(count):
-        at = 8 + number * layout.size
-        if at + layout.size > len(data):
-            raise MachOUnreadable(f"{name} ends inside its table of architectures.")
-        cpu, _, offset, size, *_ = layout.unpack_from(data, at)
-        if offset + size > len(data):
-            raise MachOUnreadable(f"{name}: the slice {_cpu(cpu)} lies outside the file.")
-        found[_cpu(cpu)] = data[offset : offset + size]
+    try:
+        for number in range(struct.unpack_from(">I", data, 4)[0]):
+            cpu, _, offset, size, *_ = layout.unpack_from(data, 8 + number * layout.size)
+            if offset + size > len(data):
+                raise MachOUnreadable(f"{name}: the slice {_cpu(cpu)} lies outside the file.")
+            found[_cpu(cpu)] = data[offset : offset + size]
+    except struct.error:
+        raise MachOUnreadable(f"{name} ends inside its table of architectures.") from None
     return found
 
 
@@ -250,8 +248,9 @@ def _image(binary: Any, data: bytes, name: str, found: tuple[str, ...]) -> Image
     own = [entry.name for entry in binary.commands if entry.command == commands.ID_DYLIB]
     build = binary.build_version if binary.has_build_version else None
     version = binary.version_min if binary.has_version_min else None
-    exports, external, local, debug = _defined(binary)
-    imports, bound, disagreements = _imports(binary, [library.name for library in linked])
+    names = [library.name for library in linked]
+    symbols = _symbols(binary, names)
+    bound, disagreements = _bind(binary, symbols.imports, names)
     signed = binary.code_signature if binary.has_code_signature else None
     return Image(
         name=name,
@@ -292,19 +291,19 @@ def _image(binary: Any, data: bytes, name: str, found: tuple[str, ...]) -> Image
             for segment in binary.segments
             for entry in segment.sections
         ),
-        imports=imports,
+        imports=symbols.imports,
         bound=bound,
-        exports=exports,
-        external=external,
-        weak_imports=_weak(binary),
+        exports=_exports(binary),
+        external=frozenset(symbols.external),
+        weak_imports=frozenset(symbols.weak),
         coalesced=frozenset(
             str(entry.symbol.name)
             for entry in binary.bindings
             if entry.has_symbol and int(entry.library_ordinal) in _COALESCED
         ),
         disagreements=disagreements,
-        local_symbols=local,
-        debug_symbols=debug,
+        local_symbols=symbols.local,
+        debug_symbols=symbols.debug,
         function_starts=tuple(sorted(binary.function_starts.functions))
         if binary.has_function_starts
         else (),
@@ -316,46 +315,61 @@ def _short(version: Any) -> tuple[int, int]:
     return int(version[0]), int(version[1])
 
 
-def _defined(binary: Any) -> tuple[frozenset[str], frozenset[str], int, int]:
-    """Return the exports of the trie, the external symbols of the table, and what is strippable.
-
-    ``n_type``: bits 0xE0 mark a debugging entry, 0x0E is the kind (0 is undefined), 0x10 is
-    private external and 0x01 external.
-    """
+def _exports(binary: Any) -> frozenset[str]:
     trie: Any = None
     if binary.has_dyld_exports_trie:
         trie = binary.dyld_exports_trie
     elif binary.has_dyld_info:
         trie = binary.dyld_info
     entries: Any = trie.exports if trie is not None else ()
-    exports = frozenset(str(entry.symbol.name) for entry in entries if entry.has_symbol)
-    external, local, debug = set(), 0, 0
-    for symbol in binary.symbols:
-        kind = symbol.raw_type
-        if kind & 0xE0:
-            debug += 1
-        elif kind & 0x0E == 0:
-            continue
-        elif kind & 0x01 and not kind & 0x10:
-            external.add(str(symbol.name))
-        else:
-            local += 1
-    return exports, frozenset(external), local, debug
+    return frozenset(str(entry.symbol.name) for entry in entries if entry.has_symbol)
 
 
-def _imports(
-    binary: Any, libraries: list[str]
-) -> tuple[dict[str, str], dict[int, str], tuple[str, ...]]:
-    """Return undefined symbols with their libraries, bound pointers, and contradictions.
+@dataclass(kw_only=True)
+class _Symbols:
+    """The symbol table, sorted by the bits of ``n_type`` and ``n_desc``."""
 
-    The symbol table names a library for every undefined symbol (the high byte of ``n_desc``);
-    dyld itself goes by the binding, so both must say the same. A weak look-up (ordinal -3, and 0
-    in the old encoding) says only that another image may define the symbol first.
+    imports: dict[str, str] = field(default_factory=dict)
+    weak: set[str] = field(default_factory=set)
+    external: set[str] = field(default_factory=set)
+    local: int = 0
+    debug: int = 0
+
+
+def _symbols(binary: Any, libraries: list[str]) -> _Symbols:
+    """Read the symbol table.
+
+    ``n_type``: bits 0xE0 mark a debugging entry, 0x0E is the kind (0 is undefined), 0x10 is
+    private external and 0x01 external. ``n_desc`` of an undefined symbol: its library in the high
+    byte, and 0x40 for a weak one.
     """
-    imports = {}
+    found = _Symbols()
     for symbol in binary.symbols:
-        if symbol.raw_type & 0xEE == 0 and symbol.raw_type & 0x01 and not symbol.value:
-            imports[str(symbol.name)] = _library((symbol.description >> 8) & 0xFF, libraries)
+        kind, name = symbol.raw_type, str(symbol.name)
+        if kind & 0xE0:
+            found.debug += 1
+        elif kind & 0x0E:
+            if kind & 0x01 and not kind & 0x10:
+                found.external.add(name)
+            else:
+                found.local += 1
+        else:
+            if kind & 0x01 and not symbol.value:
+                found.imports[name] = _library((symbol.description >> 8) & 0xFF, libraries)
+            if symbol.description & 0x40:
+                found.weak.add(name)
+    return found
+
+
+def _bind(
+    binary: Any, imports: dict[str, str], libraries: list[str]
+) -> tuple[dict[int, str], tuple[str, ...]]:
+    """Return bound pointers and contradictions; add to ``imports`` what only a binding names.
+
+    The symbol table names a library for every undefined symbol, but dyld itself goes by the
+    binding, so both must say the same. A weak look-up (ordinal -3, and 0 in the old encoding) says
+    only that another image may define the symbol first.
+    """
     bound, disagreements = {}, set()
     for entry in binary.bindings:
         if not entry.has_symbol:
@@ -368,16 +382,7 @@ def _imports(
         named = _library(ordinal & 0xFF, libraries)
         if imports.setdefault(symbol, named) != named:
             disagreements.add(symbol)
-    return imports, bound, tuple(sorted(disagreements))
-
-
-def _weak(binary: Any) -> frozenset[str]:
-    """Return the imports marked weak: bit 0x40 of an undefined symbol's ``n_desc``."""
-    return frozenset(
-        str(symbol.name)
-        for symbol in binary.symbols
-        if symbol.raw_type & 0xEE == 0 and symbol.description & 0x40
-    )
+    return bound, tuple(sorted(disagreements))
 
 
 def _library(ordinal: int, libraries: list[str]) -> str:

@@ -12,6 +12,7 @@ import pytest
 from build.binary.elf import ElfFacts, inspect_elf
 from build.binary.machine_paths import find_paths
 from build.binary.rules import compare_elf, elf_weaknesses
+from build.errors import WheelError
 
 pytestmark = [
     pytest.mark.integration,
@@ -95,3 +96,10 @@ def test_a_path_of_the_machine_is_in_the_binary_until_it_is_mapped(tmp_path: Pat
     assert find_paths(plain, [str(tmp_path)])[0].text == str(tmp_path / "tiny.cc")
     mapped = build(tmp_path, *STRONG, f"-ffile-prefix-map={tmp_path}=/src").read_bytes()
     assert find_paths(mapped, [str(tmp_path)]) == []
+
+
+@pytest.mark.parametrize("part", [0.02, 0.5])
+def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, part: float) -> None:
+    content = build(tmp_path, *STRONG).read_bytes()
+    with pytest.raises(WheelError, match="no ELF file that can be read"):
+        inspect_elf(content[: int(len(content) * part)])

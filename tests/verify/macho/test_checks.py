@@ -32,7 +32,7 @@ from tests.kit.macho_examples import (
 )
 from tests.kit.macho_files import X86_64, universal
 from verify.errors import PolicyError, WheelNotUsable
-from verify.macho import archive, exports, imports, layout
+from verify.macho import archive, layout, symbols
 from verify.macho import load_commands as load
 from verify.macho.binaries import Binaries, read_binaries
 from verify.macho.findings import Difference, Explanations, Outcome, compare, load_explanations
@@ -41,7 +41,7 @@ from verify.macho.objc import read_use, rules
 from verify.macho.published_symbols import TABLES, load_published
 from verify.macho.signature import verify_signature
 
-NOTHING = Explanations(schema=1)
+NOTHING: Explanations = {}
 LIBRARY_NAME = b"/usr/lib/libiconv.2.dylib"
 NOBODY: dict[tuple[str, str], str] = {}
 
@@ -116,8 +116,8 @@ def test_a_sound_pair_has_no_findings(tmp_path: Path) -> None:
     ours, official = binaries(tmp_path / "a"), binaries(tmp_path / "b")
     for outcome in (
         load.check_load_commands(ours, official),
-        imports.check_imports(ours, official, NOBODY),
-        exports.check_exports(ours, official),
+        symbols.check_imports(ours, official, NOBODY),
+        symbols.check_exports(ours, official),
         layout.check_layout(ours, official),
         archive.check_archive(ours, None),
     ):
@@ -174,7 +174,7 @@ def test_another_library_is_a_difference(tmp_path: Path) -> None:
 def test_hardening_that_is_missing_is_a_difference(tmp_path: Path) -> None:
     fewer = {name: where for name, where in image().imports.items() if "_stack_chk" not in name}
     ours = changed(tmp_path / "a", imports={**fewer, "_bzero": "/usr/lib/libSystem.B.dylib"})
-    outcome = imports.check_imports(ours, changed(tmp_path / "b"), NOBODY)
+    outcome = symbols.check_imports(ours, changed(tmp_path / "b"), NOBODY)
     assert {(entry.side, entry.item) for entry in outcome.differences} == {
         ("official", "libSystem.B.dylib: ___stack_chk_fail"),
         ("official", "libSystem.B.dylib: ___stack_chk_guard"),
@@ -207,7 +207,7 @@ def test_a_newer_compatibility_version_is_refused(tmp_path: Path) -> None:
 )
 def test_an_import_that_dyld_would_miss(tmp_path: Path, symbol: str, where: str, said: str) -> None:
     ours = changed(tmp_path / "a", imports={**image().imports, symbol: where})
-    result = imports.check_imports(ours, binaries(tmp_path / "b"), NOBODY).result(NOTHING)
+    result = symbols.check_imports(ours, binaries(tmp_path / "b"), NOBODY).result(NOTHING)
     assert result.status == "failed"
     assert said in result.summary
 
@@ -216,17 +216,17 @@ def test_an_import_that_another_wheel_proves(tmp_path: Path) -> None:
     system = "/usr/lib/libSystem.B.dylib"
     ours = changed(tmp_path / "a", imports={**image().imports, "_clonefile": system})
     shown = {(system, "_clonefile"): "numpy.whl"}
-    result = imports.check_imports(ours, binaries(tmp_path / "b"), shown)
+    result = symbols.check_imports(ours, binaries(tmp_path / "b"), shown)
     assert result.result(NOTHING).status == "passed"
     assert result.evidence["library"]["proven_by_other_wheels"] == {"_clonefile": "numpy.whl"}
     other = {("/usr/lib/libc++.1.dylib", "_clonefile"): "numpy.whl"}
-    result = imports.check_imports(ours, binaries(tmp_path / "c"), other)
+    result = symbols.check_imports(ours, binaries(tmp_path / "c"), other)
     assert result.result(NOTHING).status == "failed"
 
 
 def open_imports(ours: Binaries, official: Binaries) -> set[tuple[str, str]]:
-    proof = imports.official_imports(official)
-    return {each for image in ours.images for each in imports.unproven(image, proof)}
+    proof = symbols.official_imports(official)
+    return {each for image in ours.images for each in symbols.unproven(image, proof)}
 
 
 def test_a_weak_import_needs_no_proof(tmp_path: Path) -> None:
@@ -237,13 +237,13 @@ def test_a_weak_import_needs_no_proof(tmp_path: Path) -> None:
     assert open_imports(strong, official) == {(system, "_new_in_14")}
     weak = changed(tmp_path / "c", imports=more, weak_imports=frozenset({"_new_in_14"}))
     assert open_imports(weak, official) == set()
-    assert imports.check_imports(weak, official, NOBODY).result(NOTHING).status == "passed"
+    assert symbols.check_imports(weak, official, NOBODY).result(NOTHING).status == "passed"
 
 
 def test_operator_new_is_found_where_the_process_defines_it(tmp_path: Path) -> None:
     both = {**image().imports, "__Znwm": "/usr/lib/libc++.1.dylib"}
     official = changed(tmp_path / "b", imports=both, coalesced=frozenset({"__Znwm"}))
-    result = imports.check_imports(changed(tmp_path / "a", imports=both), official, NOBODY)
+    result = symbols.check_imports(changed(tmp_path / "a", imports=both), official, NOBODY)
     assert [(entry.side, entry.item) for entry in result.differences] == [
         ("official", "weak look-up of __Znwm")
     ]
@@ -252,12 +252,12 @@ def test_operator_new_is_found_where_the_process_defines_it(tmp_path: Path) -> N
 def test_another_class_is_a_difference_that_can_be_explained(tmp_path: Path) -> None:
     renamed = replaced(stored("library"), b"_OBJC_CLASS_$_MLModel\0", b"_OBJC_CLASS_$_MLModeX\0")
     ours = binaries(tmp_path / "a", {LIBRARY: renamed})
-    strong = imports.check_imports(ours, binaries(tmp_path / "b"), NOBODY)
+    strong = symbols.check_imports(ours, binaries(tmp_path / "b"), NOBODY)
     assert "has _OBJC_CLASS_$_MLModeX on macOS 13.3" in strong.problems[0]
     found = read_image(renamed, LIBRARY).imports
     weak = frozenset({"_OBJC_CLASS_$_MLModeX"})
     ours = changed(tmp_path / "c", imports=found, weak_imports=weak)
-    outcome = imports.check_imports(ours, binaries(tmp_path / "d"), NOBODY)
+    outcome = symbols.check_imports(ours, binaries(tmp_path / "d"), NOBODY)
     items = {(entry.side, entry.item) for entry in outcome.differences}
     assert items == {("ours", "CoreML: class MLModeX"), ("official", "CoreML: class MLModel")}
     table = {
@@ -285,7 +285,7 @@ def _toml(table: dict[str, object]) -> str:
 
 def test_a_binding_that_contradicts_the_symbol_table(tmp_path: Path) -> None:
     ours = changed(tmp_path / "a", disagreements=("_NSLog",))
-    outcome = imports.check_imports(ours, binaries(tmp_path / "b"), NOBODY)
+    outcome = symbols.check_imports(ours, binaries(tmp_path / "b"), NOBODY)
     assert any("different libraries for _NSLog" in problem for problem in outcome.problems)
 
 
@@ -293,12 +293,12 @@ def test_exports_more_less_and_contradicting(tmp_path: Path) -> None:
     official = binaries(tmp_path / "b")
     more = image().exports | {"_internal"}
     ours = changed(tmp_path / "a", exports=more, external=more)
-    result = exports.check_exports(ours, official).result(NOTHING)
+    result = symbols.check_exports(ours, official).result(NOTHING)
     assert [entry["item"] for entry in result.evidence["unexplained"]] == ["_internal"]
     renamed = replaced(stored("library"), b"_OrtGetApiBase", b"_OrtGetApiBasf")
     lost = binaries(tmp_path / "c", {LIBRARY: renamed})
-    assert "does not export _OrtGetApiBase" in exports.check_exports(lost, official).problems[0]
-    odd = exports.check_exports(changed(tmp_path / "d", exports=more), official)
+    assert "does not export _OrtGetApiBase" in symbols.check_exports(lost, official).problems[0]
+    odd = symbols.check_exports(changed(tmp_path / "d", exports=more), official)
     assert any("_internal stands in the export trie alone" in text for text in odd.problems)
 
 
@@ -450,11 +450,12 @@ def test_mistakes_in_the_tables_are_told(tmp_path: Path) -> None:
 
 
 def test_our_tables_are_read_and_every_reason_is_a_sentence() -> None:
-    for entry in load_explanations().difference:
-        assert entry.check.startswith("macho.")
-        assert len(entry.reason) > 20
-        assert entry.reason.endswith(".")
-        assert entry.items
+    assert load_explanations()
+    for (check, difference), reason in load_explanations().items():
+        assert check.startswith("macho.")
+        assert len(reason) > 20
+        assert reason.endswith(".")
+        assert difference.item
 
 
 def test_each_published_symbol_is_in_one_table() -> None:

@@ -12,7 +12,7 @@ from tests.kit.macho_examples import LIBRARY, binaries, image, mutants, replaced
 from verify.macho.findings import Explanations
 from verify.macho.objc import ENUMERATIONS, Use, check_objc, contrast, read_use, rules
 
-NOTHING = Explanations(schema=1)
+NOTHING: Explanations = {}
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from tests.kit.macho_examples import (
     stored,
 )
 from tests.kit.macho_files import directory, superblob
-from verify.macho.findings import Explanations
 from verify.macho.image import Image, read_image
 from verify.macho.signature import BadSignature, check_signatures, verify_signature
 from verify.macho.signature import superblob as read_superblob
@@ -76,7 +75,7 @@ def test_bytes_after_the_signature_are_found() -> None:
 
 def test_an_unsigned_file_fails() -> None:
     unsigned = dataclasses.replace(image(), signature=None)
-    result = check_signatures([unsigned]).result(Explanations(schema=1))
+    result = check_signatures([unsigned]).result({})
     assert result.status == "failed"
     assert "Apple silicon loads no unsigned code" in result.summary
 

@@ -1,8 +1,9 @@
-"""``macho.imports``: every symbol that dyld must find, by library, beside the official binary.
+"""``macho.imports`` and ``macho.exports``: what dyld must find for a binary, and what it offers.
 
-An imported symbol that does not exist on the oldest macOS makes the whole image fail to load, on
-that Mac and not here. So each needs a proof: the official binary of the same release imports it,
-or another published wheel with no newer minimum does (:mod:`verify.macho.published_symbols`).
+Both are compared with the official binary. An imported symbol that does not exist on the oldest
+macOS makes the whole image fail to load, on that Mac and not here. So each needs a proof: the
+official binary of the same release imports it, or another published wheel with no newer minimum
+does (:mod:`verify.macho.published_symbols`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from .binaries import Binaries, pairs
-from .findings import Difference, Outcome, compare
+from .findings import Difference, Outcome, Role, compare
 from .image import DYNAMIC, Image
 
-CHECK = "macho.imports"
+IMPORTS, EXPORTS = "macho.imports", "macho.exports"
+ENTRY_POINTS: dict[Role, str] = {
+    "extension": "_PyInit_onnxruntime_pybind11_state",
+    "library": "_OrtGetApiBase",
+}
 _PROVEN_ELSEWHERE = ("/usr/lib/libSystem.B.dylib", "/usr/lib/libc++.1.dylib")
 _PYTHON = ("_Py", "__Py")
 _HARDENING = {"___stack_chk_fail", "___stack_chk_guard", "___chkstk_darwin"}
@@ -55,7 +60,7 @@ def check_imports(
             "look_ups": len([1 for library in mine.imports.values() if library == DYNAMIC]),
         }
     return Outcome(
-        check=CHECK,
+        check=IMPORTS,
         compared=f"{total} imports known on macOS 13.3, frameworks and Python as in the official "
         "binaries",
         problems=problems,
@@ -126,3 +131,26 @@ def _short(library: str, symbol: str = "_Py") -> str:
 
 def _counts(image: Image) -> dict[str, int]:
     return dict(sorted(Counter(_short(library) for library in image.imports.values()).items()))
+
+
+def check_exports(ours: Binaries, official: Binaries) -> Outcome:
+    """Compare the export tries, name by name, and with the symbol tables."""
+    problems: list[str] = []
+    differences: list[Difference] = []
+    evidence: dict[str, Any] = {}
+    for role, mine, theirs in pairs(ours, official, problems):
+        if ENTRY_POINTS[role] not in mine.exports:
+            problems.append(f"{mine.name} does not export {ENTRY_POINTS[role]}")
+        for symbol in sorted(mine.exports ^ mine.external):
+            where = "export trie" if symbol in mine.exports else "symbol table"
+            problems.append(f"{mine.name}: {symbol} stands in the {where} alone")
+        differences += compare(role, mine.exports, theirs.exports)
+        evidence[role] = {"ours": sorted(mine.exports), "official": sorted(theirs.exports)}
+    total = sum(len(image.exports) for image in ours.images)
+    return Outcome(
+        check=EXPORTS,
+        compared=f"{total} exported symbols, the same as the official binaries'",
+        problems=problems,
+        differences=differences,
+        evidence=evidence,
+    )
