@@ -7,12 +7,13 @@ explained in advance.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ..policy.result import CheckResult
+from .image import Image
 
 Role = Literal["extension", "library"]
 Side = Literal["ours", "official"]
@@ -70,7 +71,7 @@ Explanations = Mapping[tuple[str, Difference], str]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one check found in all of the wheel's binaries.
+    """What one check found in all of the wheel's binaries; it grows while the check looks.
 
     Parameters
     ----------
@@ -78,19 +79,36 @@ class Outcome:
         Its id.
     compared : str
         What was looked at, in a few words with numbers, for the summary of a pass.
-    problems : sequence of str
+    problems : list of str
         Broken rules: they cannot be explained away.
-    differences : sequence of Difference
+    differences : list of Difference
         Against the official binary.
-    evidence : Mapping
+    evidence : dict
         JSON values for the report.
     """
 
     check: str
-    compared: str
-    problems: Sequence[str] = ()
-    differences: Sequence[Difference] = ()
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    compared: str = ""
+    problems: list[str] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    def add_problems(self, image: Image, rules: Iterable[str]) -> None:
+        """Add the rules that an image breaks."""
+        self.problems.extend(f"{image.name}: {rule}" for rule in rules)
+
+    def compare(self, file: Role, ours: Iterable[str], official: Iterable[str]) -> None:
+        """Add what only one of two sets holds, sorted."""
+        mine, theirs = set(ours), set(official)
+        sides: tuple[tuple[Side, set[str]], ...] = (
+            ("ours", mine - theirs),
+            ("official", theirs - mine),
+        )
+        self.differences.extend(
+            Difference(file=file, side=side, item=item)
+            for side, only in sides
+            for item in sorted(only)
+        )
 
     def result(self, explanations: Explanations) -> CheckResult:
         """Judge: passed when no rule is broken and every difference has its reason."""
@@ -129,7 +147,7 @@ class Outcome:
             limit=0,
             unit="findings",
             evidence={
-                "problems": list(self.problems),
+                "problems": self.problems,
                 "unexplained": open_ones,
                 "explained": explained,
                 **self.evidence,
@@ -139,18 +157,6 @@ class Outcome:
             if count
             else "",
         )
-
-
-def compare(file: Role, ours: Iterable[str], official: Iterable[str]) -> list[Difference]:
-    """Return what only one of two sets holds, sorted."""
-    mine, theirs = set(ours), set(official)
-    sides: tuple[tuple[Side, set[str]], ...] = (
-        ("ours", mine - theirs),
-        ("official", theirs - mine),
-    )
-    return [
-        Difference(file=file, side=side, item=item) for side, only in sides for item in sorted(only)
-    ]
 
 
 def load_explanations(path: Path = TABLE) -> Explanations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .binaries import Binaries, pairs
@@ -14,29 +15,23 @@ _PAGE = 0x4000
 
 def check_layout(ours: Binaries, official: Binaries) -> Outcome:
     """Judge what stripping leaves behind and how segments lie; list sections side by side."""
-    problems: list[str] = []
-    evidence: dict[str, Any] = {}
+    found = Outcome(check=CHECK)
     for image in ours.images:
-        problems += [f"{image.name}: {problem}" for problem in rules(image)]
+        found.add_problems(image, rules(image))
     seen: dict[str, str] = {}
     for image in ours.images:
         if image.uuid and image.uuid in seen:
-            problems.append(f"{image.name} has the UUID of {seen[image.uuid]}")
+            found.problems.append(f"{image.name} has the UUID of {seen[image.uuid]}")
         seen.setdefault(image.uuid, image.name)
-    for role, mine, theirs in pairs(ours, official, problems):
-        evidence[role] = {
+    for role, mine, theirs in pairs(ours, official, found.problems):
+        found.evidence[role] = {
             "bytes": {"ours": len(mine.data), "official": len(theirs.data)},
             "local_symbols": {"ours": mine.local_symbols, "official": theirs.local_symbols},
             "debug_symbols": {"ours": mine.debug_symbols, "official": theirs.debug_symbols},
             "sections": side_by_side(mine, theirs),
         }
     size = sum(len(image.data) for image in ours.images)
-    return Outcome(
-        check=CHECK,
-        compared=f"{len(ours.images)} stripped files, {size / 2**20:.1f} MiB",
-        problems=problems,
-        evidence=evidence,
-    )
+    return replace(found, compared=f"{len(ours.images)} stripped files, {size / 2**20:.1f} MiB")
 
 
 def rules(image: Image) -> list[str]:

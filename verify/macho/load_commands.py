@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from .binaries import Binaries, pairs
-from .findings import Difference, Outcome, compare
+from .findings import Outcome
 from .image import Image
 
 CHECK = "macho.load"
@@ -28,23 +29,18 @@ _MOST_PATHS = 3
 
 def check_load_commands(ours: Binaries, official: Binaries) -> Outcome:
     """Judge header and load commands of every image."""
-    problems: list[str] = []
-    differences: list[Difference] = []
-    evidence: dict[str, Any] = {}
+    found = Outcome(check=CHECK)
     for image in ours.images:
-        problems += [f"{image.name}: {problem}" for problem in rules(image)]
-    for role, mine, theirs in pairs(ours, official, problems):
-        differences += compare(role, _items(mine), _items(theirs))
-        problems += [f"{mine.name}: {problem}" for problem in _versions(mine, theirs)]
-        evidence[role] = {"ours": facts(mine), "official": facts(theirs)}
+        found.add_problems(image, rules(image))
+    for role, mine, theirs in pairs(ours, official, found.problems):
+        found.compare(role, _items(mine), _items(theirs))
+        found.add_problems(mine, _versions(mine, theirs))
+        found.evidence[role] = {"ours": facts(mine), "official": facts(theirs)}
     libraries = len({library.name for image in ours.images for library in image.libraries})
-    return Outcome(
-        check=CHECK,
+    return replace(
+        found,
         compared=f"arm64, macOS {'.'.join(map(str, MINIMUM_OS))}, {libraries} libraries as linked "
         "officially",
-        problems=problems,
-        differences=differences,
-        evidence=evidence,
     )
 
 

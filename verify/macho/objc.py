@@ -9,13 +9,13 @@ the result is read. The official binary, compiled against Apple's own headers, s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .binaries import Binaries, pairs
 from .code.callsites import UNREADABLE, CallSite, Reader, selector_references
 from .code.registers import Value
-from .findings import Difference, Outcome, compare
+from .findings import Outcome
 from .image import Image
 
 CHECK = "macho.objc"
@@ -85,23 +85,21 @@ class Use:
 
 def check_objc(ours: Binaries, official: Binaries) -> Outcome:
     """Compare selectors, classes, block signatures, strings and calls."""
-    problems: list[str] = []
-    differences: list[Difference] = []
-    evidence: dict[str, Any] = {}
+    found = Outcome(check=CHECK)
     calls = 0
-    for role, mine, theirs in pairs(ours, official, problems):
+    for role, mine, theirs in pairs(ours, official, found.problems):
         here, there = read_use(mine), read_use(theirs)
         calls += sum(profile.calls for profile in here.profiles.values())
-        problems += [f"{mine.name}: {problem}" for problem in rules(here)]
-        differences += compare(role, _items(here), _items(there))
+        found.add_problems(mine, rules(here))
+        found.compare(role, _items(here), _items(there))
         for name in sorted(here.profiles.keys() & there.profiles.keys()):
             mine_said, theirs_said = contrast(here.profiles[name], there.profiles[name])
-            differences += compare(
+            found.compare(
                 role,
                 (f"{name} {fact}" for fact in mine_said),
                 (f"{name} {fact}" for fact in theirs_said),
             )
-        evidence[role] = {
+        found.evidence[role] = {
             "selectors": sorted(here.selectors),
             "classes": sorted(here.classes),
             "blocks": list(here.blocks),
@@ -115,14 +113,11 @@ def check_objc(ours: Binaries, official: Binaries) -> Outcome:
                 for name in sorted(here.profiles.keys() | there.profiles.keys())
             ],
         }
-    selectors = len({name for role in evidence.values() for name in role["selectors"]})
-    return Outcome(
-        check=CHECK,
+    selectors = len({name for role in found.evidence.values() for name in role["selectors"]})
+    return replace(
+        found,
         compared=f"{selectors} selectors, {calls} calls read back as the official binaries make "
         "them",
-        problems=problems,
-        differences=differences,
-        evidence=evidence,
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .findings import Outcome
@@ -56,19 +56,14 @@ class BadSignature(ValueError):
 
 def check_signatures(images: Sequence[Image]) -> Outcome:
     """Recompute the signature of every image."""
-    problems: list[str] = []
-    evidence: dict[str, Any] = {}
-    pages = 0
+    files: dict[str, Any] = {}
+    found = Outcome(check=CHECK, evidence={"files": files})
     for image in images:
-        found, facts = verify_signature(image)
-        problems += [f"{image.name}: {problem}" for problem in found]
-        evidence[image.name] = facts
-        pages += facts.get("pages", 0)
-    return Outcome(
-        check=CHECK,
-        compared=f"{pages} page hashes of {len(images)} files recomputed, signed ad hoc",
-        problems=problems,
-        evidence={"files": evidence},
+        problems, files[image.name] = verify_signature(image)
+        found.add_problems(image, problems)
+    pages = sum(facts.get("pages", 0) for facts in files.values())
+    return replace(
+        found, compared=f"{pages} page hashes of {len(images)} files recomputed, signed ad hoc"
     )
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any
+from dataclasses import replace
 
 from .binaries import Binaries, pairs
-from .findings import Difference, Outcome, Role, compare
+from .findings import Outcome, Role
 from .image import DYNAMIC, Image
 
 IMPORTS, EXPORTS = "macho.imports", "macho.exports"
@@ -33,23 +33,21 @@ def check_imports(
     ours: Binaries, official: Binaries, published: Mapping[tuple[str, str], str]
 ) -> Outcome:
     """Compare imports; libSystem's and libc++'s need a proof, all others equality as well."""
-    problems: list[str] = []
-    differences: list[Difference] = []
-    evidence: dict[str, Any] = {}
+    found = Outcome(check=IMPORTS)
     proof = official_imports(official)
     total = 0
-    for role, mine, theirs in pairs(ours, official, problems):
+    for role, mine, theirs in pairs(ours, official, found.problems):
         total += len(mine.imports)
-        found, proven = _judge(mine, proof, published)
-        problems += [f"{mine.name}: {problem}" for problem in found]
-        differences += compare(role, _apple(mine), _apple(theirs))
+        broken, proven = _judge(mine, proof, published)
+        found.add_problems(mine, broken)
+        found.compare(role, _apple(mine), _apple(theirs))
         both = mine.imports.keys() & theirs.imports.keys()
-        differences += compare(
+        found.compare(
             role,
             (f"weak look-up of {symbol}" for symbol in both & mine.coalesced),
             (f"weak look-up of {symbol}" for symbol in both & theirs.coalesced),
         )
-        evidence[role] = {
+        found.evidence[role] = {
             "by_library": {
                 "ours": _counts(mine),
                 "official": _counts(theirs),
@@ -59,13 +57,10 @@ def check_imports(
             "may_be_missing": sorted(mine.weak_imports),
             "look_ups": len([1 for library in mine.imports.values() if library == DYNAMIC]),
         }
-    return Outcome(
-        check=IMPORTS,
+    return replace(
+        found,
         compared=f"{total} imports known on macOS 13.3, frameworks and Python as in the official "
         "binaries",
-        problems=problems,
-        differences=differences,
-        evidence=evidence,
     )
 
 
@@ -135,22 +130,14 @@ def _counts(image: Image) -> dict[str, int]:
 
 def check_exports(ours: Binaries, official: Binaries) -> Outcome:
     """Compare the export tries, name by name, and with the symbol tables."""
-    problems: list[str] = []
-    differences: list[Difference] = []
-    evidence: dict[str, Any] = {}
-    for role, mine, theirs in pairs(ours, official, problems):
+    found = Outcome(check=EXPORTS)
+    for role, mine, theirs in pairs(ours, official, found.problems):
         if ENTRY_POINTS[role] not in mine.exports:
-            problems.append(f"{mine.name} does not export {ENTRY_POINTS[role]}")
+            found.problems.append(f"{mine.name} does not export {ENTRY_POINTS[role]}")
         for symbol in sorted(mine.exports ^ mine.external):
             where = "export trie" if symbol in mine.exports else "symbol table"
-            problems.append(f"{mine.name}: {symbol} stands in the {where} alone")
-        differences += compare(role, mine.exports, theirs.exports)
-        evidence[role] = {"ours": sorted(mine.exports), "official": sorted(theirs.exports)}
+            found.problems.append(f"{mine.name}: {symbol} stands in the {where} alone")
+        found.compare(role, mine.exports, theirs.exports)
+        found.evidence[role] = {"ours": sorted(mine.exports), "official": sorted(theirs.exports)}
     total = sum(len(image.exports) for image in ours.images)
-    return Outcome(
-        check=EXPORTS,
-        compared=f"{total} exported symbols, the same as the official binaries'",
-        problems=problems,
-        differences=differences,
-        evidence=evidence,
-    )
+    return replace(found, compared=f"{total} exported symbols, the same as the official binaries'")

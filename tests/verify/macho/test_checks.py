@@ -35,7 +35,7 @@ from verify.errors import PolicyError, WheelNotUsable
 from verify.macho import archive, layout, symbols
 from verify.macho import load_commands as load
 from verify.macho.binaries import Binaries, read_binaries
-from verify.macho.findings import Difference, Explanations, Outcome, compare, load_explanations
+from verify.macho.findings import Difference, Explanations, Outcome, load_explanations
 from verify.macho.image import Image, MachOUnreadable, read_image
 from verify.macho.objc import read_use, rules
 from verify.macho.published_symbols import TABLES, load_published
@@ -421,11 +421,8 @@ def test_a_wheel_without_binaries_is_an_error(tmp_path: Path) -> None:
 
 
 def test_explanations_do_not_spill_over() -> None:
-    outcome = Outcome(
-        check="macho.exports",
-        compared="x",
-        differences=compare("library", {"_a"}, {"_b"}),
-    )
+    outcome = Outcome(check="macho.exports", compared="x")
+    outcome.compare("library", {"_a"}, {"_b"})
     assert outcome.differences == [
         Difference(file="library", side="ours", item="_a"),
         Difference(file="library", side="official", item="_b"),
