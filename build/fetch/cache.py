@@ -132,16 +132,18 @@ class ContentCache:
 
     def partial(self, key: str) -> Path:
         """Return where a download under way is kept; its folder exists afterwards."""
+        return self._folder("partial") / f"{_UNSAFE.sub('-', key)}.part"
+
+    def _folder(self, name: str) -> Path:
+        folder = self.root / name
         with writing_to(self.root):
-            folder = self.root / "partial"
             folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{_UNSAFE.sub('-', key)}.part"
+        return folder
 
     def scratch_file(self) -> Path:
         """Return a new empty file on the cache's own file system."""
         with writing_to(self.root):
-            (self.root / "partial").mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.root / "partial", prefix="new-")
+            handle, name = tempfile.mkstemp(dir=self._folder("partial"), prefix="new-")
             os.close(handle)
             os.chmod(name, 0o644)
         return Path(name)
@@ -149,14 +151,12 @@ class ContentCache:
     def scratch_folder(self) -> Path:
         """Return a new empty folder on the cache's own file system."""
         with writing_to(self.root):
-            (self.root / "partial").mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(dir=self.root / "partial", prefix="new-"))
+            return Path(tempfile.mkdtemp(dir=self._folder("partial"), prefix="new-"))
 
     def set_aside(self, path: Path, name: str) -> Path | None:
         """Move a file or folder that is wrong into ``damaged``; return where it is now."""
-        folder = self.root / "damaged"
+        folder = self._folder("damaged")
         with writing_to(self.root):
-            folder.mkdir(parents=True, exist_ok=True)
             kept = Path(tempfile.mkdtemp(dir=folder, prefix=f"{_UNSAFE.sub('-', name)}-"))
             try:
                 os.replace(path, kept / path.name)
@@ -179,9 +179,7 @@ class ContentCache:
             Called once where somebody else holds the lock.
         """
         with writing_to(self.root):
-            folder = self.root / "locks"
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / f"{_UNSAFE.sub('-', key)}.lock")
+            lock = FileLock(self._folder("locks") / f"{_UNSAFE.sub('-', key)}.lock")
             try:
                 lock.acquire(blocking=False)
             except Timeout:

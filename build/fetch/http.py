@@ -106,42 +106,20 @@ def _reason(error: requests.RequestException) -> tuple[str, bool]:
     """Return why a connection failed, and whether the host counts as out of reach."""
     inner = error.args[0] if error.args else error
     cause = getattr(inner, "reason", inner)
+    refused = "connection refused" if "refused" in str(cause) else "connection failed"
     # The first that fits: a proxy's error is a kind of connection error, and so on.
-    known: tuple[tuple[bool, str, bool], ...] = (
-        (
-            isinstance(error, requests.exceptions.ProxyError),
-            "the proxy did not let it through",
-            True,
-        ),
-        (
-            isinstance(error, requests.exceptions.SSLError),
-            "its certificate was not accepted",
-            True,
-        ),
-        (
-            isinstance(cause, urllib3_errors.NameResolutionError),
-            "name resolution failed",
-            True,
-        ),
-        (
-            isinstance(error, requests.exceptions.ConnectTimeout),
-            "no connection in time",
-            True,
-        ),
-        (
-            isinstance(cause, urllib3_errors.NewConnectionError),
-            "connection refused" if "refused" in str(cause) else "connection failed",
-            True,
-        ),
-        (
-            isinstance(error, requests.exceptions.Timeout)
-            or isinstance(cause, urllib3_errors.ReadTimeoutError),
-            "no answer in time",
-            False,
-        ),
+    known: tuple[tuple[object, type[Exception], str, bool], ...] = (
+        (error, requests.exceptions.ProxyError, "the proxy did not let it through", True),
+        (error, requests.exceptions.SSLError, "its certificate was not accepted", True),
+        (cause, urllib3_errors.NameResolutionError, "name resolution failed", True),
+        (error, requests.exceptions.ConnectTimeout, "no connection in time", True),
+        (cause, urllib3_errors.NewConnectionError, refused, True),
+        (error, requests.exceptions.Timeout, "no answer in time", False),
+        (cause, urllib3_errors.ReadTimeoutError, "no answer in time", False),
     )
     return next(
-        ((reason, dead) for fits, reason, dead in known if fits), ("the connection broke", False)
+        ((reason, dead) for what, kind, reason, dead in known if isinstance(what, kind)),
+        ("the connection broke", False),
     )
 
 

@@ -91,6 +91,15 @@ def adopt(cache: ContentCache, path: Path, hashes: FileHashes, pin: Pin) -> Path
     return kept
 
 
+def not_pinned(what: str, file: Path, expected: str, actual: str, *, hint: str) -> IntegrityError:
+    """Return the error for a file of this machine whose sha256 is not the recipe's."""
+    return IntegrityError(
+        f"{what} is not the pinned one",
+        hint=hint,
+        context={"file": str(file), "expected sha256": expected, "actual sha256": actual},
+    )
+
+
 def mismatch(
     label: str, origin: str, facts: dict[str, str], *, kept: Path | None = None
 ) -> IntegrityError:

@@ -126,7 +126,6 @@ class OverlayOrigin(Described):
     descriptors_to: RelativePath = "."
 
 
-FileOrigin = ArchiveOrigin | DebianOrigin | PypiOrigin
 Origin = Annotated[
     GitOrigin | ArchiveOrigin | DebianOrigin | PypiOrigin | OverlayOrigin,
     Field(discriminator="kind"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import ToolchainError
 from ..fetch.origins.pip_settings import last_error, last_lines, run_module
-from ..fetch.origins.wheelhouse import Wheelhouse, check_lock
+from ..fetch.origins.wheelhouse import check_lock
 from ..system.environment import network_environment
 from ..system.files import write_whole
 from ..system.process import Outcome
@@ -22,12 +22,13 @@ _SCHEMA = 1
 def install_tools(
     venv_dir: Path,
     *,
-    wheelhouse: Wheelhouse,
+    wheels: Path,
     lock: Path,
+    lock_sha256: str,
     env: Mapping[str, str],
     python: str = sys.executable,
 ) -> Path:
-    """Make a virtual environment with the tools of a wheelhouse; return its ``python``.
+    """Make a virtual environment with the tools of a folder of wheels; return its ``python``.
 
     The environment holds no pip of its own (the caller's pip installs into it), so that it can
     be made where Python comes without ensurepip. No network is used. One that is complete and
@@ -38,11 +39,11 @@ def install_tools(
     ToolchainError
         The environment cannot be made.
     """
-    check_lock(lock, wheelhouse.lock_sha256)
+    check_lock(lock, lock_sha256)
     inside = venv_dir / "bin" / "python"
     record = {
         "schema": _SCHEMA,
-        "wheelhouse": wheelhouse.path.name,
+        "wheelhouse": wheels.name,
         "python": f"{python} {sys.version}",
     }
     done = venv_dir / _INSTALLED
@@ -59,7 +60,7 @@ def install_tools(
     # Everything is at hand and hashed: the machine's pip settings could only get in the way.
     offline = plain | {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     words = ["--python", str(inside), "install", "--quiet", "--no-index", "--no-cache-dir"]
-    words += ["--find-links", str(wheelhouse.path), "--require-hashes", "--no-deps"]
+    words += ["--find-links", str(wheels), "--require-hashes", "--no-deps"]
     words += ["--only-binary", ":all:", "--requirement", str(lock)]
     _must(
         run_module(python, "pip", *words, env=offline),

@@ -39,14 +39,15 @@ def prepare_tools(
         They cannot be installed, or CMake is older than the recipe allows.
     """
     lock = workspace.recipes / recipe.tools.lock
-    house = find_wheelhouse(ContentCache(workspace.cache), recipe.tools.lock_sha256)
-    if house is None:
+    lock_sha256 = recipe.tools.lock_sha256
+    wheels = find_wheelhouse(ContentCache(workspace.cache), lock_sha256)
+    if wheels is None:
         raise FetchError(
             "the wheels of the build tools are not in the cache",
             hint="run `nox -s fetch` while the network is there",
         )
     python = install_tools(
-        workspace.tools(recipe.tools.lock_sha256), wheelhouse=house, lock=lock, env=env
+        workspace.tools(lock_sha256), wheels=wheels, lock=lock, lock_sha256=lock_sha256, env=env
     )
     binaries = python.parent
     answer = LoggedRun(env=plain_environment(env), log=workspace.logs / "02-tools.log")(

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..errors import IntegrityError, SourceError
+from ..errors import SourceError
+from ..fetch.integrity import not_pinned
 from ..system.digest import file_sha256
 
 _HUNK = re.compile(rb"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
@@ -195,11 +196,8 @@ def apply_patch(
             hint="check the path in the recipe, or check the file out again",
         ) from error
     if sha256 and actual != sha256:
-        raise IntegrityError(
-            f"the patch {patch.name} is not the pinned one",
-            hint="a patch is changed together with its sha256 in the recipe",
-            context={"file": str(patch), "expected sha256": sha256, "actual sha256": actual},
-        )
+        hint = "a patch is changed together with its sha256 in the recipe"
+        raise not_pinned(f"the patch {patch.name}", patch, sha256, actual, hint=hint)
     results: dict[Path, bytes | None] = {}
     name = patch.name
     try:

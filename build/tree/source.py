@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from zipfile import ZipFile
 
-from ..errors import IntegrityError, SourceError
+from ..errors import SourceError
 from ..fetch.fetched import Fetched
+from ..fetch.integrity import not_pinned
 from ..recipe.format import Dependency, OverlayOrigin, Patch, PypiOrigin, Recipe
 from ..system.digest import file_sha256, hash_file
 from .patch import apply_patch
@@ -162,11 +163,9 @@ def _copy_data(recipe: Recipe, data: Sequence[Fetched], source: Path) -> None:
                 place.write_bytes(_member(zipped, member))
                 actual = file_sha256(place)
                 if actual != sha256:
-                    raise IntegrityError(
-                        f"{member} in {entry.origin.file} is not the pinned file",
-                        hint="find out what the wheel holds before the recipe is changed",
-                        context={"expected sha256": sha256, "actual sha256": actual},
-                    )
+                    hint = "find out what the wheel holds before the recipe is changed"
+                    what = f"{member} in {entry.origin.file}"
+                    raise not_pinned(what, fetched.path, sha256, actual, hint=hint)
 
 
 def deps_text(

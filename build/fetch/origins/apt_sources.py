@@ -6,6 +6,7 @@ read; apt itself need not be there, and no right of root is needed.
 
 from __future__ import annotations
 
+import email
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,15 +57,8 @@ def parse_deb822(text: str) -> Iterator[AptEntry]:
     """Yield the enabled entries of a ``.sources`` file, one for each address and suite."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     for stanza in re.split(r"\n(?:[ \t]*\n)+", "\n".join(lines)):
-        fields: dict[str, str] = {}
-        name = ""
-        for line in stanza.splitlines():
-            if line[:1] in (" ", "\t") and name:
-                fields[name] += " " + line.strip()
-            elif ":" in line:
-                name, _, value = line.partition(":")
-                name = name.strip().lower()
-                fields[name] = value.strip()
+        # Fields of the form that mail has, with its folded lines.
+        fields = email.message_from_string(stanza.lstrip("\n"))
         if fields.get("enabled", "yes").lower() in ("no", "false", "0", "off", "without"):
             continue
         for uri in fields.get("uris", "").split():

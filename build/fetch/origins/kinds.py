@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
-from ...errors import IntegrityError
 from ...recipe.format import (
     ArchiveOrigin,
     DebianOrigin,
@@ -24,12 +23,12 @@ from ..cache import sha256_of
 from ..context import FetchContext
 from ..download import download
 from ..fetched import Fetched, pin_of
-from ..integrity import find_pinned
+from ..integrity import find_pinned, not_pinned
 from ..wanted import AnyOrigin, HubFiles, ToolsLock, Wanted
 from .debian import fetch_debian
 from .git import fetch_git, find_git
 from .pypi import fetch_pypi
-from .wheelhouse import Wheelhouse, check_lock, fill_wheelhouse, find_wheelhouse
+from .wheelhouse import check_lock, fill_wheelhouse, find_wheelhouse
 
 
 def chosen_before(origin: AnyOrigin, context: FetchContext) -> bool:
@@ -60,8 +59,8 @@ def find_cached(wanted: Wanted, origin: AnyOrigin, context: FetchContext) -> Fet
             return None if part and not wheel else _overlay(wanted, origin, tree, wheel)
         case ToolsLock():
             check_lock(context.recipes_dir / origin.lock, origin.sha256)
-            house = find_wheelhouse(cache, origin.sha256)
-            return _tools(wanted, origin, house) if house else None
+            wheels = find_wheelhouse(cache, origin.sha256)
+            return _tools(wanted, origin, wheels) if wheels else None
         case HubFiles():
             paths = [find_pinned(cache, pin_of(file)) for file in origin.files]
             found = [each for each in paths if each]
@@ -141,14 +140,14 @@ def _hub(wanted: Wanted, origin: HubFiles, paths: Sequence[Path]) -> Fetched:
     return replace(first, extras=tuple(others))
 
 
-def _tools(wanted: Wanted, origin: ToolsLock, house: Wheelhouse) -> Fetched:
+def _tools(wanted: Wanted, origin: ToolsLock, wheels: Path) -> Fetched:
     return Fetched(
         name=wanted.name,
         version=wanted.version,
         origin=origin,
-        path=house.path,
-        sha256=house.lock_sha256,
-        size=house.size,
+        path=wheels,
+        sha256=origin.sha256,
+        size=sum(wheel.stat().st_size for wheel in wheels.glob("*.whl")),
     )
 
 
@@ -179,13 +178,6 @@ def _check_overlay(origin: OverlayOrigin, context: FetchContext) -> Path:
     path = context.recipes_dir / origin.path
     actual = tree_digest(path)
     if actual != origin.sha256:
-        raise IntegrityError(
-            f"the overlay {origin.path} is not the pinned one",
-            hint="an overlay is changed together with its sha256 in the recipe",
-            context={
-                "folder": str(path),
-                "expected sha256": origin.sha256,
-                "actual sha256": actual,
-            },
-        )
+        hint = "an overlay is changed together with its sha256 in the recipe"
+        raise not_pinned(f"the overlay {origin.path}", path, origin.sha256, actual, hint=hint)
     return path

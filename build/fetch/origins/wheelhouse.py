@@ -6,37 +6,23 @@ Every wheel's hash stands in the lock file; pip refuses any other.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...errors import IntegrityError
 from ...system.digest import file_sha256
 from ..cache import ContentCache
 from ..context import FetchContext
 from ..http import TransferError
+from ..integrity import not_pinned
 from .pip_settings import last_error, last_lines, pip_environment, run_module
 
 _RECORD = "wheelhouse.json"
 _SCHEMA = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wheelhouse:
-    """A folder of wheels that satisfies a lock file for one interpreter.
-
-    ``files`` maps each wheel's name to its sha256; ``size`` is their sum in bytes.
-    """
-
-    path: Path
-    lock_sha256: str
-    files: Mapping[str, str]
-    size: int
 
 
 def check_lock(lock: Path, sha256: str) -> None:
@@ -55,15 +41,8 @@ def check_lock(lock: Path, sha256: str) -> None:
             hint="check the path in the recipe, or check the file out again",
         ) from error
     if actual != sha256:
-        raise IntegrityError(
-            f"the tools' lock file {lock} is not the pinned one",
-            hint="a lock file is changed together with its lock_sha256 in the recipe",
-            context={
-                "file": str(lock),
-                "expected sha256": sha256,
-                "actual sha256": actual,
-            },
-        )
+        hint = "a lock file is changed together with its lock_sha256 in the recipe"
+        raise not_pinned(f"the tools' lock file {lock}", lock, sha256, actual, hint=hint)
 
 
 def wheelhouse_path(cache: ContentCache, lock_sha256: str) -> Path:
@@ -72,38 +51,24 @@ def wheelhouse_path(cache: ContentCache, lock_sha256: str) -> Path:
     return cache.root / "wheelhouse" / f"{lock_sha256}-{tag}"
 
 
-def find_wheelhouse(cache: ContentCache, lock_sha256: str) -> Wheelhouse | None:
-    """Return the wheels from the cache, each hashed again, or None.
+def find_wheelhouse(cache: ContentCache, lock_sha256: str) -> Path | None:
+    """Return the folder of a lock file's wheels, each hashed again, or None.
 
     A folder with a wheel missing or damaged is moved aside as a whole.
     """
     path = wheelhouse_path(cache, lock_sha256)
     record = cache.read_record(path / _RECORD)
-    if record is None:
-        if path.exists():
-            cache.set_aside(path, path.name)
-        return None
-    house = _from_record(path, lock_sha256, record)
-    try:
-        if all(file_sha256(path / name) == sha256 for name, sha256 in house.files.items()):
-            return house
-    except OSError:
-        pass
-    cache.set_aside(path, path.name)
+    with contextlib.suppress(OSError):
+        if record and all(
+            file_sha256(path / name) == sha256 for name, sha256 in record.get("files", {}).items()
+        ):
+            return path
+    if path.exists():
+        cache.set_aside(path, path.name)
     return None
 
 
-def _from_record(path: Path, lock_sha256: str, record: Mapping[str, Any]) -> Wheelhouse:
-    files = record.get("files", {})
-    return Wheelhouse(
-        path=path,
-        lock_sha256=lock_sha256,
-        files={str(name): str(sha256) for name, sha256 in files.items()},
-        size=int(record.get("size", 0)),
-    )
-
-
-def fill_wheelhouse(lock: Path, lock_sha256: str, context: FetchContext) -> Wheelhouse:
+def fill_wheelhouse(lock: Path, lock_sha256: str, context: FetchContext) -> Path:
     """Fetch every wheel of a lock file, unless they are there; return the folder.
 
     The lock is a requirements file of ``name==version --hash=sha256:…`` lines. Wheels only, no
@@ -124,8 +89,8 @@ def fill_wheelhouse(lock: Path, lock_sha256: str, context: FetchContext) -> Whee
         say("build tools: waiting for another ortmill that is fetching them")
 
     with cache.lock(f"wheelhouse-{path.name}", waiting):
-        if house := find_wheelhouse(cache, lock_sha256):
-            return house
+        if found := find_wheelhouse(cache, lock_sha256):
+            return found
         say("build tools: fetching the wheels of the lock file with pip")
         folder = cache.scratch_folder()
         try:
@@ -142,7 +107,7 @@ def fill_wheelhouse(lock: Path, lock_sha256: str, context: FetchContext) -> Whee
             folder.rename(path)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return _from_record(path, lock_sha256, record)
+        return path
 
 
 def _download(lock: Path, folder: Path, context: FetchContext) -> None:

@@ -118,5 +118,5 @@ def test_another_tree_than_the_recipes(
 def test_a_member_that_the_wheel_lacks_and_one_that_is_another(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"onnxruntime\.whl holds no a/m\.onnx"):
         lay_out(tmp_path, member="b/m.onnx")
-    with pytest.raises(IntegrityError, match="is not the pinned file"):
+    with pytest.raises(IntegrityError, match="is not the pinned one"):
         lay_out(tmp_path, model=b"another")

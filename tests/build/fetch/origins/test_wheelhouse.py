@@ -18,7 +18,6 @@ from build.fetch.cache import ContentCache
 from build.fetch.context import FetchContext
 from build.fetch.http import TransferError
 from build.fetch.origins.wheelhouse import (
-    Wheelhouse,
     fill_wheelhouse,
     find_wheelhouse,
 )
@@ -54,11 +53,20 @@ class Bench:
     lock: Path
     env: dict[str, str]
 
-    def fill(self) -> Wheelhouse:
+    def fill(self) -> Path:
         return fill_wheelhouse(self.lock, sha256(self.lock), self.context())
 
     def context(self) -> FetchContext:
         return FetchContext(cache=self.cache, recipes_dir=self.lock.parent, env=self.env)
+
+    def install(self, folder: Path) -> Path:
+        return install_tools(
+            folder,
+            wheels=self.fill(),
+            lock=self.lock,
+            lock_sha256=sha256(self.lock),
+            env=self.env,
+        )
 
     def python(self, inside: Path, code: str) -> str:
         done = subprocess.run(
@@ -91,7 +99,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def test_fill_then_install_without_any_place_to_look(bench: Bench, tmp_path: Path) -> None:
     house = bench.fill()
-    assert sorted(house.files) == [
+    assert sorted(path.name for path in house.glob("*.whl")) == [
         "toolone-1.0-py3-none-any.whl",
         "tooltwo-1.0-py3-none-any.whl",
     ]
@@ -99,35 +107,31 @@ def test_fill_then_install_without_any_place_to_look(bench: Bench, tmp_path: Pat
     for wheel in bench.links.iterdir():
         wheel.unlink()
     assert bench.fill() == house
-    inside = install_tools(tmp_path / "tools env", wheelhouse=house, lock=bench.lock, env=bench.env)
+    inside = bench.install(tmp_path / "tools env")
     assert bench.python(inside, "import toolone, tooltwo; print(toolone.VERSION)") == "1.0"
     # Complete already: nothing is done again.
     marker = tmp_path / "tools env" / "mine"
     marker.write_text("kept")
     began = time.monotonic()
-    install_tools(tmp_path / "tools env", wheelhouse=house, lock=bench.lock, env=bench.env)
+    bench.install(tmp_path / "tools env")
     assert time.monotonic() - began < 0.5
     assert marker.exists()
 
 
 def test_environment_of_another_lock_is_made_anew(bench: Bench, tmp_path: Path) -> None:
-    inside = install_tools(
-        tmp_path / "env", wheelhouse=bench.fill(), lock=bench.lock, env=bench.env
-    )
+    inside = bench.install(tmp_path / "env")
     wheel = make_wheel(bench.links, "toolone", "2.0")
     bench.lock.write_text(f"toolone==2.0 --hash=sha256:{sha256(wheel)}\n")
-    install_tools(tmp_path / "env", wheelhouse=bench.fill(), lock=bench.lock, env=bench.env)
+    bench.install(tmp_path / "env")
     code = "import toolone, importlib.util as u; print(toolone.VERSION, u.find_spec('tooltwo'))"
     assert bench.python(inside, code) == "2.0 None"
 
 
 def test_interrupted_install_is_made_anew(bench: Bench, tmp_path: Path) -> None:
-    house = bench.fill()
-    arguments = {"wheelhouse": house, "lock": bench.lock, "env": bench.env}
-    inside = install_tools(tmp_path / "env", **arguments)  # type: ignore[arg-type]
+    inside = bench.install(tmp_path / "env")
     (tmp_path / "env" / "ortmill-tools.json").unlink()
     next((tmp_path / "env").rglob("toolone.py")).unlink()
-    install_tools(tmp_path / "env", **arguments)  # type: ignore[arg-type]
+    bench.install(tmp_path / "env")
     assert bench.python(inside, "import toolone; print(toolone.VERSION)") == "1.0"
 
 
@@ -155,21 +159,21 @@ def test_lock_that_is_not_the_pinned_one(bench: Bench) -> None:
 @pytest.mark.parametrize("how", ["changed", "missing", "record"])
 def test_damaged_wheelhouse_is_moved_aside_and_filled_again(bench: Bench, how: str) -> None:
     house = bench.fill()
-    wheel = house.path / "toolone-1.0-py3-none-any.whl"
+    wheel = house / "toolone-1.0-py3-none-any.whl"
     if how == "changed":
         wheel.write_bytes(b"x")
     elif how == "missing":
         wheel.unlink()
     else:
-        (house.path / "wheelhouse.json").write_text("{")
-    assert find_wheelhouse(bench.cache, house.lock_sha256) is None
-    assert not house.path.exists()
+        (house / "wheelhouse.json").write_text("{")
+    assert find_wheelhouse(bench.cache, sha256(bench.lock)) is None
+    assert not house.exists()
     assert list((bench.cache.root / "damaged").rglob("tooltwo*.whl"))
     assert bench.fill() == house
 
 
 def test_record_names_every_file(bench: Bench) -> None:
     house = bench.fill()
-    record = json.loads((house.path / "wheelhouse.json").read_text())
-    assert record["files"] == {path.name: sha256(path) for path in sorted(house.path.glob("*.whl"))}
-    assert record["size"] == sum(path.stat().st_size for path in house.path.glob("*.whl"))
+    record = json.loads((house / "wheelhouse.json").read_text())
+    assert record["files"] == {path.name: sha256(path) for path in sorted(house.glob("*.whl"))}
+    assert record["size"] == sum(path.stat().st_size for path in house.glob("*.whl"))
