@@ -51,7 +51,7 @@ class ContentCache:
     root: Path
 
     def path_for(self, sha256: str) -> Path:
-        """Return where the file with this hash stands, whether it exists or not."""
+        """Return the path of the file with this hash, whether it exists or not."""
         return self.root / "files" / "sha256" / sha256[:2] / sha256[2:]
 
     def find(self, sha256: str) -> Path | None:
@@ -119,7 +119,7 @@ class ContentCache:
         return target
 
     def remember_sha1(self, sha1: str, sha256: str) -> None:
-        """Note which file a sha1 stands for."""
+        """Note which file a sha1 belongs to."""
         write_whole(self.root / "files" / "sha1" / sha1, sha256 + "\n")
 
     def read_record(self, path: Path) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ def host_of(url: str) -> str:
 
 
 class DeadHosts:
-    """The hosts that could not be reached so far; asked and told by several threads."""
+    """The hosts that could not be reached so far; several threads read and write them."""
 
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {}

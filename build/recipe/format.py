@@ -217,7 +217,7 @@ class Tools:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class CompilerFlags:
-    """What a cross compiler is always told, before what CMake says.
+    """The flags that a cross compiler always gets, before those of CMake.
 
     ``c`` goes to every compile, ``cxx`` before it to those of C++, ``link`` to every link.
     ``{compiler}``, ``{linker}``, ``{sysroot}`` and ``{toolchain}`` stand for the folders of the
@@ -282,8 +282,8 @@ class Platform:
     """What one target adds to the build.
 
     ``build_args`` go to upstream's ``tools/ci_build/build.py``; ``minimum_os`` is macOS's
-    deployment target. ``official`` is the published wheel that ours is held beside, no input of
-    the build. ``cross`` says how it is built on another platform.
+    deployment target. ``official`` is the published wheel that ours is compared with, no input
+    of the build. ``cross`` says how it is built on another platform.
     """
 
     repair: Literal["auditwheel", "delocate"]

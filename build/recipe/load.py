@@ -193,7 +193,7 @@ def _keys_at(kind: type[Any], location: list[Any]) -> list[str]:
 
 
 def _duplicates(data: Mapping[str, Any]) -> list[str]:
-    # Looked for in what the file says, so that it is told together with every other fault.
+    # Looked for in the file's own data, so that it is reported together with every other fault.
     faults: list[str] = []
     for table in ("dependencies", "files"):
         rows = data.get(table)

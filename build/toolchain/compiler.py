@@ -29,8 +29,8 @@ class Compiler:
     """A C and C++ compiler pair.
 
     ``family`` is ``gcc``, ``clang`` or ``apple-clang``; ``identity`` is the first line of
-    ``--version``, which stands in the manifest and decides with the rest whether a compile
-    stands.
+    ``--version``: it is in the manifest and decides with the rest whether a compile is done
+    again.
     """
 
     c: Path

@@ -2,7 +2,7 @@
 
 A compiler wrapper is two lines of shell: the pinned Clang with the flags of the recipe. CMake and
 the compiler cache then see an ordinary Clang for the target, and everything that decides the code
-stands in the wrapper's text, which the compiler cache hashes.
+is in the wrapper's text, which the compiler cache hashes.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def check_sdk(sdk: Path) -> Path:
 def unpack_shared(cross: CrossBuild, places: CrossPlaces, fetched: Mapping[str, Fetched]) -> None:
     """Unpack the compiler and the linker, once for all trees.
 
-    A folder's name holds the digest of its pins, so what stands there complete is right.
+    A folder's name holds the digest of its pins, so what is there complete is right.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One build at a time in a tree; whoever waits is told for whom."""
+"""One build at a time in a tree; whoever waits learns for whom."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def hold_tree(lock: Path, checkout: Path, say: Callable[[str], None]) -> Iterato
     Parameters
     ----------
     lock : Path
-        The lock file. Beside it stands ``.owner``, which names the holder's process and checkout.
+        The lock file. ``.owner`` beside it names the holder's process and checkout.
     checkout : Path
         Whom to name to others.
     say : callable

@@ -123,7 +123,7 @@ def _message_body(message: DescriptorProto, *, proto3: bool) -> Iterator[str]:
         yield from _enum(enum)
 
     _check_oneof_order(message)
-    # A map field is compiled into a nested type at the place where it stands. So nested types are
+    # A map field is compiled into a nested type at its own place. So nested types are
     # printed between the fields, just early enough to be found in the same order again.
     entries = {n.name: i for i, n in enumerate(message.nested_type) if n.options.map_entry}
     printed = 0

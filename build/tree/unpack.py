@@ -46,11 +46,11 @@ def unpack(archive: Path, into: Path, *, strip_root: bool, rooted_links: bool = 
     Parameters
     ----------
     archive : Path
-        The file; its kind is told by its content, not by its name.
+        The file; its kind is read from its content, not from its name.
     into : Path
         An empty or missing folder; several packages of one system may share it.
     strip_root : bool
-        Leave out the archive's one top-level folder, where everything stands in one.
+        Leave out the archive's one top-level folder, where everything is in one.
     rooted_links : bool, optional
         Take absolute symbolic links as relative to ``into``, as for a system's packages that are
         unpacked into a folder; else they are refused.
@@ -255,7 +255,7 @@ class _Writer:
         self._folder(parts[:-1], member)
         self._check_spelling(parts, member)
         path = self._root.joinpath(*parts)
-        # A link that stands there already belongs to another package of the same system.
+        # A link that is there already belongs to another package of the same system.
         if parts in self._links or (path.is_symlink() and _leads_out(self._root, parts)):
             raise ValueError(f"the member {member.name!r} goes through the link {'/'.join(parts)}")
         path.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Where everything stands: the checkout, the cache, and the tree that is compiled."""
+"""Where everything is: the checkout, the cache, and the tree that is compiled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Tree:
     """One source tree and what is compiled from it.
 
     Its path holds the name, the version and the platform, and nothing that changes with the
-    recipe: compiler caches know a file by its path, so a stable path keeps them warm. It stands
+    recipe: compiler caches know a file by its path, so a stable path keeps them warm. It is
     in the cache and not in the checkout, outside any git repository.
     """
 

@@ -26,7 +26,7 @@ _TOKEN = re.compile(r'//[^\n]*|#[^\n]*|/\*.*?\*/|"([^"]*)"|([{};])|([^\s{};"]+)'
 
 @dataclass(frozen=True, kw_only=True)
 class AptEntry:
-    """One address of a package archive, as apt is told about it."""
+    """One address of a package archive in apt's settings."""
 
     uri: str
     suite: str

@@ -107,7 +107,7 @@ class _Pages:
 
 
 def is_trusted(url: str, settings: PipSettings) -> bool:
-    """Return whether pip is told not to check the certificate of an address's host."""
+    """Return whether pip does not check the certificate of an address's host."""
     parts = urlsplit(url)
     return any(host in (parts.hostname, host_of(url)) for host in settings.trusted_hosts)
 

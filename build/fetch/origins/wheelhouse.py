@@ -1,7 +1,7 @@
 """The wheels of the build's own tools, fetched by pip against a lock file.
 
 pip does the fetching, so indexes, proxies, certificates and key rings are the machine's own.
-Every wheel's hash stands in the lock file; pip refuses any other.
+Every wheel's hash is in the lock file; pip refuses any other.
 """
 
 from __future__ import annotations
