@@ -217,6 +217,23 @@ def test_plan_choice(choice: str, kept: list[int], left_out: list[int]) -> None:
     assert all(choice in exclusion.reason for exclusion in source.excluded)
 
 
+def test_plan_says_what_is_done_without_an_input() -> None:
+    dependency = Dependency(
+        name="a",
+        version="1",
+        licence="MIT",
+        origins=(dead(),),
+        required=False,
+        fallback_defines={"USE_A": False, "LEVEL": 2},
+    )
+    source, planned, *_ = plan_fetch(recipe([dependency]), "linux-x86_64")
+    assert (planned.required, planned.instead) == (
+        False,
+        "building without it (USE_A=OFF LEVEL=2)",
+    )
+    assert source.required
+
+
 def test_overlay_is_refused_on_macos(machine: Machine) -> None:
     overlay = machine.overlay("coremltools")
     dependency = Dependency(name="coremltools", version="7", licence="BSD", origins=(overlay,))

@@ -199,6 +199,20 @@ def test_offline(context: FetchContext, tmp_path: Path, filled: bool) -> None:
         fetch_model(model, tmp_path / "m", context)
 
 
+def test_half_a_model_in_the_cache_is_none(
+    httpserver: HTTPServer, context: FetchContext, tmp_path: Path
+) -> None:
+    model = recipe(hub(httpserver))
+    fetch_model(model, tmp_path / "first", context)
+    context.cache.path_for(sha256(FILES["tokenizer.json"])).unlink()
+    context.offline = True
+    with pytest.raises(FetchError, match="not in the cache"):
+        fetch_model(model, tmp_path / "m", context)
+    context.offline = False
+    fetch_model(model, tmp_path / "m", context)
+    check(tmp_path / "m", httpserver.url_for("/hub/main"))
+
+
 def test_choice(httpserver: HTTPServer, context: FetchContext, tmp_path: Path) -> None:
     model = recipe(hub(httpserver), package(tmp_path, inside(FILES)))
     context.choice = "registry"
