@@ -159,6 +159,17 @@ def emulate(session: nox.Session) -> None:
 
 
 @nox.session
+def rehearse(session: nox.Session) -> None:
+    """Walk the way through upstream against a GitHub of our own: fetch, build, verify."""
+    session.run(
+        environment(session, "tests"), "-m", "tests.rehearsal",
+        "--build-python", environment(session, "build"),
+        "--verify-python", environment(session, "verify"), *session.posargs,
+        external=True, env={"PYTHONPATH": str(HERE)},
+    )  # fmt: skip
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Run every hook of .pre-commit-config.yaml on all files: style, spelling, workflows."""
     python = environment(session, "tests")
