@@ -26,6 +26,7 @@ from .recipe.format import digest, source_digest
 from .records import Record, drop_record, inputs_digest, read_record, write_record
 from .request import Request, fetch_inputs, the_compiler
 from .system.console import Voice
+from .system.environment import is_network
 from .system.files import check_writable
 from .system.process import LoggedRun
 from .system.session import end_leftover
@@ -125,6 +126,7 @@ def _build_locked(
             home=request.env.get("HOME", str(Path.home())),
             compiler_cache=workspace.compiler_cache,
             cache_socket=socket,
+            network=request.env,
         )
         plan = make_plan(
             recipe,
@@ -247,8 +249,12 @@ def _configure(
         revision=_REVISIONS["configure"],
         source=source_key,
         argv=_without_jobs(step.argv),
-        # The socket is another one in every run and decides nothing.
-        env={name: value for name, value in step.env.items() if name != "SCCACHE_SERVER_UDS"},
+        # The socket is another one in every run; neither it nor a proxy decides anything.
+        env={
+            name: value
+            for name, value in step.env.items()
+            if name != "SCCACHE_SERVER_UDS" and not is_network(name)
+        },
         include=plan.top_level_include,
         compiler=[str(compiler.cxx), compiler.identity, *map(str, filter(None, [request.sdk]))],
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..package.metadata import local_version as with_local_part
 from ..recipe.cross import CrossBuild
 from ..recipe.format import DefineValue, PlatformName, Recipe, digest
+from ..system.environment import network_settings
 from ..toolchain.cross import CrossPlaces, cross_defines, packing_environment
 from ..tree.workspace import Tree
 
@@ -147,8 +148,13 @@ def build_environment(
     home: str,
     compiler_cache: Path,
     cache_socket: str,
+    network: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Return the whole environment of a build command: nothing of the caller's leaks in."""
+    """Return the whole environment of a build command: nothing of the caller's leaks in.
+
+    ``network`` is the caller's environment: proxies and certificates are taken from it where CMake
+    itself fetches the dependencies, and only there.
+    """
     environment = {
         # The cache may stand below somebody's repository, whose commit nothing must pick up.
         "GIT_CEILING_DIRECTORIES": str(compiler_cache.parent),
@@ -164,6 +170,8 @@ def build_environment(
         "ZERO_AR_DATE": "1",
     }
     environment.update(recipe.platforms[platform].environment)
+    if recipe.dependencies_by_cmake:
+        environment.update(network_settings(network or {}))
     return environment
 
 

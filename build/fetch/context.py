@@ -59,6 +59,9 @@ class FetchContext:
     _pip: PipSettings | None = field(default=None, repr=False)
     _mirrors: DebianMirrors | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        self.options = self.options.of(self.env)
+
     @property
     def transfer(self) -> Transfer:
         """What a download needs to know."""

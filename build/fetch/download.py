@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import requests
 from urllib3 import exceptions as urllib3_errors
@@ -20,10 +21,11 @@ from ..system.progress import Progress, Silent
 from .cache import ContentCache
 from .http import DeadHosts, HttpOptions, TransferError, make_session, redact, request_arguments
 from .integrity import Pin, adopt, find_pinned, mismatch
+from .network import SIGN_IN_HINT, mirrored
 
 _CHUNK = 1 << 18
 _OK, _PARTIAL, _BAD_RANGE = 200, 206, 416
-_BACKOFF_LIMIT = 30.0
+_SIGN_IN = (401, 403)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,10 @@ def download(url: str, *, pin: Pin, transfer: Transfer, label: str) -> Path:
     def waiting() -> None:
         transfer.progress.say(f"{label}: waiting for another fetch of the same file")
 
+    url = mirrored(url, transfer.options.mirrors)
+    if url.startswith("file:"):
+        path = Path(unquote(urlsplit(url).path))
+        return copy_local(path, pin=pin, transfer=transfer, label=label)
     with transfer.cache.lock(pin.key, waiting):
         if found := find_pinned(transfer.cache, pin):
             return found
@@ -162,17 +168,16 @@ class _Job:
                     resumed = resumed or self.have() > 0
                     if attempt == options.attempts:
                         raise self._failed(f"{error}, {attempt} times", str(error)) from error
-                pause = min(options.backoff * 2 ** (attempt - 1), _BACKOFF_LIMIT)
-                self.transfer.cancel.wait(pause)
+                self.transfer.cancel.wait(options.pause(attempt))
                 self._stop_if_cancelled()
         raise self._failed("no attempt was allowed", "no attempt was allowed")
 
-    def _failed(self, problem: str, brief: str, **context: str) -> TransferError:
+    def _failed(self, problem: str, brief: str, hint: str = "", **context: str) -> TransferError:
         size = "unknown" if self.pin.size is None else f"{self.pin.size} bytes"
         return TransferError(
             f"{self.label}: {redact(self.url)}: {problem}",
             brief=brief,
-            hint="try again later, or take the input from another origin (--origin)",
+            hint=hint or "try again later, or take the input from another origin (--origin)",
             context={
                 "url": redact(self.url),
                 "expected size": size,
@@ -230,6 +235,7 @@ class _Job:
         raise self._failed(
             f"the server answered {status} {response.reason or ''}".rstrip() + again,
             f"answered {status}",
+            SIGN_IN_HINT if status in _SIGN_IN else "",
             status=str(status),
         )
 

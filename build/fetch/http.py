@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -14,10 +14,13 @@ from urllib3 import exceptions as urllib3_errors
 from urllib3.util.retry import Retry
 
 from ..errors import FetchError
+from ..system.environment import authorities
+from .network import Mirrors, read_mirrors
 
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 _CONNECT_RETRIES = 2
 _RETRY_AFTER_LIMIT = 30
+_PAUSE_LIMIT = 30.0
 
 
 class TransferError(FetchError):
@@ -91,7 +94,7 @@ class HttpOptions:
 
     Time-outs and ``backoff`` (the first pause between two attempts; it doubles) are in seconds.
     ``verify`` is True, False, or the path of a file of certificates; ``proxies`` maps a scheme
-    to a proxy and comes before the environment's.
+    to a proxy and comes before the environment's. ``mirrors`` replaces the beginnings of addresses.
     """
 
     connect_timeout: float = 10.0
@@ -100,6 +103,22 @@ class HttpOptions:
     backoff: float = 0.5
     verify: bool | str = True
     proxies: Mapping[str, str] = field(default_factory=dict)
+    mirrors: Mirrors = ()
+
+    def pause(self, attempt: int) -> float:
+        """Return the seconds to wait after an attempt, counted from 1."""
+        return float(min(self.backoff * 2 ** (attempt - 1), _PAUSE_LIMIT))
+
+    def of(self, env: Mapping[str, str]) -> HttpOptions:
+        """Return these options with what the environment says of authorities and mirrors.
+
+        Raises
+        ------
+        UsageError
+            ``ORTMILL_MIRROR`` cannot be read.
+        """
+        verify = authorities(env) or True if self.verify is True else self.verify
+        return replace(self, verify=verify, mirrors=(*self.mirrors, *read_mirrors(env)))
 
 
 def _reason(error: requests.RequestException) -> tuple[str, bool]:

@@ -9,6 +9,7 @@ from typing import Literal
 from ..errors import IntegrityError, RecipeError
 from ..system.digest import FileHashes, hash_file
 from .cache import ContentCache
+from .network import HEAD, PAGE_HINT, page_instead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +107,18 @@ def mismatch(
     """Return the error for a file that is not the pinned one."""
     which = next((n for n in ("sha256", "sha1", "size") if f"actual {n}" in facts), "size")
     context = {"origin": origin, **facts}
+    problem = (
+        f"{label}: what {origin} holds is not the pinned file: its {which} is "
+        f"{facts[f'actual {which}']}, the recipe pins {facts[f'expected {which}']}"
+    )
+    hint = "find out which of the two is right before the recipe is changed"
     if kept:
         context["kept at"] = str(kept)
+        with kept.open("rb") as stream:
+            page = page_instead(stream.read(HEAD))
+        if page:
+            problem = f"{label}: {origin} answered with {page}: not the pinned file"
+            hint = PAGE_HINT
     return IntegrityError(
-        f"{label}: what {origin} holds is not the pinned file: its {which} is "
-        f"{facts[f'actual {which}']}, the recipe pins {facts[f'expected {which}']}",
-        hint="find out which of the two is right before the recipe is changed; "
-        "nothing was used and nothing was deleted",
-        context=context,
+        problem, hint=f"{hint}; nothing was used and nothing was deleted", context=context
     )

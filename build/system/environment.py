@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_KEPT = frozenset(
+_AUTHORITIES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
+_NETWORK = frozenset(
     {
-        "ALL_PROXY",
-        "CURL_CA_BUNDLE",
-        "FTP_PROXY",
+        *("ALL_PROXY", "FTP_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
+        *("NETRC", "SSL_CERT_DIR", "GIT_SSL_CAINFO"),
+        *_AUTHORITIES,
+    }
+)
+_KEPT = _NETWORK | frozenset(
+    {
         "HOME",
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
         "LANG",
         "LOGNAME",
-        "NETRC",
-        "NO_PROXY",
         "PATH",
-        "REQUESTS_CA_BUNDLE",
         "SSH_AUTH_SOCK",
-        "SSL_CERT_DIR",
-        "SSL_CERT_FILE",
         "TMPDIR",
         "USER",
         "XDG_CACHE_HOME",
@@ -49,3 +47,25 @@ def network_environment(
 def plain_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a program that is only asked something: PATH, answers in C."""
     return {"PATH": env.get("PATH", ""), "LC_ALL": "C"}
+
+
+def authorities(env: Mapping[str, str]) -> str:
+    """Return the file of certificates that the user trusts, or nothing for the system's own.
+
+    One variable is enough for downloads and for git, whichever of the three usual ones it is.
+    """
+    return next((env[name] for name in _AUTHORITIES if env.get(name)), "")
+
+
+def network_settings(env: Mapping[str, str]) -> dict[str, str]:
+    """Return what a program needs to reach the network as this one does, and nothing else."""
+    kept = {name: value for name, value in env.items() if is_network(name)}
+    if trusted := authorities(env):
+        for name in ("SSL_CERT_FILE", "GIT_SSL_CAINFO"):
+            kept.setdefault(name, trusted)
+    return kept
+
+
+def is_network(name: str) -> bool:
+    """Return whether a variable says how the network is reached, and so decides no bytes."""
+    return name.upper() in _NETWORK

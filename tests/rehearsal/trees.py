@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build.fetch.cache import ContentCache
-from build.fetch.origins.order import locator
+from build.fetch.fetched import locator
 from build.recipe.format import DebianOrigin, Dependency, OverlayOrigin, PypiOrigin
 from build.tree.protos import recover_protos
 from build.tree.unpack import unpack

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import requests
 
 from ...errors import FetchError, IntegrityError
 from ...recipe.format import GitOrigin
 from ...system.digest import hash_file
-from ...system.environment import network_environment
+from ...system.environment import network_environment, network_settings
 from ...system.files import write_whole
 from ...system.process import Outcome, capture
 from ..cache import ContentCache
 from ..download import Transfer
-from ..http import TransferError, redact, unreachable
+from ..http import TransferError, make_session, redact, request_arguments, unreachable
+from ..network import PAGE_HINT, SIGN_IN_HINT, mirrored, page_instead
 
 _PROBE_SECONDS = 60.0
 _FETCH_SECONDS = 3600.0
@@ -29,7 +31,14 @@ _NOT_REACHED = {
         "connection failed"
     ),
     r"certificate": "its certificate was not accepted",
+    r"(code|response) 407": "the proxy wants a name and a password",
 }
+# What a later attempt may mend, what wants a name, and what is no git server at all.
+_PASSING = re.compile(
+    r"error: (429|5\d\d)\b|HTTP (429|5\d\d)\b|early EOF|hung up|unexpected disconnect|Empty reply"
+)
+_SIGN_IN = re.compile(r"could not read (Username|Password)|Authentication failed|error: 40[13]\b")
+_NO_SERVER = re.compile(r"not valid: is this a git repository|invalid server response")
 # What the user's own settings must not change about the tar file's bytes, and what is checked.
 _SETTINGS = (
     "core.autocrlf=false",
@@ -90,10 +99,11 @@ def fetch_git(origin: GitOrigin, *, transfer: Transfer, env: Mapping[str, str], 
     with cache.lock(f"git-{origin.commit}", waiting):
         if found := find_git(cache, origin):
             return found
+        origin = replace(origin, url=mirrored(origin.url, transfer.options.mirrors))
         transfer.hosts.check(origin.url)
         folder = cache.scratch_folder()
         try:
-            git = _Git(folder=folder, env=_environment(env), cancel=transfer.cancel)
+            git = _Git(folder=folder, env=_environment(env), transfer=transfer)
             try:
                 _check_tag(git, origin, label)
                 transfer.progress.say(f"{label}: fetching commit {origin.commit[:12]} with git")
@@ -109,7 +119,9 @@ def fetch_git(origin: GitOrigin, *, transfer: Transfer, env: Mapping[str, str], 
 
 def _environment(env: Mapping[str, str]) -> dict[str, str]:
     kept = network_environment(env, prefixes=("GIT_SSL_", "GIT_PROXY_SSL_", "GIT_SSH"))
-    return kept | {
+    return {
+        **kept,
+        **network_settings(env),
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_SSH_COMMAND": kept.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
         "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
@@ -122,7 +134,7 @@ def _environment(env: Mapping[str, str]) -> dict[str, str]:
 class _Git:
     folder: Path
     env: Mapping[str, str]
-    cancel: threading.Event
+    transfer: Transfer
 
     def __call__(self, *arguments: str, seconds: float = _FETCH_SECONDS) -> Outcome:
         settings = [word for setting in _SETTINGS for word in ("-c", setting)]
@@ -131,7 +143,7 @@ class _Git:
                 ["git", *settings, *arguments],
                 env=self.env,
                 seconds=seconds,
-                cancel=self.cancel,
+                cancel=self.transfer.cancel,
                 cwd=self.folder,
             )
         except FileNotFoundError as error:
@@ -141,16 +153,44 @@ class _Git:
                 hint="install git, or take the inputs from elsewhere with --origin registry",
             ) from error
 
+    def ask(self, *arguments: str, seconds: float = _FETCH_SECONDS) -> Outcome:
+        """Run a command that speaks to a server; repeat it where that was busy or down."""
+        options = self.transfer.options
+        for attempt in range(1, options.attempts):
+            outcome = self(*arguments, seconds=seconds)
+            if not outcome.code or not _PASSING.search(outcome.err):
+                return outcome
+            self.transfer.cancel.wait(options.pause(attempt))
+        return self(*arguments, seconds=seconds)
 
-def _refused(origin: GitOrigin, outcome: Outcome, what: str) -> TransferError:
+
+def _page_there(url: str, transfer: Transfer) -> str:
+    """Return what answers in place of a git server, which git itself does not tell."""
+    address = f"{url}/info/refs?service=git-upload-pack"
+    arguments = request_arguments(transfer.options)
+    try:
+        with make_session(transfer.hosts, transfer.options) as session:
+            return page_instead(session.get(address, **arguments).content)
+    except (requests.RequestException, TransferError):
+        return ""
+
+
+def _refused(git: _Git, origin: GitOrigin, outcome: Outcome, what: str) -> TransferError:
+    page = ""
+    if _NO_SERVER.search(outcome.err):
+        page = _page_there(origin.url, git.transfer)
     for pattern, reason in _NOT_REACHED.items():
         if re.search(pattern, outcome.err, re.IGNORECASE):
             return unreachable(origin.url, reason)
     lines = [line for line in outcome.err.strip().splitlines() if line.strip()] or ["no message"]
+    said = f"it answered with {page}" if page else lines[-1].removeprefix("fatal: ")
+    hint = "check the address and the commit in the recipe"
+    if page or _SIGN_IN.search(outcome.err):
+        hint = PAGE_HINT if page else SIGN_IN_HINT
     return TransferError(
-        f"{what} ({lines[-1].removeprefix('fatal: ')})",
-        brief=lines[-1].removeprefix("fatal: "),
-        hint="check the address and the commit in the recipe",
+        f"{what} ({said})",
+        brief=said,
+        hint=hint,
         context={
             "url": redact(origin.url),
             "commit": origin.commit,
@@ -163,11 +203,13 @@ def _check_tag(git: _Git, origin: GitOrigin, label: str) -> None:
     """Ask where the tag points; without a tag, only whether the repository answers."""
     refs = [f"refs/tags/{origin.tag}", f"refs/tags/{origin.tag}^{{}}"] if origin.tag else ["HEAD"]
     try:
-        outcome = git("ls-remote", origin.url, *refs, seconds=_PROBE_SECONDS)
+        outcome = git.ask("ls-remote", origin.url, *refs, seconds=_PROBE_SECONDS)
     except TimeoutError:
         raise unreachable(origin.url, f"no answer in {_PROBE_SECONDS:.0f} s") from None
     if outcome.code:
-        raise _refused(origin, outcome, f"{label}: {redact(origin.url)} cannot be read with git")
+        raise _refused(
+            git, origin, outcome, f"{label}: {redact(origin.url)} cannot be read with git"
+        )
     if not origin.tag:
         return
     found = {ref: commit for commit, _, ref in map(_split_ref, outcome.out.splitlines())}
@@ -200,15 +242,15 @@ def _fetch_commit(git: _Git, origin: GitOrigin, label: str) -> None:
         )
     fetch = ("fetch", "--quiet", "--no-tags", "--depth", "1", origin.url)
     try:
-        outcome = git(*fetch, origin.commit)
+        outcome = git.ask(*fetch, origin.commit)
         if outcome.code and origin.tag:
             # Some servers hand out tips only. The tag was just seen to point at the commit.
-            outcome = git(*fetch, f"refs/tags/{origin.tag}")
+            outcome = git.ask(*fetch, f"refs/tags/{origin.tag}")
     except TimeoutError:
         raise unreachable(origin.url, "the fetch did not end within an hour") from None
     if outcome.code:
         raise _refused(
-            origin, outcome, f"{label}: {redact(origin.url)} did not hand out {origin.commit}"
+            git, origin, outcome, f"{label}: {redact(origin.url)} did not hand out {origin.commit}"
         )
     actual = git("rev-parse", "--verify", "FETCH_HEAD^{commit}").out.strip()
     if actual != origin.commit:

@@ -21,6 +21,7 @@ from ...system.digest import hash_file
 from ..download import Transfer, copy_local, download
 from ..http import HttpOptions, TransferError, host_of, make_session, redact, request_arguments
 from ..integrity import Pin, mismatch
+from ..network import mirrored
 from .pip_settings import PipSettings
 
 # The finder warns about every index that does not know a project; that is no news here.
@@ -84,6 +85,7 @@ class _Pages:
     def _page(self, method: str, url: str, headers: Mapping[str, str] | None) -> _Page:
         if urlsplit(url).scheme == "file":
             return _local_page(url)
+        url = mirrored(url, self.options.mirrors)
         arguments = request_arguments(self.options)
         if is_trusted(url, self.settings):
             arguments["verify"] = False

@@ -28,6 +28,7 @@ from build.fetch.wanted import plan_fetch
 from build.package.repair import Repair, repair_argv, repair_environment
 from build.recipe.format import PLATFORMS, PlatformName, Recipe
 from build.recipe.load import load_recipe
+from build.system.environment import is_network
 from build.tree.workspace import Tree
 from tests.kit.recipe_examples import ROOT, SHIPPED, shipped, small
 
@@ -302,3 +303,22 @@ def test_the_text_names_every_input_and_every_command(
 @pytest.mark.skipif(sys.platform == "win32", reason="a path of another system")
 def test_the_shipped_recipe_is_the_default() -> None:
     assert SHIPPED.stem == cli.DEFAULT_RECIPE
+
+
+def test_cmake_reaches_the_network_as_the_user_does(tmp_path: Path) -> None:
+    later = load_recipe(ROOT / "recipes" / "onnxruntime-1.26.0.toml")
+    assert later.dependencies_by_cmake
+    caller = {"https_proxy": "http://p:3128", "NO_PROXY": "x", "SSL_CERT_FILE": "/ca", "EVIL": "1"}
+    known = {"https_proxy", "NO_PROXY", "SSL_CERT_FILE", "GIT_SSL_CAINFO"}
+    for recipe, reached in ((later, known), (shipped(), set())):
+        given = build_environment(
+            recipe,
+            "linux-x86_64",
+            PROGRAMS,
+            home="/home/me",
+            compiler_cache=Path("/cache/sccache"),
+            cache_socket="/tmp/s",
+            network=caller,
+        )
+        assert given.keys() & (caller.keys() | known) == reached
+        assert {name for name in given if is_network(name)} == reached
