@@ -240,6 +240,6 @@ def gen(session: nox.Session) -> None:
     )  # fmt: skip
     ortmill(session, "build", "fetch-model", "--quiet")
     session.run(
-        str(folder / "bin" / "python"), "-m", "verify.encoder.reference.gen", *session.posargs,
+        str(folder / "bin" / "python"), "-m", "tests.torch_references", *session.posargs,
         external=True,
     )  # fmt: skip

@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise VerifyError(
             f"{path} cannot be written: {error.strerror or error}.",
-            hint="Name another work directory with --work DIR.",
+            hint="Name a place that you may write to; --work DIR names another work directory.",
         ) from None
 
 

@@ -22,8 +22,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tests.kit.verify_examples import TINY, numpy_states, policy, tiny_weights
+from tests.torch_references import save as save_references
 from verify.checks.table import CHECKS
-from verify.encoder import reference
 from verify.encoder.weights import write_safetensors
 from verify.environment.context import TargetContext
 from verify.policy.limits import Policy
@@ -105,7 +105,7 @@ def tiny_references(folder: Path, tokenizer: Tokenizer) -> Path:
         ids = np.array([tokenizer.encode(text).ids])
         pooled = numpy_states(tiny_weights(), ids, np.ones_like(ids), np.zeros_like(ids)).mean(1)[0]
         rows.append(pooled / np.linalg.norm(pooled))
-    reference.save(
+    save_references(
         folder,
         TINY.name,
         embeddings={TINY.max_length: np.stack(rows).astype(np.float32)},

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..encoder.model_recipe import file_sha256
 from ..encoder.number_types import FLOAT, FLOAT16, float_types, retyped, widened
 from ..errors import VerifyError
+from ..files import replacing, write_text
 from .nodes import UNKNOWN, ModelFileError, facts, load
 
 if TYPE_CHECKING:
@@ -158,16 +158,8 @@ def fold(context: TargetContext, source: Path, target: Path) -> bool:
         folded = source
     elif FLOAT16 in kinds:
         write_model(retyped(onnx.load(str(folded)), FLOAT, FLOAT16), folded)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    with replacing(target) as partial:
         shutil.copyfile(folded, partial)
-        partial.replace(target)
-    except OSError as error:
-        raise VerifyError(
-            f"The model cannot be written to {target}: {error.strerror or error}.",
-            hint="Name another file with --output.",
-        ) from None
     return whole
 
 
@@ -182,8 +174,7 @@ def write_record(
         "folded_by": wheel,
         "graph_sha256": file_sha256(target),
     }
-    text = json.dumps(record, indent=2, sort_keys=True) + "\n"
-    target.with_suffix(".json").write_text(text, encoding="utf-8")
+    write_text(target.with_suffix(".json"), json.dumps(record, indent=2, sort_keys=True) + "\n")
     return record
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..errors import VerifyError
+from .. import report
+from ..files import write_text
 from ..report.charts.graph_picture import Node, legend, node_picture, read_nodes
 from .nodes import Shape
 from .partitions import Answer, Left, Limits
@@ -79,23 +79,13 @@ def write_page(answers: Sequence[Answer], limits: Limits, path: Path, *, wheel: 
     VerifyError
         When the file cannot be written.
     """
-    text = render(answers, limits, wheel=wheel)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    except OSError as error:
-        raise VerifyError(
-            f"The page cannot be written to {path}: {error.strerror or error}.",
-            hint="Give a path in a directory that you may write to.",
-        ) from None
+    write_text(path, render(answers, limits, wheel=wheel))
 
 
 def render(answers: Sequence[Answer], limits: Limits, *, wheel: str) -> str:
     """Return the page; the same answers give the same bytes."""
     environment = Environment(
-        loader=PackageLoader("verify.coverage"),
+        loader=PackageLoader(__package__),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -103,7 +93,7 @@ def render(answers: Sequence[Answer], limits: Limits, *, wheel: str) -> str:
         keep_trailing_newline=True,
     )
     # A style sheet of our own: nothing of a user's goes through it, and escaping would break it.
-    reports = Environment(loader=PackageLoader("verify.report"), autoescape=False)  # noqa: S701
+    reports = Environment(loader=PackageLoader(report.__name__), autoescape=False)  # noqa: S701
     graphs = []
     for answer in answers:
         nodes = read_nodes(answer.coverage.to_json())

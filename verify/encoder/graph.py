@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import VerifyError
+from ..files import replacing, write_text
 from .graph_pooling import sentence_embedding
 from .model_recipe import EncoderSpec, file_sha256
 from .weights import Array, WeightsError, read_safetensors
@@ -83,21 +83,17 @@ def ensure_graph(
     if output != "last_hidden_state":
         record["output"] = output
     folder = directory / f"{encoder.name}-{record['weights_sha256'][:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{graph_name(static, precision, output)}.onnx"
-    if _stands(path, record):
+    if _is_built(path, record):
         return path
     model = build_graph(
         read_safetensors(weights), encoder, static=static, precision=precision, output=output
     )
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    record["graph_sha256"] = file_sha256(partial)
+    with replacing(path) as partial:
+        partial.write_bytes(model.SerializeToString(deterministic=True))
+        record["graph_sha256"] = file_sha256(partial)
     record["nodes"] = len(model.graph.node)
-    partial.replace(path)
-    note = path.with_suffix(f".json.{os.getpid()}.partial")
-    note.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    note.replace(path.with_suffix(".json"))
+    write_text(path.with_suffix(".json"), json.dumps(record, indent=2, sort_keys=True) + "\n")
     return path
 
 
@@ -367,8 +363,8 @@ class _Writer:
         return self.node("Mul", [product, self.scalar("half", 0.5)], name)
 
 
-def _stands(path: Path, record: Mapping[str, Any]) -> bool:
-    """Return whether the graph and its record are there and say the same."""
+def _is_built(path: Path, record: Mapping[str, Any]) -> bool:
+    """Return whether the graph is there, and its record says this."""
     note = path.with_suffix(".json")
     if not (path.is_file() and note.is_file()):
         return False

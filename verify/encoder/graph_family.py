@@ -7,7 +7,6 @@ sizes given: enough for coverage and conversion, which do not look at what the w
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import VerifyError
+from ..files import replacing
 from .graph import Output, Precision, ensure_graph, expected_shapes, graph_name
 from .model_recipe import EncoderSpec, load_model_recipe, recipe_path
 from .weights import Array, write_safetensors
@@ -84,14 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("an encoder with random weights in place of the recipe's")
     group.add_argument("--random-weights", type=int, metavar="SEED", help="same seed, same bytes")
     for name in ("layers", "hidden", "heads", "intermediate"):
-        group.add_argument(
-            f"--{name}",
-            type=int,
-            metavar="N",
-            help="default: the recipe's"
-            if name == "layers"
-            else _DEFAULTS.get(name, "default: the recipe's"),
-        )
+        help_ = _DEFAULTS.get(name, "default: the recipe's")
+        group.add_argument(f"--{name}", type=int, metavar="N", help=help_)
 
 
 _DEFAULTS = {
@@ -232,10 +226,8 @@ def ensure_random_weights(models: Path, encoder: EncoderSpec, *, seed: int) -> P
     """Return the random encoder's ``model.safetensors``; write it when it is not there."""
     path = models / "model.safetensors"
     if not path.is_file():
-        models.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        write_safetensors(partial, random_weights(encoder, seed=seed))
-        partial.replace(path)
+        with replacing(path) as partial:
+            write_safetensors(partial, random_weights(encoder, seed=seed))
     return path
 
 

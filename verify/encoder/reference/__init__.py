@@ -1,7 +1,7 @@
 """The reference texts with their torch float64 embeddings, and the similarity set.
 
 ``texts.json`` is written by hand; ``<encoder>.npz`` beside it is written by
-``python -m verify.encoder.reference.gen``. The embeddings are computed in float64, scaled to
+``python -m tests.torch_references``. The embeddings are computed in float64, scaled to
 length 1 and rounded to float32: the rounding is at most 2**-25 (3.0e-8) of a component, and
 components are smaller than 1.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,28 +113,3 @@ def load(name: str, folder: Path | None = None, *, max_length: int) -> Reference
             embeddings=np.asarray(data[f"embeddings_{max_length}"], dtype=np.float32),
             weights_sha256=str(data["weights_sha256"]),
         )
-
-
-def save(
-    folder: Path,
-    name: str,
-    *,
-    embeddings: Mapping[int, NDArray[np.float32]],
-    weights_sha256: str,
-    made_with: str,
-) -> Path:
-    """Write the references of the texts in ``folder``; return the file's path.
-
-    ``embeddings`` maps the number of tokens that texts were cut to, to ``[texts, hidden]``.
-    """
-    digest = load_texts(folder)[2]
-    path = folder / f"{name}.npz"
-    np.savez_compressed(
-        path,
-        allow_pickle=False,
-        **{f"embeddings_{length}": rows for length, rows in embeddings.items()},
-        texts_sha256=np.asarray(digest),
-        weights_sha256=np.asarray(weights_sha256),
-        made_with=np.asarray(made_with),
-    )
-    return path

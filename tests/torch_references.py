@@ -1,4 +1,4 @@
-"""Write the reference embeddings with torch in float64: ``python -m verify.encoder.reference.gen``.
+"""Write the reference embeddings with torch in float64: ``python -m tests.torch_references``.
 
 The forward pass is written here from the encoder's definition and shares no code with the graph
 builder, so that a mistake in one shows against the other.
@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .. import reference
-from ..model_recipe import EncoderSpec, file_sha256, load_model_recipe, recipe_path
-from ..weights import read_safetensors
+from verify.encoder import reference
+from verify.encoder.model_recipe import EncoderSpec, file_sha256, load_model_recipe, recipe_path
+from verify.encoder.weights import read_safetensors
 
 
 def forward(tensors: Mapping[str, Any], encoder: EncoderSpec, ids: Sequence[int]) -> Any:
@@ -56,14 +57,37 @@ def forward(tensors: Mapping[str, Any], encoder: EncoderSpec, ids: Sequence[int]
     return functional.normalize(state.mean(dim=0), dim=0)
 
 
+def save(
+    folder: Path,
+    name: str,
+    *,
+    embeddings: Mapping[int, NDArray[np.float32]],
+    weights_sha256: str,
+    made_with: str,
+) -> Path:
+    """Write the references of the texts in ``folder``; return the file's path.
+
+    ``embeddings`` maps the number of tokens that texts were cut to, to ``[texts, hidden]``.
+    """
+    digest = reference.load_texts(folder)[2]
+    path = folder / f"{name}.npz"
+    np.savez_compressed(
+        path,
+        allow_pickle=False,
+        **{f"embeddings_{length}": rows for length, rows in embeddings.items()},
+        texts_sha256=np.asarray(digest),
+        weights_sha256=np.asarray(weights_sha256),
+        made_with=np.asarray(made_with),
+    )
+    return path
+
+
 def main(argv: list[str]) -> int:
     """Generate the references; 0 when the file was written."""
     import tokenizers
     import torch
 
-    parser = argparse.ArgumentParser(
-        prog="python -m verify.encoder.reference.gen", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m tests.torch_references", description=__doc__)
     parser.add_argument("--model", default="all-minilm-l6-v2", help="name or path of the recipe")
     parser.add_argument("--models", type=Path, help="folder with the weights and the tokenizer")
     parser.add_argument(
@@ -96,7 +120,7 @@ def main(argv: list[str]) -> int:
                 for entry in texts
             ]
         embeddings[length] = np.stack(rows).astype(np.float32)
-    path = reference.save(
+    path = save(
         home,
         recipe.name,
         embeddings=embeddings,
