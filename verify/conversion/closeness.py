@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the CPU provider has at the edges of one package.
+
+    Parameters
+    ----------
+    data : Mapping[str, ndarray]
+        Values by ONNX name, ``[cases, …]`` each.
+    names : Mapping[str, str]
+        The package's names to ONNX names.
+    masks : ndarray or None
+        Attention masks, where texts were run.
+    """
+
+    data: Mapping[str, Array]
+    names: Mapping[str, str]
+    masks: Array | None = None
+
+    def values(self, names: Iterable[str], case: int) -> dict[str, Array]:
+        """Return the values of one case by the package's names."""
+        return {name: self.data[self.names[name]][case] for name in names}
+
+    def compare(self, outputs: Mapping[str, Any], case: int) -> Compared:
+        """Compare a package's outputs for one case with these values."""
+        return compare(outputs, self.values(outputs, case), mask=self.mask(case))
+
+    def mask(self, case: int) -> Array | None:
+        """Return the attention mask of one case, if there is one."""
+        return None if self.masks is None else self.masks[case]
 
 
 @dataclass(frozen=True, kw_only=True)

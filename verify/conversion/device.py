@@ -1,4 +1,4 @@
-"""On a Mac: where Core ML runs each operation, and what it predicts, beside our evaluation.
+"""On a Mac: where Core ML runs each operation, and whether it predicts what we evaluate.
 
 Two proofs check each other here. The off-device evaluation says what the program computes; Core ML
 predicts with the same package on the same values. Where they part, one of them is wrong.
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .closeness import compare
+from .closeness import Known, compare
 from .evaluate import constants_for, evaluate
 from .package import Package, quiet
 from .program import Program
@@ -124,7 +124,7 @@ def summary(placed: Sequence[Placed]) -> dict[str, dict[str, float]]:
 
 
 def plans_differ(plan: Sequence[Placed], profile: Sequence[Placed]) -> str:
-    """Say where Core ML told coremltools something else than the provider; nothing if it did not.
+    """Say where Core ML answered coremltools and the provider differently; empty if nowhere.
 
     The provider names no operations, so that kinds and devices are counted.
     """
@@ -140,29 +140,19 @@ def plans_differ(plan: Sequence[Placed], profile: Sequence[Placed]) -> str:
 
 
 def compare_predictions(
-    predict: Predict,
-    program: Program,
-    data: Mapping[str, Array],
-    names: Mapping[str, str],
-    rows: Sequence[int],
-    *,
-    mask: Array | None,
+    predict: Predict, program: Program, known: Known, rows: Sequence[int]
 ) -> dict[str, Any]:
-    """Hold Core ML's predictions beside the CPU provider and beside both evaluations.
+    """Compare Core ML's predictions with the CPU provider and with both evaluations.
 
     Parameters
     ----------
     predict : callable
         From the package's inputs by name to its outputs by name.
     program : Program
-    data : Mapping[str, ndarray]
-        Values by ONNX name, ``[cases, …]``.
-    names : Mapping[str, str]
-        The package's names to ONNX names.
+    known : Known
+        What the CPU provider has.
     rows : Sequence[int]
         Which cases.
-    mask : ndarray or None
-        Attention masks, where texts were run.
 
     Returns
     -------
@@ -172,16 +162,14 @@ def compare_predictions(
     found: dict[str, list[float]] = {"cpu": [], "exact": [], "fp16": []}
     whole, halves = constants_for(program, "exact"), constants_for(program, "fp16")
     for row in rows:
-        inputs = {name: data[names[name]][row] for name in program.inputs}
-        kept = None if mask is None else mask[row]
+        inputs = known.values(program.inputs, row)
         said = predict({name: fed(value) for name, value in inputs.items()})
         outputs = {name: np.asarray(said[name]) for name in program.outputs}
-        wanted = {name: data[names[name]][row] for name in program.outputs}
-        found["cpu"].append(compare(outputs, wanted, mask=kept).cosine)
+        found["cpu"].append(known.compare(outputs, row).cosine)
         exact = evaluate(program, inputs, "exact", constants=whole).outputs
         half = evaluate(program, inputs, "fp16", constants=halves).outputs
-        found["exact"].append(compare(outputs, exact, mask=kept).cosine)
-        found["fp16"].append(compare(outputs, half, mask=kept).cosine)
+        found["exact"].append(compare(outputs, exact, mask=known.mask(row)).cosine)
+        found["fp16"].append(compare(outputs, half, mask=known.mask(row)).cosine)
     return {"rows": list(rows), **found}
 
 
@@ -192,13 +180,7 @@ def fed(value: Any) -> Array:
 
 
 def measure_device(
-    package: Package,
-    program: Program,
-    data: Mapping[str, Array],
-    names: Mapping[str, str],
-    rows: Sequence[int],
-    *,
-    mask: Array | None,
+    package: Package, program: Program, known: Known, rows: Sequence[int]
 ) -> dict[str, Any]:
     """Ask Core ML on this Mac for its plan of a package and for predictions.
 
@@ -212,9 +194,7 @@ def measure_device(
     try:
         with compiled(package) as path:
             placed = read_plan(_load_plan(path))
-            predictions = compare_predictions(
-                _load_predictor(path), program, data, names, rows, mask=mask
-            )
+            predictions = compare_predictions(_load_predictor(path), program, known, rows)
     except Exception as error:
         # coremltools raises bare exceptions for whatever Core ML says; each is a finding.
         return {"error": (str(error) or type(error).__name__).splitlines()[0]}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..environment.context import TargetContext
 from ..errors import VerifyError
-from .closeness import compare, finite
+from .closeness import Known, finite
 from .emit_inside import MASK
 from .evaluate import Mode, constants_for, evaluate, unknown_operations
 from .half_precision import Lost
@@ -71,11 +71,12 @@ def measure(job: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any
     answer["unknown"] = unknown_operations(program)
     if answer["unknown"]:
         return answer
-    data, mask = stored_values(Path(job["values"]), job["keys"])
+    data, masks = stored_values(Path(job["values"]), job["keys"])
+    known = Known(data=data, names=job["names"], masks=masks)
     for mode, rows in job["modes"].items():
         say(f"{job['label']}: {mode}, {len(rows)} {job['what']}")
         try:
-            found = run_mode(program, data, job["names"], mode, rows, mask=mask)
+            found = run_mode(program, known, mode, rows)
         except NotEvaluated as error:
             answer["refused"] = str(error)
             return answer
@@ -85,7 +86,7 @@ def measure(job: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any
 
         say(f"{job['label']}: Core ML")
         chosen = job["modes"]["fp16-accumulate"]
-        answer["device"] = measure_device(package, program, data, job["names"], chosen, mask=mask)
+        answer["device"] = measure_device(package, program, known, chosen)
     return answer
 
 
@@ -110,16 +111,8 @@ def stored_values(path: Path, keys: Mapping[str, str]) -> tuple[dict[str, Array]
         return data, stored[MASK] if MASK in stored.files else None
 
 
-def run_mode(
-    program: Program,
-    data: Mapping[str, Array],
-    names: Mapping[str, str],
-    mode: Mode,
-    rows: Sequence[int],
-    *,
-    mask: Array | None,
-) -> dict[str, Any]:
-    """Evaluate the program for each case and compare it with the stored values.
+def run_mode(program: Program, known: Known, mode: Mode, rows: Sequence[int]) -> dict[str, Any]:
+    """Evaluate the program for each case and compare it with the known values.
 
     Raises
     ------
@@ -131,16 +124,15 @@ def run_mode(
     first_nan = ""
     constants = constants_for(program, mode)
     for row in rows:
-        check_finite(data, names, row)
-        inputs = {name: data[names[name]][row] for name in program.inputs}
+        check_finite(known, row)
+        inputs = known.values(program.inputs, row)
         result = evaluate(program, inputs, mode, constants=constants)
         first_nan = first_nan or result.first_nan
         for entry in result.lost:
-            known = lost.get((entry.kind, entry.value))
-            if known is None or known.share < entry.share:
+            before = lost.get((entry.kind, entry.value))
+            if before is None or before.share < entry.share:
                 lost[(entry.kind, entry.value)] = entry
-        wanted = {name: data[names[name]][row] for name in result.outputs}
-        compared.append(compare(result.outputs, wanted, mask=None if mask is None else mask[row]))
+        compared.append(known.compare(result.outputs, row))
     cosines = [entry.cosine for entry in compared]
     worst = int(np.argmin(cosines))
     return {
@@ -155,7 +147,7 @@ def run_mode(
     }
 
 
-def check_finite(data: Mapping[str, Array], names: Mapping[str, str], row: int) -> None:
+def check_finite(known: Known, row: int) -> None:
     """Make sure that there is something to compare with.
 
     Raises
@@ -163,8 +155,8 @@ def check_finite(data: Mapping[str, Array], names: Mapping[str, str], row: int) 
     NotEvaluated
         When the CPU provider has a NaN or an infinity at the edge of the package.
     """
-    for name in names.values():
-        value = data[name][row]
+    for name in known.names.values():
+        value = known.data[name][row]
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise NotEvaluated(
                 f"the CPU provider itself has NaN or infinity in {name} for case {row}; "

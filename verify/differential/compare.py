@@ -1,10 +1,11 @@
-"""Hold the runs of two wheels over one case set together."""
+"""Compare the runs of two wheels over one case set."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from .comparison import VERDICTS, Comparison, Difference, Side
 from .delta import TOLERANCES, Delta, Tolerance, compare_values, worst_of
@@ -121,11 +122,11 @@ def _compare_run(
         ]
         return [difference("missing", f"not run on {' and '.join(missing)}")]
     if official.status != candidate.status:
-        detail = f"{_told(candidate)}, officially {_told(official)}"
+        detail = f"{_shown(candidate)}, officially {_shown(official)}"
         return [difference("outcome", detail)]
     if official.status != "ok":
         if official.kind != candidate.kind:
-            detail = f"{_told(candidate)}, officially {_told(official)}"
+            detail = f"{_shown(candidate)}, officially {_shown(official)}"
             return [difference("error-kind", detail)]
         count["refused"] += 1
         if _PLACE.sub("", official.message) != _PLACE.sub("", candidate.message):
@@ -147,7 +148,7 @@ def _compare_run(
     return found
 
 
-def _told(outcome: Outcome) -> str:
+def _shown(outcome: Outcome) -> str:
     if outcome.status == "ok":
         return "outputs"
     return f"{outcome.status} {outcome.kind} ({outcome.message[:160]})".replace(" ()", "")
@@ -163,6 +164,5 @@ def _compare_outputs(
     deltas = []
     for (name, left), (_, right) in zip(official.outputs, candidate.outputs, strict=True):
         delta = compare_values(left, right, tolerances=tolerances)
-        reason = f"{name}: {delta.reason}" if delta.reason else ""
-        deltas.append(Delta(status=delta.status, reason=reason, **delta.numbers()))
+        deltas.append(replace(delta, reason=f"{name}: {delta.reason}" if delta.reason else ""))
     return worst_of(deltas)

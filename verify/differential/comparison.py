@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..policy.result import CheckResult
@@ -40,21 +40,14 @@ class Difference:
     delta: Delta | None = None
 
     def text(self) -> str:
-        """Tell it in one line."""
+        """Return it in one line."""
         return f"{self.case} [{self.configuration}] {self.kind}: {self.detail}"
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
-        row: dict[str, Any] = {
-            "case": self.case,
-            "configuration": self.configuration,
-            "group": self.group,
-            "kind": self.kind,
-            "detail": self.detail,
-        }
-        if self.delta is not None:
-            row |= self.delta.numbers()
-        return row
+        row = asdict(self)
+        del row["delta"]
+        return row | (self.delta.numbers() if self.delta is not None else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,18 +137,7 @@ class Comparison:
             "schema": 1,
             "versions": {"official": self.versions[0], "candidate": self.versions[1]},
             "seconds": {"official": self.seconds[0], "candidate": self.seconds[1]},
-            "groups": {
-                group: {
-                    "cases": side.cases,
-                    "official": dict(side.official),
-                    "candidate": dict(side.candidate),
-                    "ran": side.ran,
-                    "refused": side.refused,
-                    "identical": side.identical,
-                    "within": side.within,
-                }
-                for group, side in self.sides.items()
-            },
+            "groups": {group: asdict(side) for group, side in self.sides.items()},
             "differences": [item.to_json() for item in self.differences],
             "close": [item.to_json() for item in self.close],
             "undefined": [item.to_json() for item in self.undefined],
@@ -222,7 +204,7 @@ class Comparison:
 
 
 def _listed(items: Sequence[Difference], most: int) -> list[str]:
-    """Tell how many there are by operator, then the first ones, configurations put together."""
+    """Count them by operator, then list the first ones, configurations put together."""
     if not items:
         return []
     operators = Counter("/".join(item.case.split("/")[:2]) for item in items)

@@ -8,7 +8,7 @@ The payload and the sign of a NaN are not compared (IEEE 754-2019, 6.2.3 and 6.3
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +45,7 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "complex64": Tolerance(ulp=4, relative=1e-6),
     "complex128": Tolerance(ulp=4, relative=1e-14),
 }
+_NUMBERS = ("elements", "unequal", "max_ulp", "max_abs", "max_rel", "scale")
 _EXACT = Tolerance(ulp=0, relative=0.0)
 _COMPLEX_PARTS = {"complex64": np.float32, "complex128": np.float64}
 
@@ -68,8 +69,8 @@ class Delta:
     max_abs, max_rel : float
         Largest absolute and relative distance over finite elements.
     scale : float
-        The largest finite magnitude among the official values: what ``max_abs`` is to be held
-        against where values cancel.
+        The largest finite magnitude among the official values: what ``max_abs`` is to be compared
+        with where values cancel.
     """
 
     status: Status
@@ -83,14 +84,7 @@ class Delta:
 
     def numbers(self) -> dict[str, Any]:
         """Return the measured distances as a JSON object."""
-        return {
-            "elements": self.elements,
-            "unequal": self.unequal,
-            "max_ulp": self.max_ulp,
-            "max_abs": self.max_abs,
-            "max_rel": self.max_rel,
-            "scale": self.scale,
-        }
+        return {name: value for name, value in asdict(self).items() if name in _NUMBERS}
 
 
 def compare_values(

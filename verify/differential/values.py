@@ -9,6 +9,7 @@ bytes: little-endian, row-major, 4-bit elements packed two a byte with the first
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ Kind = Literal["float", "complex", "int", "bool", "string"]
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ElementType:
     """One of ``onnx.TensorProto.DataType``.
 
@@ -46,40 +47,33 @@ class ElementType:
     native: bool = True
 
 
-def _table() -> dict[int, ElementType]:
-    rows: tuple[tuple[int, str, Kind, int, str, bool], ...] = (
-        (1, "float", "float", 32, "<f4", True),
-        (2, "uint8", "int", 8, "|u1", True),
-        (3, "int8", "int", 8, "|i1", True),
-        (4, "uint16", "int", 16, "<u2", True),
-        (5, "int16", "int", 16, "<i2", True),
-        (6, "int32", "int", 32, "<i4", True),
-        (7, "int64", "int", 64, "<i8", True),
-        (8, "string", "string", 0, "|O", True),
-        (9, "bool", "bool", 8, "|b1", True),
-        (10, "float16", "float", 16, "<f2", True),
-        (11, "double", "float", 64, "<f8", True),
-        (12, "uint32", "int", 32, "<u4", True),
-        (13, "uint64", "int", 64, "<u8", True),
-        (14, "complex64", "complex", 64, "<c8", True),
-        (15, "complex128", "complex", 128, "<c16", True),
-        (16, "bfloat16", "float", 16, "<u2", False),
-        (17, "float8e4m3fn", "float", 8, "|u1", False),
-        (18, "float8e4m3fnuz", "float", 8, "|u1", False),
-        (19, "float8e5m2", "float", 8, "|u1", False),
-        (20, "float8e5m2fnuz", "float", 8, "|u1", False),
-        (21, "uint4", "int", 4, "|u1", False),
-        (22, "int4", "int", 4, "|u1", False),
+ELEMENT_TYPES: Mapping[int, ElementType] = {
+    entry.number: entry
+    for entry in (
+        ElementType(1, "float", "float", 32, "<f4"),
+        ElementType(2, "uint8", "int", 8, "|u1"),
+        ElementType(3, "int8", "int", 8, "|i1"),
+        ElementType(4, "uint16", "int", 16, "<u2"),
+        ElementType(5, "int16", "int", 16, "<i2"),
+        ElementType(6, "int32", "int", 32, "<i4"),
+        ElementType(7, "int64", "int", 64, "<i8"),
+        ElementType(8, "string", "string", 0, "|O"),
+        ElementType(9, "bool", "bool", 8, "|b1"),
+        ElementType(10, "float16", "float", 16, "<f2"),
+        ElementType(11, "double", "float", 64, "<f8"),
+        ElementType(12, "uint32", "int", 32, "<u4"),
+        ElementType(13, "uint64", "int", 64, "<u8"),
+        ElementType(14, "complex64", "complex", 64, "<c8"),
+        ElementType(15, "complex128", "complex", 128, "<c16"),
+        ElementType(16, "bfloat16", "float", 16, "<u2", native=False),
+        ElementType(17, "float8e4m3fn", "float", 8, "|u1", native=False),
+        ElementType(18, "float8e4m3fnuz", "float", 8, "|u1", native=False),
+        ElementType(19, "float8e5m2", "float", 8, "|u1", native=False),
+        ElementType(20, "float8e5m2fnuz", "float", 8, "|u1", native=False),
+        ElementType(21, "uint4", "int", 4, "|u1", native=False),
+        ElementType(22, "int4", "int", 4, "|u1", native=False),
     )
-    return {
-        number: ElementType(
-            number=number, name=name, kind=kind, bits=bits, storage=storage, native=native
-        )
-        for number, name, kind, bits, storage, native in rows
-    }
-
-
-ELEMENT_TYPES = _table()
+}
 STRING = 8
 _BY_NAME = {item.name: item.number for item in ELEMENT_TYPES.values()}
 _BY_DTYPE = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -28,16 +29,8 @@ def judge(series: SeriesSamples, context: TargetContext) -> Judgement:
 def judgement_json(judged: Judgement) -> dict[str, Any]:
     """Return a judgement as JSON values; times in milliseconds."""
     return {
-        "status": judged.status,
-        "p50": judged.p50,
-        "p95": judged.p95,
-        "p99": judged.p99,
-        "upper_bound": judged.upper_bound,
-        "lower_bound": judged.lower_bound,
-        "n": judged.n,
+        **asdict(judged),
         "n_effective": round(judged.n_effective, 1),
-        "more_samples": judged.more_samples,
-        "reason": judged.reason,
         "instability": [
             {
                 "what": split.describe(),

@@ -16,6 +16,7 @@ from tests.verify.conversion.test_programs import encoder_block, example_inputs,
 from verify.cli import main
 from verify.commands import conversion as cli
 from verify.conversion import device
+from verify.conversion.closeness import Known
 from verify.conversion.device import (
     Placed,
     compare_predictions,
@@ -189,7 +190,8 @@ def in_half(program: Program) -> Any:
 def test_predictions_are_held_beside_the_cpu_and_both_evaluations(written: Any) -> None:
     _, program, data = written
     masks = data["mask"].reshape(3, 1, 4)
-    found = compare_predictions(in_half(program), program, data, NAMES, [0, 2], mask=masks)
+    known = Known(data=data, names=NAMES, masks=masks)
+    found = compare_predictions(in_half(program), program, known, [0, 2])
     assert found["rows"] == [0, 2]
     assert found["fp16"] == pytest.approx([1.0, 1.0], abs=1e-12)
     assert found["exact"] == pytest.approx(found["cpu"], abs=1e-6)
@@ -211,7 +213,7 @@ def measured(written: Any, monkeypatch: pytest.MonkeyPatch, predict: Any) -> dic
     monkeypatch.setattr("coremltools.models.utils.compile_model", compile_model)
     monkeypatch.setattr(device, "_load_plan", lambda path: plan())
     monkeypatch.setattr(device, "_load_predictor", lambda path: predict)
-    found = measure_device(read_package(folder), program, data, NAMES, [0, 1], mask=None)
+    found = measure_device(read_package(folder), program, Known(data=data, names=NAMES), [0, 1])
     assert compiled
     assert not compiled[0].exists()
     return {"label": "static [1,4] fp16", "device": found}
@@ -251,7 +253,7 @@ def test_a_device_that_gives_nan_fails(written: Any, monkeypatch: pytest.MonkeyP
 def test_what_core_ml_refuses_is_a_finding(written: Any) -> None:
     folder, program, data = written
     # This host has no Core ML, and coremltools says so when it is to compile.
-    found = measure_device(read_package(folder), program, data, NAMES, [0], mask=None)
+    found = measure_device(read_package(folder), program, Known(data=data, names=NAMES), [0])
     assert "macOS" in found["error"]
     result = judge_device([{"label": "a", "device": found}])
     assert result.status == "failed"
