@@ -89,7 +89,7 @@ def verify(session: nox.Session) -> None:
 
 @nox.session
 def inspect(session: nox.Session) -> None:
-    """Hold the built wheel beside the official one: the same files, and binaries no weaker."""
+    """Compare the built wheel with the official one: the same files, and binaries no weaker."""
     ortmill(session, "build", "inspect", *session.posargs)
 
 

@@ -20,7 +20,7 @@ class FoundPath:
 
 
 def find_paths(data: bytes, needles: Sequence[str], *, most: int = 20) -> list[FoundPath]:
-    """Return where any of the given paths stands inside a file's bytes.
+    """Return where any of the given paths is inside a file's bytes.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ def patched(data: bytes, at: int, content: bytes) -> bytes:
 
 
 def replaced(data: bytes, old: bytes, new: bytes) -> bytes:
-    """Return the bytes with a text replaced wherever it stands; it must stand somewhere."""
+    """Return the bytes with a text replaced wherever it occurs; it must occur."""
     assert old in data
     assert len(old) == len(new)
     return data.replace(old, new)

@@ -125,7 +125,7 @@ class Outcome:
                 }
             )
         count = len(self.problems) + len(open_ones)
-        told = [
+        listed = [
             *self.problems,
             *(
                 f"{entry['item']} only in {entry['only_in']} ({entry['file']})"
@@ -134,7 +134,7 @@ class Outcome:
         ]
         if count:
             more = f"; and {count - _SHOWN} more" if count > _SHOWN else ""
-            summary = "; ".join(told[:_SHOWN]) + more
+            summary = "; ".join(listed[:_SHOWN]) + more
         else:
             noun = "difference" if len(explained) == 1 else "differences"
             because = f", {len(explained)} {noun} explained" if explained else ""

@@ -1,4 +1,4 @@
-"""``macho.load``: what the loader reads first, by rules and beside the official binary."""
+"""``macho.load``: what the loader reads first, by rules and compared with the official binary."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""``macho.objc``: what the code asks of Objective-C, beside the official binary.
+"""``macho.objc``: what the code asks of Objective-C, compared with the official binary.
 
-A wrong declaration compiles and links: the selector is right, and at run time a number stands in
+A wrong declaration compiles and links: the selector is right, and at run time a number is in
 the wrong register. So calls are read back from the code: by selector (and by imported C function)
 which argument registers every call sets, in which width, which numbers can reach them, and how
 the result is read. The official binary, compiled against Apple's own headers, says what is right.

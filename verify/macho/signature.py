@@ -36,7 +36,7 @@ _MOST_TOLD = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Directory:
-    """A CodeDirectory as it stands in the file; hashes as bytes, pages in bytes."""
+    """A CodeDirectory as the file has it; hashes as bytes, pages in bytes."""
 
     slot: int
     version: int

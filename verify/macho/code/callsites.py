@@ -57,7 +57,7 @@ class Reader:
     image : Image
         The image.
     functions : frozenset of str
-        Imported C functions whose calls are wanted beside the messages.
+        Imported C functions whose calls are wanted as well as the messages.
     """
 
     def __init__(self, image: Image, functions: frozenset[str]) -> None:

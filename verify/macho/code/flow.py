@@ -147,7 +147,7 @@ class Flow:
         """Return where a jump through a table goes, ``None`` when the table cannot be read.
 
         The form is ``ldr{b,h,sw} xV, [xT, xI]``, ``add xJ, xB, xV, lsl #2`` (no shift for
-        ``ldrsw``, whose entries are relative to the table), ``br xJ``; the bound stands in the
+        ``ldrsw``, whose entries are relative to the table), ``br xJ``; the bound is in the
         last comparison with a number before it.
         """
         before = self._function.code[max(0, number - _FURTHEST) : number]
