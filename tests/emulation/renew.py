@@ -52,7 +52,7 @@ def pin_again(pins: Pins, cache: ContentCache, env: Mapping[str, str], say: Say)
             transfer=Transfer(cache=cache),
             label=f"the index of {architecture}",
         )
-        text = lzma.decompress(index.path.read_bytes()).decode("utf-8")
+        text = lzma.decompress(index.read_bytes()).decode("utf-8")
         indexes[architecture] = parse_index(text)
     return renewed(pins, indexes)
 

@@ -125,7 +125,7 @@ def _fetch(
             found = fetch_debian(origin, mirrors=mirrors, transfer=transfer, label=package.name)
         except (TransferError, IntegrityError) as error:
             raise stale(package, pins.suite, error) from error
-        files.append((package, found.path))
+        files.append((package, found))
     return files
 
 
