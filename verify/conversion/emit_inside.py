@@ -53,7 +53,7 @@ def values(context: TargetContext, payload: Mapping[str, Any]) -> bool:
     ``payload["graphs"]`` is a list of ``{"graph", "values", "file"}`` with either ``width``, where
     ``payload["texts"]`` are run, each cut to so many tokens; or ``feeds``, an npz with the graph's
     inputs (:func:`verify.conversion.own_model.write_feeds`), and ``rows``, which of them.
-    Each file is an npz: the value that stands at place 2 of ``values`` is ``v2``, ``[rows, …]``,
+    Each file is an npz: the value at place 2 of ``values`` is ``v2``, ``[rows, …]``,
     and the texts' attention masks are ``mask``.
     """
     for entry in payload["graphs"]:

@@ -31,7 +31,7 @@ def judge(
 
 
 def judge_device(measured: Measured, *, half: float = MIN_COSINE_HALF) -> CheckResult:
-    """Judge what Core ML predicted; without a Mac that is ``not-run``, and the exit code stands.
+    """Judge what Core ML predicted; without a Mac that is ``not-run`` and no part of the exit code.
 
     A prediction must be as near to the CPU provider, and to our evaluation in half precision, as
     that evaluation must be to the CPU provider.

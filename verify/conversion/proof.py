@@ -326,7 +326,7 @@ def _located(
 def _profiled(
     found: Sequence[dict[str, Any]], jobs: Sequence[Mapping[str, Any]], said: str
 ) -> list[dict[str, Any]]:
-    """Add what the provider says of its own compute plan, and where coremltools was told else."""
+    """Add what the provider says of its own compute plan, and where the two plans differ."""
     parts = {
         head.strip(): read_profile(rest)
         for head, _, rest in (part.partition("\n") for part in said.split(GRAPH_LINE)[1:])

@@ -1,4 +1,4 @@
-"""Facts of an ONNX file that the provider's log does not tell: shapes and dynamic axes."""
+"""Facts of an ONNX file that the provider's log does not hold: shapes and dynamic axes."""
 
 from __future__ import annotations
 

@@ -187,8 +187,8 @@ def parse_log(text: str, label: str, model_format: str = "MLProgram") -> Coverag
     """Read the GetCapability that took most of a verbose log; ``None`` when there is none.
 
     The runtime asks again for what is left after the first answer: then whole partitions count
-    as one node, and the runtime's own casts as nodes. Of two equal answers the first stands.
-    Which node is in which partition is told while the partitions are written, one after another.
+    as one node, and the runtime's own casts as nodes. Of two equal answers the first counts.
+    The log names the nodes of a partition while that is written, one partition after another.
     """
     nodes: list[dict[str, Any]] = []
     reasons: list[str] = []
@@ -241,7 +241,7 @@ def parse_log(text: str, label: str, model_format: str = "MLProgram") -> Coverag
 
 
 def _placed(found: Coverage, written: list[list[str]]) -> Coverage:
-    """Set each node's partition, where the log told all of them; the answer is placed once.
+    """Set each node's partition, where the log names all of them; the answer is placed once.
 
     Nodes without a name cannot be found again, unless there is but one partition.
     """

@@ -1,4 +1,4 @@
-"""The answers as tables on a terminal and as one HTML page that stands alone."""
+"""The answers as tables on a terminal and as one HTML page that needs nothing else."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def show(answers: Sequence[Answer], limits: Limits, console: Console) -> None:
             style="red" if answer.problems(limits) else None,
         )
     console.print(table)
-    told: dict[object, tuple[str, tuple[Left, ...], list[str]]] = {}
+    shown: dict[object, tuple[str, tuple[Left, ...], list[str]]] = {}
     for answer in answers:
         merged, name = _without_shapes(answer.left), answer.coverage.format
-        # Graphs of several lengths differ in shapes alone: told once, with the first's shapes.
+        # Graphs of several lengths differ in shapes alone: shown once, with the first's shapes.
         key = (name, tuple((left.op, left.reason, left.advice, left.names) for left in merged))
-        told.setdefault(key, (name, merged, []))[2].append(answer.coverage.graph)
-    for model_format, left, graphs in told.values():
+        shown.setdefault(key, (name, merged, []))[2].append(answer.coverage.graph)
+    for model_format, left, graphs in shown.values():
         if left:
             title = f"{', '.join(graphs)} as {model_format}: left on the CPU"
             console.print(f"\n{title}", markup=False, style="bold", soft_wrap=True)
@@ -117,23 +117,23 @@ def render(answers: Sequence[Answer], limits: Limits, *, wheel: str) -> str:
     )
 
 
-def _untold(answer: Answer, nodes: Sequence[Node]) -> bool:
-    """Return whether there are several partitions and the log did not tell which node is where."""
+def _placeless(answer: Answer, nodes: Sequence[Node]) -> bool:
+    """Return whether there are several partitions and the log does not say which node is where."""
     return answer.coverage.partitions > 1 and all(node.partition is None for node in nodes)
 
 
 def _picture(answer: Answer, nodes: Sequence[Node], title: str) -> Markup:
     picture = node_picture(nodes, title=title)
-    if _untold(answer, nodes):  # the picture's own words count one partition then
+    if _placeless(answer, nodes):  # the picture's own words count one partition then
         words = f"in {answer.coverage.partitions} partitions;"
         picture = picture.replace("in 1 partition;", words, 1)
     return picture
 
 
 def _legend(answer: Answer, nodes: Sequence[Node]) -> tuple[tuple[str, str], ...]:
-    """Return the picture's legend; it names no partition where the log did not tell which."""
+    """Return the picture's legend; it names no partition where the log does not say which."""
     entries = legend(nodes)
-    if _untold(answer, nodes):
+    if _placeless(answer, nodes):
         number = answer.coverage.partitions
         taken = f"CoreML, {number} partitions that the log does not tell apart"
         entries = (("p1", taken), *(entry for entry in entries if entry[0] == "left"))

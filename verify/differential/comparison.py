@@ -208,7 +208,7 @@ def _listed(items: Sequence[Difference], most: int) -> list[str]:
     if not items:
         return []
     operators = Counter("/".join(item.case.split("/")[:2]) for item in items)
-    told = ", ".join(f"{name} {count}" for name, count in operators.most_common(most))
+    counts = ", ".join(f"{name} {count}" for name, count in operators.most_common(most))
     lines: dict[tuple[str, str, str], list[str]] = {}
     for item in items:
         lines.setdefault((item.case, item.kind, item.detail), []).append(item.configuration)
@@ -217,7 +217,7 @@ def _listed(items: Sequence[Difference], most: int) -> list[str]:
         for (case, kind, detail), names in list(lines.items())[:most]
     ]
     more = [f"  … and {len(lines) - most} more"] if len(lines) > most else []
-    return [f"  by operator: {told}", *first, *more]
+    return [f"  by operator: {counts}", *first, *more]
 
 
 def _counts(verdicts: Mapping[str, int]) -> str:

@@ -1,7 +1,7 @@
 """How far two values are apart: bit by bit first, then in units in the last place.
 
 What must be equal exactly, whatever the tolerance: types, shapes, integers, booleans, strings,
-where NaN stands, where each infinity stands, and the sign of a zero that is zero on both sides.
+where NaN is, where each infinity is, and the sign of a zero that is zero on both sides.
 The payload and the sign of a NaN are not compared (IEEE 754-2019, 6.2.3 and 6.3, leave both open).
 """
 

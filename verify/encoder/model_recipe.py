@@ -39,7 +39,7 @@ class EncoderSpec:
     pad_token_id : int
         Token that fills the padded places.
     tensor_prefix : str
-        What stands before ``embeddings.…`` and ``encoder.…`` in the tensors' names.
+        What comes before ``embeddings.…`` and ``encoder.…`` in the tensors' names.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field

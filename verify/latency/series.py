@@ -116,7 +116,7 @@ class SeriesSamples:
         return [found[block] for block in sorted(found)]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the series as it stands in ``samples.latency`` of ``verify.json``."""
+        """Return the series as it is in ``samples.latency`` of ``verify.json``."""
         return {
             "series": self.spec.name,
             "role": self.spec.target,
