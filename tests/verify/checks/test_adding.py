@@ -12,14 +12,13 @@ from tests.gen.check_table import check_table
 
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY = """
-    Check(
-        id="example.even",
-        title="An even number",
-        catches="The number of layers. Catches an odd one.",
-        proves="the encoder has an even number of layers",
-        run=".checks.example_inside:even",
-        limits=("memory_growth_mb_max",),
-    ),
+[[check]]
+id = "example.even"
+title = "An even number"
+catches = "The number of layers. Catches an odd one."
+proves = "the encoder has an even number of layers"
+run = ".checks.example_inside:even"
+limits = ["memory_growth_mb_max"]
 """
 FUNCTION = '''
 from ..environment.context import TargetContext
@@ -78,14 +77,13 @@ def test_a_check_is_added_and_taken_away(tmp_path: Path) -> None:
             ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
         )
     (tmp_path / "tests" / "__init__.py").touch()
-    table = tmp_path / "verify" / "checks" / "table.py"
+    table = tmp_path / "verify" / "checks" / "table.toml"
     before = table.read_text(encoding="utf-8")
-    head, opening, rest = before.partition("CHECKS: tuple[Check, ...] = (")
     linux = tmp_path / "verify" / "policy" / "linux.toml"
     required = linux.read_text(encoding="utf-8")
 
     # 1, 2, 3: its entry, its function, the policy that requires it.
-    table.write_text(f"{head}{opening}{ENTRY}{rest}", encoding="utf-8")
+    table.write_text(before + ENTRY, encoding="utf-8")
     function = table.with_name("example_inside.py")
     function.write_text(FUNCTION, encoding="utf-8")
     linux.write_text(

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from tests.gen.check_table import check_table, page_with_checks
+from verify.checks import table
 from verify.checks.table import CHECKS, Check, check_ids, find_check
 from verify.policy.limits import Limits
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = {"latency_confidence", "latency_min_samples", "memory_runs", "concurrency_threads"}
+
+
+def test_the_file_is_strict_data() -> None:
+    class Table(BaseModel, extra="forbid"):
+        check: tuple[Check, ...]
+
+    path = Path(table.__file__).with_suffix(".toml")
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert Table.model_validate_json(json.dumps(data), strict=True).check == CHECKS
+    data["check"][0]["place"] = "moon"
+    with pytest.raises(ValidationError):
+        Table.model_validate_json(json.dumps(data), strict=True)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=check_ids())
