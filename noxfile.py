@@ -5,6 +5,7 @@ Arguments after `--` go to that command, `--help` included.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import sys
@@ -55,10 +56,20 @@ def ortmill(session: nox.Session, package: str, *command: str) -> None:
 
 
 def with_model(session: nox.Session, command: str) -> None:
-    """Run a command of the verification once the model's files are there."""
-    if not {"--help", "-h"} & set(session.posargs):
-        ortmill(session, "build", "fetch-model", "--quiet")
-    ortmill(session, "verify", command, *session.posargs)
+    """Run a command of the verification once the files of the model that it is about are there."""
+    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    asked.add_argument("--model", nargs="?")
+    asked.add_argument("--models", nargs="?")
+    asked.add_argument("--work", nargs="?")
+    words = list(session.posargs)
+    given, _ = asked.parse_known_args(words)
+    # Files that the user brings are the user's: the verification checks them.
+    theirs = given.models or str(given.model).endswith(".onnx")
+    if not theirs and not {"--help", "-h"} & set(words):
+        place = ["--work", given.work] if given.work else []
+        model = [given.model] if given.model else []
+        ortmill(session, "build", "fetch-model", "--quiet", *place, *model)
+    ortmill(session, "verify", command, *words)
 
 
 @nox.session
@@ -130,10 +141,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def conversion(session: nox.Session) -> None:
     """Evaluate the programs that the CoreML provider emits, operation by operation."""
-    if any(word.endswith(".onnx") for word in session.posargs):
-        ortmill(session, "verify", "conversion", *session.posargs)  # the user's own model
-    else:
-        with_model(session, "conversion")
+    with_model(session, "conversion")
 
 
 @nox.session

@@ -113,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
         "fetch-model", parents=[common], help="fetch and check a model's files into .work/models"
     )
     model.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="a model recipe")
+    model.add_argument(
+        "--work", type=Path, metavar="DIR", help="put them into DIR/models, as for verify"
+    )
     model.add_argument("--offline", action="store_true", help="use the cache alone")
     model.add_argument(
         "--origin", choices=("auto", "upstream", "registry"), default="auto", help="as for run"

@@ -193,7 +193,8 @@ def place_model(
         choice=arguments.origin,
         offline=arguments.offline,
     )
-    target = workspace.models / recipe.name
+    models = workspace.models if arguments.work is None else arguments.work.resolve() / "models"
+    target = models / recipe.name
     with voice.stage("model", recipe.name):
         files = fetch_model(recipe, target, context)
     if arguments.json:

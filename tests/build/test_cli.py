@@ -19,7 +19,10 @@ from build import cli, commands
 from build import pipeline as stages
 from build.binary.machine_paths import find_paths
 from build.errors import BuildError
+from build.fetch.context import FetchContext
+from build.fetch.models import ModelFiles
 from build.package.artefacts import machine_paths
+from build.recipe.format import ModelRecipe
 from build.tree import workspace
 from build.tree.lock import hold_tree
 from tests.kit.recipe_examples import ROOT, small
@@ -360,6 +363,26 @@ def test_a_lock_without_an_owner_and_one_that_is_let_go(tmp_path: Path) -> None:
     with hold_tree(lock, tmp_path, said.append):
         pass
     assert said == []
+
+
+@pytest.mark.parametrize("work", [None, "elsewhere"])
+def test_a_model_goes_to_where_the_verification_looks(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, work: str | None
+) -> None:
+    (machine.root / "recipes" / "models").mkdir()
+    shutil.copy(ROOT / "recipes" / "models" / "all-minilm-l6-v2.toml", machine.root / "m.toml")
+    places = []
+
+    def fetch(recipe: ModelRecipe, place: Path, context: FetchContext) -> ModelFiles:
+        places.append(place)
+        return ModelFiles(name=recipe.name, directory=place, files={}, origin="upstream")
+
+    monkeypatch.setattr(commands, "fetch_model", fetch)
+    monkeypatch.chdir(tmp_path)
+    where = ["--work", work] if work else []
+    assert machine("fetch-model", str(machine.root / "m.toml"), *where)[0] == 0
+    folder = tmp_path / work if work else machine.root / ".work"
+    assert places == [folder / "models" / "all-minilm-l6-v2"]
 
 
 def test_stale_schemas_are_named(machine: Machine) -> None:
