@@ -31,7 +31,6 @@ NOT_YET = {
     "short_functions": "eight functions are longer",
     "short_signatures": "eight signatures are longer",
     "few_lines": "the merging has not ended",
-    "few_repeats": "13 passages, or not yet a third of them",
 }
 
 
