@@ -18,7 +18,7 @@ from .pipeline import build
 from .recipe.format import PLATFORMS, digest
 from .recipe.load import load_recipe
 from .request import fetch_inputs
-from .system.console import Voice
+from .system.console import Reporter
 from .tree.workspace import Workspace, open_workspace
 
 DEFAULT_RECIPE = "onnxruntime-1.21.0"
@@ -167,20 +167,20 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
     """
     environment = dict(os.environ if env is None else env)
     words = list(sys.argv[1:] if argv is None else argv)
-    voice = Voice(env=environment, quiet="--quiet" in words)
+    reporter = Reporter(env=environment, quiet="--quiet" in words)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _as_interrupt)
     try:
         arguments = _parser().parse_args(words)
         workspace = open_workspace(_checkout(), environment)
-        return _dispatch(arguments, workspace, environment, voice)
+        return _dispatch(arguments, workspace, environment, reporter)
     except BuildError as error:
-        voice.error(error)
+        reporter.error(error)
         if "--debug" in words:
             traceback.print_exc()
         return error.exit_code
     except KeyboardInterrupt:
-        voice.error(
+        reporter.error(
             Interrupted("stopped", hint="run the same command again: finished steps are kept")
         )
         return Interrupted.exit_code
@@ -188,7 +188,7 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
         return 0
     except OSError as error:
         # The last net: a disk that fills up or a folder that is closed can fail anywhere.
-        voice.error(
+        reporter.error(
             ResourceError(
                 f"{error.strerror or error}: {error.filename or 'this machine refused it'}",
                 hint="check that the folder may be written and that the disk is not full",
@@ -214,32 +214,34 @@ def _dispatch(
     arguments: argparse.Namespace,
     workspace: Workspace,
     env: Mapping[str, str],
-    voice: Voice,
+    reporter: Reporter,
 ) -> int:
     match arguments.command:
         case "run":
-            build(commands.make_request(arguments, workspace, env), voice)
+            build(commands.make_request(arguments, workspace, env), reporter)
         case "fetch":
-            inputs = fetch_inputs(commands.make_request(arguments, workspace, env), voice)
+            inputs = fetch_inputs(commands.make_request(arguments, workspace, env), reporter)
             total = sum(fetched.size for _, fetched in inputs if fetched)
-            voice.finish(f"{len(inputs)} inputs in the cache, {total / 1e6:.0f} MB, all verified")
+            reporter.finish(
+                f"{len(inputs)} inputs in the cache, {total / 1e6:.0f} MB, all verified"
+            )
         case "plan":
             commands.print_plan(
                 commands.make_request(arguments, workspace, env), as_json=arguments.json
             )
         case "fetch-model":
-            commands.place_model(arguments, workspace, env, voice)
+            commands.place_model(arguments, workspace, env, reporter)
         case "input":
-            commands.print_input(arguments, workspace, env, voice)
+            commands.print_input(arguments, workspace, env, reporter)
         case "inspect":
-            commands.inspect(commands.make_request(arguments, workspace, env), voice)
+            commands.inspect(commands.make_request(arguments, workspace, env), reporter)
         case "recipes":
             commands.list_recipes(workspace, as_json=arguments.json)
         case "recipe":
             recipe = load_recipe(commands.recipe_file(workspace, arguments.file))
-            voice.finish(f"valid: {recipe.name} {recipe.version}, digest {digest(recipe)}")
+            reporter.finish(f"valid: {recipe.name} {recipe.version}, digest {digest(recipe)}")
         case "schema":
-            return commands.write_schemas(workspace, check=arguments.check, voice=voice)
+            return commands.write_schemas(workspace, check=arguments.check, reporter=reporter)
         case "clean":
-            commands.clean(workspace, everything=arguments.all, voice=voice)
+            commands.clean(workspace, everything=arguments.all, reporter=reporter)
     return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import errors
-from .compile.plan import Programs, build_environment, make_plan
+from .compile.plan import build_environment, make_plan
 from .errors import UsageError, WheelError
 from .fetch.cache import ContentCache
 from .fetch.context import FetchContext
@@ -24,9 +24,10 @@ from .recipe.format import PlatformName, Recipe, digest
 from .recipe.load import load_model_recipe, load_recipe
 from .recipe.schema import SCHEMAS, schema_text
 from .request import Request, fetch_inputs, fetch_official
-from .system.console import Voice
+from .system.console import Reporter
 from .toolchain.compiler import parallel_jobs
 from .toolchain.cross_layout import check_sdk
+from .toolchain.programs import programs_in
 from .tree.lock import hold_tree
 from .tree.workspace import Tree, Workspace, host_platform
 
@@ -104,18 +105,13 @@ def print_plan(request: Request, *, as_json: bool) -> None:
     tree = workspace.tree(recipe, request.platform)
     tools = workspace.tools(recipe.tools.lock_sha256) / "bin"
     places = request.places(tree)
-    compilers = ("clang", "clang++") if request.platform == "macos-arm64" else ("cc", "c++")
+    clang = places or request.platform == "macos-arm64"
     folder = places.own / "bin" if places else Path("/usr/bin")
-    if places:
-        compilers = ("clang", "clang++")
-    programs = Programs(
-        python=tools / "python",
-        cmake=tools / "cmake",
-        ctest=tools / "ctest",
-        c=folder / compilers[0],
-        cxx=folder / compilers[1],
+    programs = programs_in(
+        tools,
+        c=folder / ("clang" if clang else "cc"),
+        cxx=folder / ("clang++" if clang else "c++"),
         launcher=tools / "sccache",
-        path=(str(tools), "/usr/bin", "/bin", "/usr/sbin", "/sbin"),
         cross=places,
     )
     items = plan_fetch(
@@ -181,7 +177,7 @@ def _print_argv(argv: Sequence[str]) -> None:
 
 
 def place_model(
-    arguments: argparse.Namespace, workspace: Workspace, env: Mapping[str, str], voice: Voice
+    arguments: argparse.Namespace, workspace: Workspace, env: Mapping[str, str], reporter: Reporter
 ) -> None:
     """Fetch a model's files and put them where the verification looks for them."""
     recipe = load_model_recipe(recipe_file(workspace, arguments.model, "models"))
@@ -189,21 +185,21 @@ def place_model(
         cache=ContentCache(workspace.cache),
         recipes_dir=workspace.recipes,
         env=env,
-        progress=voice,
+        progress=reporter,
         choice=arguments.origin,
         offline=arguments.offline,
     )
     models = workspace.models if arguments.work is None else arguments.work.resolve() / "models"
     target = models / recipe.name
-    with voice.stage("model", recipe.name):
+    with reporter.stage("model", recipe.name):
         files = fetch_model(recipe, target, context)
     if arguments.json:
         print(json.dumps(asdict(files), default=str, indent=2))
-    voice.finish(f"{recipe.name}: {len(recipe.files)} files verified")
+    reporter.finish(f"{recipe.name}: {len(recipe.files)} files verified")
 
 
 def print_input(
-    arguments: argparse.Namespace, workspace: Workspace, env: Mapping[str, str], voice: Voice
+    arguments: argparse.Namespace, workspace: Workspace, env: Mapping[str, str], reporter: Reporter
 ) -> None:
     """Print where one verified input stands in the cache."""
     request = make_request(arguments, workspace, env)
@@ -212,12 +208,12 @@ def print_input(
         raise UsageError(
             f"the recipe has no input called {arguments.name}", hint=f"it has {', '.join(known)}"
         )
-    for item, fetched in fetch_inputs(request, voice):
+    for item, fetched in fetch_inputs(request, reporter):
         if item.name == arguments.name and fetched:
             print(fetched.path)
 
 
-def inspect(request: Request, voice: Voice) -> None:
+def inspect(request: Request, reporter: Reporter) -> None:
     """Compare the built wheel with the official one that the recipe pins; WheelError if weaker."""
     manifest = load_manifest(request.workspace.wheels / MANIFEST_NAME)
     origin = request.recipe.platforms[request.platform].official
@@ -226,19 +222,19 @@ def inspect(request: Request, voice: Voice) -> None:
             f"{request.recipe_file} pins no official wheel for {request.platform}",
             hint="name one under `official` of the platform",
         )
-    official = fetch_official(request, origin, voice)
+    official = fetch_official(request, origin, reporter)
     ours = request.workspace.wheels / manifest.wheel.file
     found = inspect_wheels(ours, official.path)
     for difference in found.differences:
         side = "ours" if difference.only_in == "ours" else "official"
-        voice.say(f"only {side}: {difference.path}: {difference.explanation or 'UNEXPLAINED'}")
+        reporter.say(f"only {side}: {difference.path}: {difference.explanation or 'UNEXPLAINED'}")
     if found.faults:
         raise WheelError(
             f"{ours.name} falls behind the official wheel:\n"
             + "\n".join(f"  - {fault}" for fault in found.faults),
             hint="explain the difference in build/package/file_list.py, or mend the build",
         )
-    voice.finish(
+    reporter.finish(
         f"{len(found.differences)} differences in files, each explained; "
         f"{found.binaries} libraries as hardened as the official ones"
     )
@@ -265,7 +261,7 @@ def list_recipes(workspace: Workspace, *, as_json: bool) -> None:
         print(f"{row['name']:<22} {str(row['digest'])[:8]}  {row['summary']}")
 
 
-def write_schemas(workspace: Workspace, *, check: bool, voice: Voice) -> int:
+def write_schemas(workspace: Workspace, *, check: bool, reporter: Reporter) -> int:
     """Write the generated schemas, or only say whether they are fresh; RecipeError if stale."""
     stale = []
     for name in SCHEMAS:
@@ -279,23 +275,23 @@ def write_schemas(workspace: Workspace, *, check: bool, voice: Voice) -> int:
         raise errors.RecipeError(
             f"stale: {', '.join(stale)}", hint="write them again with `python -m build schema`"
         )
-    voice.finish("written: " + ", ".join(stale) if stale else "the schemas are fresh")
+    reporter.finish("written: " + ", ".join(stale) if stale else "the schemas are fresh")
     return 0
 
 
-def clean(workspace: Workspace, *, everything: bool, voice: Voice) -> None:
+def clean(workspace: Workspace, *, everything: bool, reporter: Reporter) -> None:
     """Remove trees and logs, or everything; a running build is waited for."""
     trees = workspace.cache / "trees"
     for folder in sorted(each for each in trees.glob("*") if each.is_dir()):
         tree = Tree(root=folder)
-        with hold_tree(tree.lock, workspace.root, voice.say):
-            voice.say(f"removing {folder}")
+        with hold_tree(tree.lock, workspace.root, reporter.say):
+            reporter.say(f"removing {folder}")
             shutil.rmtree(folder)
     folders = [workspace.root / ".work" / "logs"]
     if everything:
         folders = [workspace.cache, workspace.root / ".work"]
     for folder in folders:
         if folder.exists():
-            voice.say(f"removing {folder}")
+            reporter.say(f"removing {folder}")
             shutil.rmtree(folder)
-    voice.finish("clean")
+    reporter.finish("clean")

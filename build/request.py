@@ -14,7 +14,7 @@ from .fetch.inputs import deliver, fetch_all
 from .fetch.wanted import Choice, Wanted, plan_fetch
 from .recipe.cross import CrossBuild, find_cross, pins_digest
 from .recipe.format import PlatformName, PypiOrigin, Recipe
-from .system.console import Voice
+from .system.console import Reporter
 from .toolchain.compiler import Compiler, find_compiler
 from .toolchain.cross import CrossPlaces, cross_compiler
 from .tree.workspace import Tree, Workspace
@@ -66,7 +66,7 @@ def the_compiler(request: Request, tree: Tree) -> Compiler:
     return find_compiler(request.env, request.platform, platform)
 
 
-def fetch_inputs(request: Request, voice: Voice) -> list[tuple[Wanted, Fetched | None]]:
+def fetch_inputs(request: Request, reporter: Reporter) -> list[tuple[Wanted, Fetched | None]]:
     """Bring every input into the cache.
 
     Raises
@@ -79,7 +79,7 @@ def fetch_inputs(request: Request, voice: Voice) -> list[tuple[Wanted, Fetched |
             f"{request.recipe_file} leaves its dependencies to CMake, which needs a network",
             hint="build it without --offline, or list its dependencies in the recipe",
         )
-    context = _fetch_context(request, voice)
+    context = _fetch_context(request, reporter)
     items = plan_fetch(
         request.recipe,
         request.platform,
@@ -90,7 +90,7 @@ def fetch_inputs(request: Request, voice: Voice) -> list[tuple[Wanted, Fetched |
     return list(zip(items, fetch_all(items, context), strict=True))
 
 
-def fetch_official(request: Request, origin: PypiOrigin, voice: Voice) -> Fetched:
+def fetch_official(request: Request, origin: PypiOrigin, reporter: Reporter) -> Fetched:
     """Bring the published wheel that ours is held beside into the cache."""
     item = Wanted(
         name="official wheel",
@@ -99,15 +99,15 @@ def fetch_official(request: Request, origin: PypiOrigin, voice: Voice) -> Fetche
         choice=request.choice,
         origins=(origin,),
     )
-    return deliver(item, _fetch_context(request, voice))
+    return deliver(item, _fetch_context(request, reporter))
 
 
-def _fetch_context(request: Request, voice: Voice) -> FetchContext:
+def _fetch_context(request: Request, reporter: Reporter) -> FetchContext:
     return FetchContext(
         cache=ContentCache(request.workspace.cache),
         recipes_dir=request.workspace.recipes,
         env=request.env,
-        progress=voice,
+        progress=reporter,
         choice=request.choice,
         offline=request.offline,
     )

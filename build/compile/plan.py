@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..package.metadata import local_version as with_local_part
-from ..recipe.cross import CrossBuild
+from ..recipe.cross import cross_of
 from ..recipe.format import DefineValue, PlatformName, Recipe, digest
+from ..recipe.version import local_version, source_date_epoch
 from ..system.environment import network_settings
-from ..toolchain.cross import CrossPlaces, cross_defines, packing_environment
+from ..toolchain.cross import cross_defines, packing_environment
+from ..toolchain.programs import Programs
 from ..tree.workspace import Tree
 
 CONFIGURATION = "Release"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Programs:
-    """The programs that the commands name.
-
-    ``launcher`` is the compiler cache, or None; ``path`` the folders of the child's PATH; ``cross``
-    the cross toolchain's folders where the platform is not the machine's own.
-    """
-
-    python: Path
-    cmake: Path
-    ctest: Path
-    c: Path
-    cxx: Path
-    launcher: Path | None
-    path: tuple[str, ...]
-    cross: CrossPlaces | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +38,9 @@ class BuildPlan:
     top_level_include: str
     steps: tuple[Step, ...]
 
-
-def local_version(recipe: Recipe) -> str:
-    """Return the wheel's version: the recipe's with ``+ortmill.<8 digits of its digest>``."""
-    return with_local_part(recipe.version, digest(recipe))
-
-
-def source_date_epoch(recipe: Recipe) -> int:
-    """Return the release's day as seconds since 1970, the time stamp of every file shipped."""
-    day = datetime.date.fromisoformat(recipe.source.date)
-    moment = datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC)
-    return int(moment.timestamp())
+    def step(self, stage: str) -> Step:
+        """Return the command of a stage: ``configure``, ``compile`` or ``wheel``."""
+        return next(step for step in self.steps if step.stage == stage)
 
 
 def top_level_include(tree: Tree) -> str:
@@ -123,14 +97,6 @@ def cmake_defines(
             # Wins over find_package() as well, so no library of the machine is taken by mistake.
             defines[f"FETCHCONTENT_SOURCE_DIR_{content.upper()}"] = place.as_posix()
     return defines
-
-
-def cross_of(recipe: Recipe, platform: PlatformName) -> CrossBuild:
-    """Return how a platform is cross-built; ValueError where its recipe does not say."""
-    cross = recipe.platforms[platform].cross
-    if cross is None or recipe.cross_tools is None:
-        raise ValueError(f"the recipe does not say how {platform} is built elsewhere")
-    return CrossBuild(tools=recipe.cross_tools, target=cross)
 
 
 def define_argument(name: str, value: DefineValue) -> str:
@@ -219,7 +185,7 @@ def make_plan(
         return Step(stage=stage, argv=argv, env=packing if stage == "wheel" else env)
 
     return BuildPlan(
-        version=local_version(recipe),
+        version=local_version(recipe.version, digest(recipe)),
         platform=platform,
         recipe_digest=digest(recipe),
         build_args=tuple(shown_arguments(arguments)),

@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from ..compile.plan import BuildPlan, Programs, cross_of, source_date_epoch
+from ..compile.plan import BuildPlan
 from ..errors import WheelError
 from ..fetch.fetched import Fetched
 from ..fetch.wanted import Wanted
+from ..recipe.cross import cross_of
 from ..recipe.format import PLATFORMS, PlatformName, Recipe
-from ..records import Record
-from ..system.console import Voice
+from ..recipe.version import source_date_epoch
+from ..request import Request
+from ..stage import Timing
+from ..system.console import Reporter
 from ..system.digest import file_sha256
 from ..system.files import write_whole
 from ..system.process import LoggedRun
+from ..toolchain.programs import Programs
 from ..tree.workspace import Tree, Workspace, host_platform
 from .licences import LicenceText
 from .manifest import (
+    MANIFEST_NAME,
     CrossEntry,
     Flags,
     Input,
@@ -35,12 +39,18 @@ from .manifest import (
     WheelEntry,
     write_manifest,
 )
+from .release import Release
 from .repair import Repair
 from .sbom import make_sbom
 from .sdk import SdkArtifact, make_sdk
 from .wheel import FinishedWheel, finish_wheel
 
 KEY_FILE = ".ortmill-build.json"
+# Defines that hold a path of this machine, by the beginning of their names.
+_LOCAL = (
+    *("FETCHCONTENT_SOURCE_DIR_", "CMAKE_TOOLCHAIN_FILE", "CMAKE_PROJECT_TOP_LEVEL"),
+    *("CMAKE_C_COMPILER", "CMAKE_CXX_COMPILER", "Iconv_LIBRARY"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,47 +62,62 @@ class Artefacts:
     manifest: Path
 
 
-def artefacts_stand(wheels: Path, key: str) -> Artefacts | None:
-    """Return the artefacts of an earlier build with the same key, if their bytes still stand."""
+def find_artefacts(wheels: Path, key: str) -> Artefacts | None:
+    """Return the artefacts of an earlier build with the same key, if their bytes are unchanged."""
     try:
         facts = json.loads((wheels / KEY_FILE).read_text(encoding="utf-8"))
-        manifest = json.loads((wheels / "manifest.json").read_text(encoding="utf-8"))
+        manifest = json.loads((wheels / MANIFEST_NAME).read_text(encoding="utf-8"))
         found = Artefacts(
             wheel=wheels / manifest["wheel"]["file"],
             sdk=wheels / manifest["sdk"]["file"],
-            manifest=wheels / "manifest.json",
+            manifest=wheels / MANIFEST_NAME,
         )
-        if facts == {
-            "key": key,
-            "wheel": file_sha256(found.wheel),
-            "sdk": file_sha256(found.sdk),
-            "manifest": file_sha256(found.manifest),
-        }:
-            return found
+        return found if facts == _key_facts(key, found) else None
     except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return None
+        return None
 
 
-def make_artefacts(
-    *,
-    recipe: Recipe,
-    recipe_file: str,
-    platform: PlatformName,
-    workspace: Workspace,
-    tree: Tree,
-    plan: BuildPlan,
-    programs: Programs,
-    tools: Mapping[str, str],
-    inputs: Sequence[tuple[Wanted, Fetched | None]],
-    key: str,
-    clock: list[dict[str, Any]],
-    voice: Voice,
-    patches: Record | None,
-) -> Artefacts:
-    """Pack the wheel and the SDK of a compiled tree and write the manifest.
+def _key_facts(key: str, found: Artefacts) -> dict[str, str]:
+    return {"key": key, **{name: file_sha256(path) for name, path in vars(found).items()}}
 
-    Older artefacts of the same platform leave ``wheels/`` only when the new ones are complete.
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """A compiled tree, and everything that its artefacts say about it.
+
+    ``inputs`` is everything that was wanted with what was fetched for it; ``patches`` are those
+    that were applied, by their names in the recipe.
+    """
+
+    request: Request
+    tree: Tree
+    plan: BuildPlan
+    programs: Programs
+    inputs: Sequence[tuple[Wanted, Fetched | None]]
+    patches: Sequence[str]
+
+    @cached_property
+    def release(self) -> Release:
+        """What both artefacts have in common."""
+        request = self.request
+        return Release(
+            into=request.workspace.wheels,
+            version=self.plan.version,
+            platform=request.platform,
+            source_date_epoch=source_date_epoch(request.recipe),
+            licences=read_licences(self.tree.licences),
+            minimum_os=request.recipe.platforms[request.platform].minimum_os,
+            forbidden_paths=machine_paths(self.tree, request.workspace),
+        )
+
+    @cached_property
+    def entries(self) -> list[Input]:
+        """The inputs as the manifest and the SBOM list them."""
+        return manifest_inputs(self.request.recipe, self.inputs)
+
+
+def pack_wheel(packing: Packing, reporter: Reporter) -> FinishedWheel:
+    """Pack the wheel of a compiled tree with upstream's script, and finish it.
 
     Raises
     ------
@@ -101,93 +126,73 @@ def make_artefacts(
     CompileError
         Upstream's packing failed; the log has the whole output.
     """
-    epoch = source_date_epoch(recipe)
-    entries = manifest_inputs(recipe, inputs)
-    licences = read_licences(tree.licences)
-    kind = recipe.platforms[platform].repair
-    repair = Repair(
-        # delocate runs on a Mac alone; elsewhere its rules are checked without it.
-        kind="macho" if kind == "delocate" and programs.cross else kind,
-        python=programs.python,
-        deployment_target=recipe.platforms[platform].minimum_os,
-    )
-    forbidden = machine_paths(tree, workspace)
-    step = plan.steps[2]
-    log = workspace.logs / "05-wheel.log"
-    with voice.stage("wheel", "packing, licences, SBOM, platform tag"):
-        begun = time.monotonic()
-        dist = tree.build / "Release" / "dist"
-        shutil.rmtree(dist, ignore_errors=True)
-        run = LoggedRun(env=step.env, log=log, on_line=voice.ninja)
-        run(step.argv)
-        raw = sorted(dist.glob("*.whl"))
-        if len(raw) != 1:
-            raise WheelError(
-                f"upstream's packing left {len(raw)} wheels instead of one",
-                hint="read the log of the stage",
-                context={"log": str(log)},
-            )
-        sbom = make_sbom(
+    request, tree = packing.request, packing.tree
+    recipe, step = request.recipe, packing.plan.step("wheel")
+    log = request.workspace.logs / "05-wheel.log"
+    dist = tree.build / "Release" / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    LoggedRun(env=step.env, log=log, on_line=reporter.ninja, note=tree.running)(step.argv)
+    raw = sorted(dist.glob("*.whl"))
+    if len(raw) != 1:
+        raise WheelError(
+            f"upstream's packing left {len(raw)} wheels instead of one",
+            hint="read the log of the stage",
+            context={"log": str(log)},
+        )
+    kind = recipe.platforms[request.platform].repair
+    return finish_wheel(
+        raw[0],
+        packing.release,
+        sbom=make_sbom(
             name=recipe.name,
-            version=plan.version,
+            version=packing.plan.version,
             licence=recipe.source.licence,
-            inputs=entries,
-            source_date_epoch=epoch,
-        )
-        wheel = finish_wheel(
-            raw[0],
-            into=workspace.wheels,
-            version=plan.version,
-            licences=licences,
-            sbom=sbom,
-            repair=repair,
-            source_date_epoch=epoch,
-            run=LoggedRun(env=step.env, log=log, error=WheelError),
-            forbidden_paths=forbidden,
-            log=log,
-        )
-        seconds = time.monotonic() - begun
-    clock.append({"name": "wheel", "seconds": round(seconds, 3), "skipped": False})
-    voice.done("wheel", f"{wheel.path.name}, {wheel.size / 1e6:.1f} MB", seconds)
-    with voice.stage("sdk", "library, headers, CMake package"):
-        begun = time.monotonic()
-        sdk = make_sdk(
-            tree.build / "Release",
-            tree.source,
-            into=workspace.wheels,
-            name=recipe.name,
-            version=plan.version,
-            upstream_version=recipe.version,
-            licences=licences,
-            platform=platform,
-            source_date_epoch=epoch,
-            run=LoggedRun(env=step.env, log=log),
-            cmake=programs.cmake,
-            environment=step.env,
-            minimum_os=recipe.platforms[platform].minimum_os,
-            forbidden_paths=forbidden,
-            log=workspace.logs / "06-sdk.log",
-        )
-        seconds = time.monotonic() - begun
-    clock.append({"name": "sdk", "seconds": round(seconds, 3), "skipped": False})
-    voice.done("sdk", f"{sdk.path.name}, {sdk.size / 1e6:.1f} MB", seconds)
-    manifest = _manifest(
-        recipe=recipe,
-        recipe_file=recipe_file,
-        platform=platform,
-        plan=plan,
-        tools=tools,
-        entries=entries,
-        clock=clock,
-        wheel=wheel,
-        sdk=sdk,
-        patches=patches,
-        programs=programs,
+            inputs=packing.entries,
+            source_date_epoch=packing.release.source_date_epoch,
+        ),
+        repair=Repair(
+            # delocate runs on a Mac alone; elsewhere its rules are checked without it.
+            kind="macho" if kind == "delocate" and packing.programs.cross else kind,
+            python=packing.programs.python,
+            deployment_target=packing.release.minimum_os,
+        ),
+        run=LoggedRun(env=step.env, log=log, error=WheelError),
     )
-    path = write_manifest(manifest, workspace.wheels, forbidden_paths=forbidden)
+
+
+def pack_sdk(packing: Packing) -> SdkArtifact:
+    """Pack the SDK of a compiled tree; WheelError and CompileError as for the wheel."""
+    log = packing.request.workspace.logs / "06-sdk.log"
+    return make_sdk(
+        packing.release,
+        build_dir=packing.tree.build / "Release",
+        source_dir=packing.tree.source,
+        cmake=packing.programs.cmake,
+        run=LoggedRun(env=packing.plan.step("wheel").env, log=log),
+    )
+
+
+def publish(
+    packing: Packing,
+    wheel: FinishedWheel,
+    sdk: SdkArtifact,
+    *,
+    timings: Sequence[Timing],
+    key: str,
+) -> Artefacts:
+    """Write the manifest, and note under which key all was made.
+
+    Older artefacts of the same platform leave ``wheels/`` only now.
+    """
+    release = packing.release
+    path = write_manifest(
+        _manifest(packing, wheel, sdk, timings),
+        release.into,
+        forbidden_paths=release.forbidden_paths,
+    )
     found = Artefacts(wheel=wheel.path, sdk=sdk.path, manifest=path)
-    _note_key(workspace.wheels, key, found)
-    _drop_older(workspace.wheels, found, platform)
+    write_whole(release.into / KEY_FILE, json.dumps(_key_facts(key, found)) + "\n")
+    _drop_older(release.into, found, release.platform)
     return found
 
 
@@ -254,35 +259,20 @@ def read_licences(folder: Path) -> list[LicenceText]:
 
 
 def _manifest(
-    *,
-    recipe: Recipe,
-    recipe_file: str,
-    platform: PlatformName,
-    plan: BuildPlan,
-    tools: Mapping[str, str],
-    entries: Sequence[Input],
-    clock: Sequence[Mapping[str, Any]],
-    wheel: FinishedWheel,
-    sdk: SdkArtifact,
-    patches: Record | None,
-    programs: Programs,
+    packing: Packing, wheel: FinishedWheel, sdk: SdkArtifact, timings: Sequence[Timing]
 ) -> Manifest:
+    request, plan = packing.request, packing.plan
+    recipe, host = request.recipe, host_platform()
     listed = [*recipe.source.patches, *(p for each in recipe.dependencies for p in each.patches)]
     pinned = {each.file: each.sha256 for each in listed}
-    applied = patches.outputs["patches"] if patches else []
-    host = host_platform()
-    local = (
-        *("FETCHCONTENT_SOURCE_DIR_", "CMAKE_TOOLCHAIN_FILE", "CMAKE_PROJECT_TOP_LEVEL"),
-        *("CMAKE_C_COMPILER", "CMAKE_CXX_COMPILER", "Iconv_LIBRARY"),
-    )
     return Manifest(
         version=plan.version,
         upstream_version=recipe.version,
         commit=recipe.source.commit,
-        platform=platform,
+        platform=request.platform,
         python=f"cp{sys.version_info.major}{sys.version_info.minor}",
-        executed_on="native" if host == platform else host,
-        recipe=RecipeEntry(file=recipe_file, digest=plan.recipe_digest),
+        executed_on="native" if host == request.platform else host,
+        recipe=RecipeEntry(file=request.recipe_file, digest=plan.recipe_digest),
         wheel=WheelEntry(
             file=wheel.path.name,
             sha256=wheel.sha256,
@@ -291,56 +281,37 @@ def _manifest(
             files=wheel.files,
         ),
         sdk=SdkEntry(file=sdk.path.name, sha256=sdk.sha256, size=sdk.size),
-        inputs=tuple(entries),
+        inputs=tuple(packing.entries),
         patches=tuple(
             # The condition below leaves out None, which mypy does not follow into the subscript.
             PatchEntry(file=file, sha256=pinned[file])  # type: ignore[arg-type]
-            for file in applied
+            for file in packing.patches
             if pinned.get(file)
         ),
-        tools=dict(tools),
+        tools=dict(packing.programs.versions),
         flags=Flags(
             build_args=plan.build_args,
             defines={
                 name: value
                 for name, value in plan.defines.items()
-                if not name.startswith(local) and not name.endswith("_DIR")
+                if not name.startswith(_LOCAL) and not name.endswith("_DIR")
             },
         ),
-        stages=tuple(StageEntry(**entry) for entry in clock),
-        cross=_cross_entry(recipe, platform, programs, tools["compiler"], entries),
+        stages=tuple(StageEntry(**asdict(each)) for each in timings),
+        cross=_cross_entry(packing, host) if packing.programs.cross else None,
     )
 
 
-def _cross_entry(
-    recipe: Recipe,
-    platform: PlatformName,
-    programs: Programs,
-    compiler: str,
-    entries: Sequence[Input],
-) -> CrossEntry | None:
-    if programs.cross is None:
-        return None
-    overlays = [
-        each.path for each in cross_of(recipe, platform).target.sysroot if each.kind == "overlay"
-    ]
+def _cross_entry(packing: Packing, host: PlatformName) -> CrossEntry:
+    sysroot = cross_of(packing.request.recipe, packing.request.platform).target.sysroot
+    overlays = [each.path for each in sysroot if each.kind == "overlay"]
     system = ", ".join(overlays) or "packages of the target's distribution"
     return CrossEntry(
-        host=host_platform(),
-        compiler=compiler,
-        system="an SDK of the user's" if programs.cross.sdk else system,
-        stand_ins=tuple(sorted(each.name for each in entries if each.kind == "overlay")),
+        host=host,
+        compiler=packing.programs.versions["compiler"],
+        system="an SDK of the user's" if packing.request.sdk else system,
+        stand_ins=tuple(sorted(each.name for each in packing.entries if each.kind == "overlay")),
     )
-
-
-def _note_key(wheels: Path, key: str, found: Artefacts) -> None:
-    facts = {
-        "key": key,
-        "wheel": file_sha256(found.wheel),
-        "sdk": file_sha256(found.sdk),
-        "manifest": file_sha256(found.manifest),
-    }
-    write_whole(wheels / KEY_FILE, json.dumps(facts) + "\n")
 
 
 def _drop_older(wheels: Path, found: Artefacts, platform: PlatformName) -> None:

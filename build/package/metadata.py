@@ -27,22 +27,6 @@ _FIRST_WITH_LICENCE_FILES = (2, 4)
 _REBUILD = "remove the raw wheel and build again"
 
 
-def local_version(upstream: str, digest: str) -> str:
-    """Return the wheel's version: upstream's with the recipe's digest as its local part.
-
-    Eight hex digits without a letter are a number to PEP 440, which drops leading zeros; the
-    normal form is used from the start, since installers write that one.
-
-    Examples
-    --------
-    >>> local_version("1.21.0", "0b5e77aa91")
-    '1.21.0+ortmill.0b5e77aa'
-    >>> local_version("1.21.0", "0012345699")
-    '1.21.0+ortmill.123456'
-    """
-    return str(Version(f"{upstream}+ortmill.{digest[:8]}"))
-
-
 def dist_info(files: Iterable[str]) -> str:
     """Return the name of the wheel's one ``.dist-info`` folder.
 

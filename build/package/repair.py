@@ -129,7 +129,6 @@ def repair_wheel(
     repair: Repair,
     source_date_epoch: int,
     run: Run,
-    log: Path | None = None,
 ) -> Path:
     """Repair one wheel and return the new file in ``into``.
 
@@ -145,8 +144,6 @@ def repair_wheel(
         Seconds since 1970, for the tool's own time stamps.
     run : Run
         The runner.
-    log : Path, optional
-        Where the tool's output goes.
 
     Raises
     ------
@@ -160,9 +157,9 @@ def repair_wheel(
     env = repair_environment(repair, scratch=into.parent, source_date_epoch=source_date_epoch)
     tag = ""
     if repair.kind == "auditwheel":
-        answer = run(show_argv(repair, wheel), env=env, cwd=into.parent, log=log)
+        answer = run(show_argv(repair, wheel), env=env, cwd=into.parent)
         tag = _honest_tag(answer, wheel)
-    run(repair_argv(repair, wheel, into), env=env, cwd=into.parent, log=log)
+    run(repair_argv(repair, wheel, into), env=env, cwd=into.parent)
     written = sorted(into.glob("*.whl"))
     if len(written) != 1:
         raise WheelError(

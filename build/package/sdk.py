@@ -7,7 +7,7 @@ import hashlib
 import io
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,11 @@ from ..recipe.format import PlatformName
 from ..system.digest import file_sha256
 from ..system.files import check_writable, replacing
 from ..system.process import Run
-from .licences import LicenceText, placed_licences
+from .licences import placed_licences
+from .release import Release
 from .wheel import check_binaries, check_paths
 
+NAME = "onnxruntime"
 _MAC_ARCHITECTURE = "arm64"
 _UPSTREAM_TEXTS = ("LICENSE", "ThirdPartyNotices.txt", "VERSION_NUMBER")
 _HEADERS = ("onnxruntime_c_api.h", "onnxruntime_cxx_api.h")
@@ -94,14 +96,14 @@ def install_argv(cmake: Path, build_dir: Path, prefix: Path) -> list[str]:
     ]
 
 
-def library_names(name: str, upstream_version: str, platform: PlatformName) -> dict[str, str]:
+def library_names(upstream_version: str, platform: PlatformName) -> dict[str, str]:
     """Return the library's file names: a link's target, or an empty string for the file itself."""
     if platform == "macos-arm64":
-        full = f"lib{name}.{upstream_version}.dylib"
-        return {full: "", f"lib{name}.dylib": full}
-    full = f"lib{name}.so.{upstream_version}"
-    major = f"lib{name}.so.{upstream_version.split('.', 1)[0]}"
-    return {full: "", major: full, f"lib{name}.so": major}
+        full = f"lib{NAME}.{upstream_version}.dylib"
+        return {full: "", f"lib{NAME}.dylib": full}
+    full = f"lib{NAME}.so.{upstream_version}"
+    major = f"lib{NAME}.so.{upstream_version.split('.', 1)[0]}"
+    return {full: "", major: full, f"lib{NAME}.so": major}
 
 
 def _staged(root: Path) -> dict[str, Member]:
@@ -116,12 +118,10 @@ def _staged(root: Path) -> dict[str, Member]:
     return members
 
 
-def _check(
-    members: Mapping[str, Member], names: Mapping[str, str], name: str, build_dir: Path
-) -> None:
+def _check(members: Mapping[str, Member], names: Mapping[str, str], build_dir: Path) -> None:
     wanted = [f"lib/{library}" for library in names]
-    wanted += [f"include/{name}/{header}" for header in _HEADERS]
-    wanted += [f"lib/cmake/{name}/{name}{file}" for file in _PACKAGE]
+    wanted += [f"include/{NAME}/{header}" for header in _HEADERS]
+    wanted += [f"lib/cmake/{NAME}/{NAME}{file}" for file in _PACKAGE]
     missing = [path for path in wanted if path not in members]
     wrong = [
         library
@@ -175,58 +175,25 @@ def write_archive(
 
 
 def make_sdk(
-    build_dir: Path,
-    source_dir: Path,
-    *,
-    into: Path,
-    name: str,
-    version: str,
-    upstream_version: str,
-    licences: Sequence[LicenceText],
-    platform: PlatformName,
-    source_date_epoch: int,
-    run: Run,
-    cmake: Path,
-    minimum_os: str = "",
-    environment: Mapping[str, str] | None = None,
-    forbidden_paths: Sequence[str] = (),
-    log: Path | None = None,
+    release: Release, *, build_dir: Path, source_dir: Path, cmake: Path, run: Run
 ) -> SdkArtifact:
-    """Make ``<name>-sdk-<version>-<platform>.tar.gz`` of a compiled tree.
+    """Make ``onnxruntime-sdk-<version>-<platform>.tar.gz`` of a compiled tree.
 
     Upstream's own install rules choose the library, the headers and the CMake package; the
     pkg-config file is written anew because upstream's holds an absolute prefix.
 
     Parameters
     ----------
+    release : Release
+        What it becomes, and where; the platform decides the library's file names.
     build_dir : Path
         CMake's build folder with everything compiled.
     source_dir : Path
         Upstream's source tree, for its licence texts.
-    into : Path
-        The folder of the result.
-    name : str
-        The library's name without ``lib``: ``onnxruntime``.
-    version, upstream_version : str
-        With and without the local part.
-    licences : sequence of LicenceText
-        Licence texts of all that is linked in.
-    platform : PlatformName
-        The target; it decides the library's file names.
-    source_date_epoch : int
-        Seconds since 1970 for every entry.
-    run : Run
-        The runner.
     cmake : Path
         The pinned CMake.
-    minimum_os : str, optional
-        The newest macOS that the library may ask for; macOS only.
-    environment : Mapping[str, str], optional
-        The child's whole environment.
-    forbidden_paths : sequence of str, optional
-        Paths of this machine that no file of the SDK may hold.
-    log : Path, optional
-        Where CMake's output goes.
+    run : Run
+        Runs it.
 
     Raises
     ------
@@ -236,36 +203,26 @@ def make_sdk(
     ResourceError
         The folder cannot be written.
     """
-    check_writable(into)
+    check_writable(release.into)
     with tempfile.TemporaryDirectory(prefix="ortmill-sdk-") as scratch:
         prefix = Path(scratch).resolve() / "prefix"
-        run(install_argv(cmake, build_dir, prefix), env=environment, log=log)
+        run(install_argv(cmake, build_dir, prefix))
         members = _staged(prefix)
+    names = library_names(release.upstream_version, release.platform)
     _check(
-        {path: item for path, item in members.items() if not path.endswith(".pc")},
-        library_names(name, upstream_version, platform),
-        name,
-        build_dir,
+        {path: item for path, item in members.items() if not path.endswith(".pc")}, names, build_dir
     )
-    library = next(iter(library_names(name, upstream_version, platform)))
-    readme = _README.format(upstream=upstream_version, version=version, platform=platform)
-    if platform == "macos-arm64":
-        readme += _mac_readme(members, library, minimum_os)
-    texts = {
-        f"lib/pkgconfig/lib{name}.pc": _PKG_CONFIG.format(name=name, upstream=upstream_version),
-        "README.md": readme,
-    }
-    members |= {path: Member(content=text.encode()) for path, text in texts.items()}
+    members |= _own_texts(release, members, next(iter(names)))
     for file in _UPSTREAM_TEXTS:
         if (source_dir / file).is_file():
             members[file] = Member(content=(source_dir / file).read_bytes())
-    for path, licence in placed_licences(licences).items():
+    for path, licence in placed_licences(release.licences).items():
         members[f"licences/{path}"] = Member(content=licence)
-    check_paths({path: member.content for path, member in members.items()}, forbidden_paths)
-    folder = f"{name}-sdk-{version}-{platform}"
-    target = into / f"{folder}.tar.gz"
+    check_paths({path: member.content for path, member in members.items()}, release.forbidden_paths)
+    folder = f"{NAME}-sdk-{release.version}-{release.platform}"
+    target = release.into / f"{folder}.tar.gz"
     with replacing(target) as part:
-        write_archive(members, folder, part, source_date_epoch=source_date_epoch)
+        write_archive(members, folder, part, source_date_epoch=release.source_date_epoch)
     return SdkArtifact(
         path=target,
         sha256=file_sha256(target),
@@ -276,3 +233,16 @@ def make_sdk(
             if not member.link
         },
     )
+
+
+def _own_texts(release: Release, members: Mapping[str, Member], library: str) -> dict[str, Member]:
+    """Return the pkg-config file and the README; the library for macOS is judged on the way."""
+    upstream = release.upstream_version
+    readme = _README.format(upstream=upstream, version=release.version, platform=release.platform)
+    if release.platform == "macos-arm64":
+        readme += _mac_readme(members, library, release.minimum_os)
+    texts = {
+        f"lib/pkgconfig/lib{NAME}.pc": _PKG_CONFIG.format(name=NAME, upstream=upstream),
+        "README.md": readme,
+    }
+    return {path: Member(content=text.encode()) for path, text in texts.items()}

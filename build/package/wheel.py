@@ -17,7 +17,6 @@ from ..system.digest import file_sha256
 from ..system.files import check_writable, replacing
 from ..system.process import Run
 from .archive import read_wheel, write_wheel
-from .licences import LicenceText
 from .metadata import (
     add_licences,
     disagreements,
@@ -26,6 +25,7 @@ from .metadata import (
     set_version,
     with_record,
 )
+from .release import Release
 from .repair import Repair, repair_wheel
 
 SBOM_NAME = "ortmill.cdx.json"
@@ -111,17 +111,7 @@ def _named(filename: str, version: str) -> str:
 
 
 def finish_wheel(
-    raw: Path,
-    *,
-    into: Path,
-    version: str,
-    licences: Sequence[LicenceText],
-    sbom: bytes | None,
-    repair: Repair,
-    source_date_epoch: int,
-    run: Run,
-    forbidden_paths: Sequence[str] = (),
-    log: Path | None = None,
+    raw: Path, release: Release, *, sbom: bytes | None, repair: Repair, run: Run
 ) -> FinishedWheel:
     """Turn a raw wheel into the one that is shipped; the same input gives the same bytes.
 
@@ -134,24 +124,14 @@ def finish_wheel(
     ----------
     raw : Path
         Upstream's wheel; it is not changed.
-    into : Path
-        The folder of the result. A file of the same name is replaced in one step.
-    version : str
-        The version with its local part (:func:`build.package.metadata.local_version`).
-    licences : sequence of LicenceText
-        Licence texts of all that is compiled in.
+    release : Release
+        What it becomes, and where.
     sbom : bytes or None
         CycloneDX JSON.
     repair : Repair
         The platform's tool.
-    source_date_epoch : int
-        Seconds since 1970 for every entry.
     run : Run
-        The runner.
-    forbidden_paths : sequence of str, optional
-        Paths of this machine that no file of the wheel may hold.
-    log : Path, optional
-        Where the tool's output goes.
+        Runs the tool.
 
     Raises
     ------
@@ -161,8 +141,9 @@ def finish_wheel(
     ResourceError
         The folder cannot be written.
     """
-    check_writable(into)
-    files = add_licences(set_version(read_wheel(raw), version), licences)
+    check_writable(release.into)
+    version, epoch = release.version, release.source_date_epoch
+    files = add_licences(set_version(read_wheel(raw), version), release.licences)
     if sbom is not None:
         files[f"{dist_info(files)}/sboms/{SBOM_NAME}"] = sbom
     with tempfile.TemporaryDirectory(prefix="ortmill-wheel-") as name:
@@ -171,23 +152,16 @@ def finish_wheel(
         staged.mkdir()
         repaired.mkdir()
         unrepaired = staged / _named(raw.name, version)
-        write_wheel(
-            with_record(files), unrepaired, source_date_epoch=source_date_epoch, compression=1
-        )
+        write_wheel(with_record(files), unrepaired, source_date_epoch=epoch, compression=1)
         written = repair_wheel(
-            unrepaired,
-            into=repaired,
-            repair=repair,
-            source_date_epoch=source_date_epoch,
-            run=run,
-            log=log,
+            unrepaired, into=repaired, repair=repair, source_date_epoch=epoch, run=run
         )
         filename, final = written.name, with_record(read_wheel(written))
     check_binaries(final, architecture=repair.architecture, minimum_os=repair.deployment_target)
-    check_paths(final, forbidden_paths)
-    target = into / filename
+    check_paths(final, release.forbidden_paths)
+    target = release.into / filename
     with replacing(target) as part:
-        write_wheel(final, part, source_date_epoch=source_date_epoch)
+        write_wheel(final, part, source_date_epoch=epoch)
         _check_agreement(filename, read_wheel(part), version)
     return FinishedWheel(
         path=target,

@@ -49,6 +49,14 @@ def find_cross(recipe: Recipe, platform: PlatformName, host: PlatformName) -> Cr
     )
 
 
+def cross_of(recipe: Recipe, platform: PlatformName) -> CrossBuild:
+    """Return how a platform is cross-built; ValueError where its recipe does not say."""
+    cross = recipe.platforms[platform].cross
+    if cross is None or recipe.cross_tools is None:
+        raise ValueError(f"the recipe does not say how {platform} is built elsewhere")
+    return CrossBuild(tools=recipe.cross_tools, target=cross)
+
+
 def cross_origins(cross: CrossBuild) -> list[tuple[str, PypiOrigin | DebianOrigin | OverlayOrigin]]:
     """Return the toolchain's inputs with their names, in the order in which they are unpacked."""
     named: list[tuple[str, PypiOrigin | DebianOrigin | OverlayOrigin]] = [

@@ -33,7 +33,7 @@ _NINJA = re.compile(r"^\[(\d+)/(\d+)\]")
 _PLAIN_SECONDS = 15.0
 
 
-class Voice:
+class Reporter:
     """The build's one way to speak; safe to call from several threads.
 
     Parameters

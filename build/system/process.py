@@ -127,9 +127,9 @@ def ask(
 class Run(Protocol):
     """Run a program and return what it printed on its standard output.
 
-    ``env`` is the child's whole environment, not an addition. The output also goes to ``log``.
-    A status other than zero, or a ``timeout`` in seconds that has passed, raises a subclass of
-    :class:`build.errors.BuildError`. :class:`LoggedRun` is one; tests have others.
+    ``env`` is the child's whole environment, not an addition. A status other than zero, or a
+    ``timeout`` in seconds that has passed, raises a subclass of :class:`build.errors.BuildError`.
+    :class:`LoggedRun` is one; tests have others.
     """
 
     def __call__(
@@ -138,7 +138,6 @@ class Run(Protocol):
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        log: Path | None = None,
         timeout: float | None = None,
     ) -> str:
         """Run ``argv`` and return its standard output as text."""
@@ -153,7 +152,7 @@ class LoggedRun:
     env : Mapping[str, str]
         The whole environment of a child, where a call gives none.
     log : Path
-        Where output is appended, where a call names no other file.
+        Where output is appended.
     error : type[BuildError], optional
         What a status other than zero raises.
     on_line : callable, optional
@@ -180,7 +179,6 @@ class LoggedRun:
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        log: Path | None = None,
         timeout: float | None = None,
     ) -> str:
         """Run ``argv``; return what it wrote to its standard output.
@@ -195,9 +193,8 @@ class LoggedRun:
             The program failed or took longer than ``timeout`` seconds; the tail of its output
             and the log's path are in the context.
         """
-        target = log or self._log
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("a", encoding="utf-8", errors="replace") as stream:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("a", encoding="utf-8", errors="replace") as stream:
             stream.write(f"$ {' '.join(argv)}\n")
             stream.flush()
             try:
@@ -223,7 +220,7 @@ class LoggedRun:
             except subprocess.TimeoutExpired:
                 end_child(child)
                 reader.join(_READ_SECONDS)
-                raise self._failed(argv, target, lines, f"took longer than {timeout:g} s") from None
+                raise self._failed(argv, lines, f"took longer than {timeout:g} s") from None
             except KeyboardInterrupt:
                 end_child(child)
                 reader.join(_READ_SECONDS)
@@ -239,7 +236,7 @@ class LoggedRun:
                     self._note.unlink(missing_ok=True)
             reader.join()
         if code:
-            raise self._failed(argv, target, lines, f"ended with status {code}")
+            raise self._failed(argv, lines, f"ended with status {code}")
         return "\n".join(lines) + "\n" if lines else ""
 
     def _read(self, child: subprocess.Popen[str], stream: TextIO, lines: list[str]) -> None:
@@ -250,13 +247,11 @@ class LoggedRun:
                 if self._on_line:
                     self._on_line(lines[-1])
 
-    def _failed(
-        self, argv: Sequence[str], log: Path, lines: Sequence[str], what: str
-    ) -> BuildError:
+    def _failed(self, argv: Sequence[str], lines: Sequence[str], what: str) -> BuildError:
         return self._error(
             f"{_name(argv)} {what}",
             hint="the whole output is in the log",
-            context={"log": str(log), "output": "\n" + first_error(lines)},
+            context={"log": str(self._log), "output": "\n" + first_error(lines)},
         )
 
 

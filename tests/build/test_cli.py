@@ -219,7 +219,7 @@ def test_wheels_cannot_be_written_is_told_before_any_work(
         raise OSError(errno.EROFS, "Read-only file system", str(wheels))
 
     # Root may write anywhere, so a folder's mode would prove nothing here.
-    monkeypatch.setattr("build.package.wheel.tempfile.TemporaryFile", read_only)
+    monkeypatch.setattr("build.system.files.tempfile.TemporaryFile", read_only)
     code, _, err = machine("run", "small")
     assert code == 8
     assert f"cannot write to {wheels}: Read-only file system" in err

@@ -280,6 +280,12 @@ def running_session(cache: Path) -> int:
     return int(json.loads((tree(cache) / "running.json").read_text())["session"])
 
 
+def hold_still(session: int) -> None:
+    for pid in session_members(session):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+
+
 def test_a_build_that_was_killed_goes_on_where_it_was(
     kit: Kit, cache: Path, tmp_path: Path
 ) -> None:
@@ -288,9 +294,7 @@ def test_a_build_that_was_killed_goes_on_where_it_was(
     wait_until("three steps of the compile", lambda: len(ran(cache)) >= 3)
     session = running_session(cache)
     # Held still, so that the compile is left over for certain.
-    for pid in session_members(session):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
+    hold_still(session)
     child.kill()
     child.wait()
     finished = ran(cache)
@@ -318,6 +322,8 @@ def test_a_second_build_waits_and_says_for_whom_and_ctrl_c_lets_it_go_on(
     first, first_said = started(kit, one, cache)
     wait_until("a step of the compile", lambda: len(ran(cache)) >= 1)
     session = running_session(cache)
+    # Held still, so that the compile does not end before the second build has said it.
+    hold_still(session)
     second, second_said = started(kit, two, cache)
     sentence = f"another build uses this tree (process {first.pid}, started in {one})"
     wait_until("the second build to say so", lambda: sentence in second_said.read_text())

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from build.binary.rules import compare_macho, macho_weaknesses
 from build.errors import WheelError
 from build.package.licences import LicenceText
 from build.package.mac_wheel import check_mac_wheel
+from build.package.release import Release
 from build.package.sdk import SdkArtifact, make_sdk
 from build.package.wheel import check_binaries
 from build.tree.workspace import open_workspace
@@ -212,22 +214,22 @@ def made(tmp_path_factory: pytest.TempPathFactory, cmake: Path) -> SdkArtifact:
         (source / name).write_text(text)
     configure(cmake, source, compiled, "-DCMAKE_INSTALL_LIBDIR=lib")
     run([str(cmake), "--build", str(compiled), "--target", "onnxruntime"])
-    return make_sdk(
-        compiled,
-        source,
+    release = Release(
         into=tmp_path_factory.mktemp("sdk"),
-        name="onnxruntime",
         version=VERSION,
-        upstream_version="1.21.0",
-        licences=[LicenceText(name="re2", file="LICENSE", text=b"BSD\n")],
         platform="macos-arm64",
         source_date_epoch=1_700_000_000,
-        run=run,
-        cmake=cmake,
+        licences=[LicenceText(name="re2", file="LICENSE", text=b"BSD\n")],
         minimum_os="13.3",
-        # Nothing is on the PATH that could rename or strip a Mach-O file.
-        environment={"PATH": "/nonexistent"},
         forbidden_paths=[str(root), str(TOOLCHAIN)],
+    )
+    return make_sdk(
+        release,
+        build_dir=compiled,
+        source_dir=source,
+        cmake=cmake,
+        # Nothing is on the PATH that could rename or strip a Mach-O file.
+        run=partial(run, env={"PATH": "/nonexistent"}),
     )
 
 

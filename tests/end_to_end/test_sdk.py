@@ -16,6 +16,7 @@ import pytest
 
 from build.errors import WheelError
 from build.package.licences import LicenceText
+from build.package.release import Release
 from build.package.sdk import (
     Member,
     SdkArtifact,
@@ -172,18 +173,23 @@ def tree(tmp_path_factory: pytest.TempPathFactory, cmake: Path) -> tuple[Path, P
 
 def sdk(tree: tuple[Path, Path], cmake: Path, into: Path) -> SdkArtifact:
     source, compiled = tree
-    return make_sdk(
-        compiled,
-        source,
+    release = Release(
         into=into,
-        name="onnxruntime",
         version=VERSION,
-        upstream_version="1.21.0",
-        licences=[LicenceText(name="re2", file="LICENSE", text=b"BSD\n")],
         platform=PLATFORM,  # type: ignore[arg-type]
         source_date_epoch=1_700_000_000,
-        run=run,
-        cmake=cmake,
+        licences=[LicenceText(name="re2", file="LICENSE", text=b"BSD\n")],
+    )
+    return make_sdk(release, build_dir=compiled, source_dir=source, cmake=cmake, run=run)
+
+
+def unlicensed(into: Path, *forbidden_paths: str) -> Release:
+    return Release(
+        into=into,
+        version=VERSION,
+        platform=PLATFORM,  # type: ignore[arg-type]
+        source_date_epoch=0,
+        forbidden_paths=forbidden_paths,
     )
 
 
@@ -269,7 +275,7 @@ def test_the_archive_holds_library_links_headers_and_licences(
     assert archive.path.name == f"onnxruntime-sdk-{VERSION}-{PLATFORM}.tar.gz"
     prefix = unpack(archive.path, tmp_path / "sdk")
     assert prefix.name == f"onnxruntime-sdk-{VERSION}-{PLATFORM}"
-    for name, link in library_names("onnxruntime", "1.21.0", PLATFORM).items():  # type: ignore[arg-type]
+    for name, link in library_names("1.21.0", PLATFORM).items():  # type: ignore[arg-type]
         path = prefix / "lib" / name
         assert path.is_file()
         assert (str(path.readlink()) if path.is_symlink() else "") == link
@@ -313,17 +319,11 @@ def test_a_tree_without_the_library_is_refused(
     source, compiled = tree
     with pytest.raises(WheelError, match="is missing") as caught:
         make_sdk(
-            compiled,
-            source,
-            into=tmp_path,
-            name="onnxruntime",
-            version=VERSION,
-            upstream_version="1.21.0",
-            licences=[],
-            platform=PLATFORM,  # type: ignore[arg-type]
-            source_date_epoch=0,
-            run=forgetful,
+            unlicensed(tmp_path),
+            build_dir=compiled,
+            source_dir=source,
             cmake=cmake,
+            run=forgetful,
         )
     assert "libonnxruntime" in caught.value.context["missing"]
     assert list(tmp_path.iterdir()) == []
@@ -335,18 +335,11 @@ def test_a_path_of_the_machine_in_the_library_is_refused(
     source, compiled = tree
     with pytest.raises(WheelError, match="a path of the machine"):
         make_sdk(
-            compiled,
-            source,
-            into=tmp_path,
-            name="onnxruntime",
-            version=VERSION,
-            upstream_version="1.21.0",
-            licences=[],
-            platform=PLATFORM,  # type: ignore[arg-type]
-            source_date_epoch=0,
-            run=run,
+            unlicensed(tmp_path, "ExecutionProvider"),
+            build_dir=compiled,
+            source_dir=source,
             cmake=cmake,
-            forbidden_paths=["ExecutionProvider"],
+            run=run,
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -361,11 +354,11 @@ def test_the_install_command_is_exact() -> None:
 
 
 def test_library_names_by_platform() -> None:
-    assert library_names("onnxruntime", "1.21.0", "macos-arm64") == {
+    assert library_names("1.21.0", "macos-arm64") == {
         "libonnxruntime.1.21.0.dylib": "",
         "libonnxruntime.dylib": "libonnxruntime.1.21.0.dylib",
     }
-    assert library_names("onnxruntime", "1.21.0", "linux-aarch64") == {
+    assert library_names("1.21.0", "linux-aarch64") == {
         "libonnxruntime.so.1.21.0": "",
         "libonnxruntime.so.1": "libonnxruntime.so.1.21.0",
         "libonnxruntime.so": "libonnxruntime.so.1",

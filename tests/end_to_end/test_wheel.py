@@ -18,8 +18,10 @@ from build.errors import WheelError
 from build.package.archive import read_wheel, write_wheel
 from build.package.licences import LicenceText
 from build.package.metadata import with_record
+from build.package.release import Release
 from build.package.repair import Repair
 from build.package.wheel import FinishedWheel, finish_wheel
+from build.tree.workspace import host_platform
 
 pytestmark = [
     pytest.mark.integration,
@@ -103,17 +105,16 @@ def raw_wheel(folder: Path, module: bytes) -> Path:
 
 
 def finish(raw: Path, into: Path, epoch: int = 1_700_000_000) -> FinishedWheel:
-    return finish_wheel(
-        raw,
+    release = Release(
         into=into,
         version=VERSION,
-        licences=[LicenceText(name="re2", file="LICENSE", text=b"BSD\n")],
-        sbom=b"{}\n",
-        repair=Repair(kind="auditwheel", python=Path(sys.executable)),
+        platform=host_platform(),
         source_date_epoch=epoch,
-        run=run,
+        licences=[LicenceText(name="re2", file="LICENSE", text=b"BSD\n")],
         forbidden_paths=(str(raw.parent),),
     )
+    repair = Repair(kind="auditwheel", python=Path(sys.executable))
+    return finish_wheel(raw, release, sbom=b"{}\n", repair=repair, run=run)
 
 
 @pytest.fixture(scope="module")

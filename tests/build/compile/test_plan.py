@@ -14,21 +14,19 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from build import cli, commands
-from build.compile import plan
 from build.compile.plan import (
     BuildPlan,
-    Programs,
     build_environment,
-    local_version,
     make_plan,
     shown_arguments,
-    source_date_epoch,
 )
 from build.fetch.wanted import plan_fetch
 from build.package.repair import Repair, repair_argv, repair_environment
-from build.recipe.format import PLATFORMS, PlatformName, Recipe
+from build.recipe.format import PLATFORMS, PlatformName, Recipe, digest
 from build.recipe.load import load_recipe
+from build.recipe.version import local_version, source_date_epoch
 from build.system.environment import is_network
+from build.toolchain.programs import Programs
 from build.tree.workspace import Tree
 from tests.kit.recipe_examples import ROOT, SHIPPED, shipped, small
 
@@ -85,7 +83,8 @@ def test_the_commands_are_exactly_these(platform: PlatformName) -> None:
     lines: list[str] = []
     for step in found.steps:
         lines += [f"{step.stage}:", *(f"  {word}" for word in step.argv)]
-    lines += ["environment:", *(f"  {name}={value}" for name, value in found.steps[0].env.items())]
+    env = found.step("configure").env
+    lines += ["environment:", *(f"  {name}={value}" for name, value in env.items())]
     expected = (GOLDEN / f"plan-{platform}.txt").read_text(encoding="utf-8")
     assert "\n".join(lines) + "\n" == expected
     assert (
@@ -101,16 +100,16 @@ def test_macos_gets_one_architecture_one_target_and_no_package_managers_prefix()
     assert {"/opt/homebrew", "/usr/local", "/opt/local"} <= set(
         str(found.defines["CMAKE_IGNORE_PREFIX_PATH"]).split(";")
     )
-    env = found.steps[0].env
+    env = found.step("configure").env
     assert env["MACOSX_DEPLOYMENT_TARGET"] == "13.3"
     for place in ("/opt/homebrew", "/usr/local", "/opt/local", "/sw"):
         assert place not in env["PATH"]
         assert not any(
             place in word
-            for word in found.steps[0].argv
+            for word in found.step("configure").argv
             if not word.startswith("CMAKE_IGNORE_PREFIX_PATH=")
         )
-    assert "--use_coreml" in found.steps[0].argv
+    assert "--use_coreml" in found.step("configure").argv
 
 
 def test_the_wheel_is_repaired_by_the_platforms_tool() -> None:
@@ -147,10 +146,10 @@ def test_a_dependency_that_is_missing_adds_its_fallback(tmp_path: Path) -> None:
     assert "USE_HELPER" not in with_it.defines
     without = planned(recipe, "linux-x86_64", chosen={"tiny": "archive"})
     assert "FETCHCONTENT_SOURCE_DIR_HELPER" not in without.defines
-    assert "USE_HELPER=OFF" in without.steps[0].argv
+    assert "USE_HELPER=OFF" in without.step("configure").argv
     chosen = first_origins(shipped(), "linux-x86_64")
     del chosen["pytorch_cpuinfo"]
-    argv = planned(shipped(), "linux-x86_64", chosen=chosen).steps[0].argv
+    argv = planned(shipped(), "linux-x86_64", chosen=chosen).step("configure").argv
     assert "onnxruntime_ENABLE_CPUINFO=OFF" in argv
     assert not any("CPUINFO" in word and "SOURCE_DIR" in word for word in argv)
 
@@ -163,7 +162,7 @@ def test_pybind11_of_a_registry_is_found_as_a_package() -> None:
 
 
 def test_values_are_written_as_cmake_wants_them(tmp_path: Path) -> None:
-    argv = planned(load_recipe(small(tmp_path)), "linux-x86_64").steps[0].argv
+    argv = planned(load_recipe(small(tmp_path)), "linux-x86_64").step("configure").argv
     assert {"SWITCH=ON", "COUNT=3"} <= set(argv)
 
 
@@ -178,8 +177,8 @@ def test_no_compiler_cache_means_no_launcher() -> None:
         env={},
         as_root=True,
     )
-    assert not any("LAUNCHER" in word for word in found.steps[0].argv)
-    assert "--allow_running_as_root" in found.steps[0].argv
+    assert not any("LAUNCHER" in word for word in found.step("configure").argv)
+    assert "--allow_running_as_root" in found.step("configure").argv
     assert "--allow_running_as_root" not in found.build_args
 
 
@@ -196,9 +195,7 @@ def test_the_release_day_is_midnight_utc(tmp_path: Path) -> None:
 
 @given(number=st.integers(0, 2**256 - 1))
 def test_the_version_is_in_its_normal_form_whatever_the_digest(number: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "digest", lambda _: f"{number:064x}")
-        version = local_version(shipped_once())
+    version = local_version(shipped_once().version, f"{number:064x}")
     # pip, and the wheel's own check, take nothing else.
     assert str(Version(version)) == version
     assert Version(version).public == shipped_once().version
@@ -267,7 +264,8 @@ def test_every_shipped_recipe_can_be_planned(
 ) -> None:
     for platform in load_recipe(file).platforms:
         data = as_json(capsys, tmp_path, file.stem, "--platform", platform)
-        assert data["version"] == local_version(load_recipe(file))
+        recipe = load_recipe(file)
+        assert data["version"] == local_version(recipe.version, digest(recipe))
 
 
 def test_a_registry_alone_is_no_origin_for_coreml_on_a_mac(

@@ -18,6 +18,7 @@ from build.package.archive import read_wheel, write_wheel
 from build.package.comparison import inspect_wheels
 from build.package.mac_wheel import check_mac_wheel, macos_tags, oldest_macos, resolve
 from build.package.metadata import disagreements, headers, set_platforms, with_record
+from build.package.release import Release
 from build.package.repair import Repair
 from build.package.sdk import SdkArtifact, make_sdk
 from build.package.wheel import FinishedWheel, finish_wheel
@@ -74,17 +75,14 @@ def refuse(argv: Sequence[str], **_: Any) -> str:
 
 
 def finish(raw: Path, into: Path, *, repair: Repair = REPAIR, run: Any = refuse) -> FinishedWheel:
-    return finish_wheel(
-        raw,
+    release = Release(
         into=into,
         version=VERSION,
-        licences=(),
-        sbom=b"{}\n",
-        repair=repair,
+        platform="macos-arm64",
         source_date_epoch=EPOCH,
-        run=run,
         forbidden_paths=(str(raw.parent),),
     )
+    return finish_wheel(raw, release, sbom=b"{}\n", repair=repair, run=run)
 
 
 # Versions of macOS as Apple counts them; there is none between 15 and 26, which harms nothing.
@@ -314,19 +312,19 @@ def sdk(folder: Path, content: bytes, minimum_os: str = "13.3") -> SdkArtifact:
         installed(Path(argv[1].partition("=")[2]), content)
         return ""
 
-    return make_sdk(
-        folder / "build",
-        folder / "source",
+    release = Release(
         into=folder / "out",
-        name="onnxruntime",
         version=VERSION,
-        upstream_version="1.21.0",
-        licences=[],
         platform="macos-arm64",
         source_date_epoch=EPOCH,
-        run=install,
-        cmake=Path("/t/bin/cmake"),
         minimum_os=minimum_os,
+    )
+    return make_sdk(
+        release,
+        build_dir=folder / "build",
+        source_dir=folder / "source",
+        cmake=Path("/t/bin/cmake"),
+        run=install,
     )
 
 

@@ -26,12 +26,13 @@ from build.package.metadata import (
     disagreements,
     headers,
     interpreter_disagreements,
-    local_version,
     set_version,
     with_record,
 )
+from build.package.release import Release
 from build.package.repair import Repair, repair_argv, repair_environment, show_argv
 from build.package.wheel import FinishedWheel, finish_wheel
+from build.recipe.version import local_version
 from build.system.files import check_writable, replacing
 
 EPOCH = 1_700_000_000
@@ -126,16 +127,14 @@ class FakeAuditwheel:
 
 
 def finish(raw: Path, into: Path, run: FakeAuditwheel | None = None) -> FinishedWheel:
-    return finish_wheel(
-        raw,
+    release = Release(
         into=into,
         version=VERSION,
-        licences=LICENCES,
-        sbom=b"{}\n",
-        repair=REPAIR,
+        platform="linux-x86_64",
         source_date_epoch=EPOCH,
-        run=run or FakeAuditwheel(),
+        licences=LICENCES,
     )
+    return finish_wheel(raw, release, sbom=b"{}\n", repair=REPAIR, run=run or FakeAuditwheel())
 
 
 def test_version_is_changed_everywhere_together(tmp_path: Path) -> None:
@@ -469,14 +468,16 @@ def test_a_path_of_the_machine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WheelError, match="a path of the machine") as caught:
         finish_wheel(
             raw_wheel(tmp_path / "raw", with_record(files)),
-            into=tmp_path / "out",
-            version=VERSION,
-            licences=(),
+            Release(
+                into=tmp_path / "out",
+                version=VERSION,
+                platform="linux-x86_64",
+                source_date_epoch=EPOCH,
+                forbidden_paths=("/home/somebody",),
+            ),
             sbom=None,
             repair=REPAIR,
-            source_date_epoch=EPOCH,
             run=FakeAuditwheel(),
-            forbidden_paths=("/home/somebody",),
         )
     assert caught.value.context["path"] == "/home/somebody/tree/x.cc"
 

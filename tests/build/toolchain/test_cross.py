@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from build.compile.plan import Programs, cmake_defines, cross_of, make_plan
+from build.compile.plan import cmake_defines, make_plan
 from build.errors import RecipeError, SourceError, ToolchainError, UsageError
 from build.fetch.fetched import Fetched
 from build.fetch.wanted import plan_fetch
 from build.package.artefacts import manifest_inputs
 from build.pipeline import artefacts_key
-from build.recipe.cross import CrossBuild, cross_origins, find_cross, pins_digest
+from build.recipe.cross import CrossBuild, cross_of, cross_origins, find_cross, pins_digest
 from build.recipe.format import PLATFORMS, PlatformName, source_digest
 from build.recipe.load import load_recipe
 from build.request import Request, the_compiler
@@ -32,6 +32,7 @@ from build.toolchain.cross import (
     wrapper_texts,
 )
 from build.toolchain.cross_layout import check_sdk, replace_changed, unpack_shared, write_own
+from build.toolchain.programs import Programs
 from build.tree.workspace import Tree, Workspace
 from tests.build.tree.test_unpack import deb_of, special, tar_of, zip_of
 from tests.kit.recipe_examples import shipped, small
@@ -202,9 +203,9 @@ def test_the_plan_of_a_cross_build_says_everything() -> None:
         jobs=1,
         env={"A": "b"},
     )
-    assert "--use_binskim_compliant_compile_flags" not in plan.steps[0].argv
-    assert plan.steps[0].env == {"A": "b"}
-    assert plan.steps[2].env["PYTHONPATH"] == "/t/toolchain/packing"
+    assert "--use_binskim_compliant_compile_flags" not in plan.step("configure").argv
+    assert plan.step("configure").env == {"A": "b"}
+    assert plan.step("wheel").env["PYTHONPATH"] == "/t/toolchain/packing"
 
 
 def test_upstreams_packing_sees_the_target(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""What the wheel and the SDK of one build have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..recipe.format import PlatformName
+from .licences import LicenceText
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One version for one platform.
+
+    Parameters
+    ----------
+    into : Path
+        The folder of the artefacts. A file of the same name is replaced in one step.
+    version : str
+        The version with its local part (:func:`build.recipe.version.local_version`).
+    platform : PlatformName
+        The target.
+    source_date_epoch : int
+        Seconds since 1970 for every entry of an archive.
+    licences : sequence of LicenceText
+        Licence texts of all that is compiled in.
+    minimum_os : str, optional
+        The newest macOS that a library may ask for; macOS only.
+    forbidden_paths : sequence of str, optional
+        Paths of this machine that no file may hold.
+    """
+
+    into: Path
+    version: str
+    platform: PlatformName
+    source_date_epoch: int
+    licences: Sequence[LicenceText] = ()
+    minimum_os: str = ""
+    forbidden_paths: Sequence[str] = ()
+
+    @property
+    def upstream_version(self) -> str:
+        """The version without its local part."""
+        return self.version.partition("+")[0]
