@@ -117,7 +117,7 @@ class Worker:
             log.unlink(missing_ok=True)
             self._errors = log.open("a+b")
         self._process = subprocess.Popen(
-            [str(python), "-m", f"{_PACKAGE}.environment.worker_inside"],
+            [str(python), "-m", "verify.environment.worker_inside"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -252,10 +252,12 @@ def clean_environment() -> dict[str, str]:
     """Return the environment variables of a worker.
 
     Only what a process needs to run; nothing that could bring in other packages. ``PYTHONPATH``
-    is the directory that holds this package.
+    is the folder that holds ``verify``: the checkout, or the installed ``ortmill`` and not the
+    folder around it, whose numpy and onnxruntime are not those of the worker's environment. So
+    in a worker this package is called ``verify``, wherever it comes from.
     """
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[__name__.count(".")])
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     environment["PYTHONNOUSERSITE"] = "1"
     environment["PYTHONIOENCODING"] = "utf-8"
     environment["TOKENIZERS_PARALLELISM"] = "false"

@@ -132,7 +132,7 @@ def _commands(text: str) -> Markup:
 def render(document: Mapping[str, Any], *, history: Sequence[Mapping[str, Any]] = ()) -> str:
     """Return the report's HTML; see :func:`write_report`."""
     environment = Environment(
-        loader=PackageLoader("verify.report"),
+        loader=PackageLoader(__package__),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

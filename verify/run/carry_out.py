@@ -22,6 +22,7 @@ from ..environment.wheel_file import find_wheel, inspect_wheel
 from ..errors import WheelNotUsable
 from ..policy.limits import Policy, wheel_kind
 from ..policy.result import CheckResult
+from ..program import as_called
 from . import verdict
 from .official import get_official
 from .selection import Selection
@@ -202,6 +203,7 @@ def check_part(results: Sequence[CheckResult], policy: Policy) -> list[dict[str,
             "title": titles[result.id],
             "required": policy.requires(result.id),
             **{key: value for key, value in asdict(result).items() if key != "id"},
+            "hint": as_called(result.hint),
         }
         for result in sorted(results, key=lambda result: order.index(result.id))
     ]

@@ -16,6 +16,7 @@ from typing import Literal
 from ..checks.table import CHECKS, find_check
 from ..policy.limits import Policy
 from ..policy.result import CheckResult
+from ..program import as_called
 from .selection import Selection
 
 Decision = Literal["GO", "GO-WITH-FALLBACK", "NOT-EXECUTED", "NO-GO", "INCONCLUSIVE"]
@@ -271,7 +272,7 @@ def _next(
         )
     if decision in ("GO", "GO-WITH-FALLBACK", "NOT-EXECUTED"):
         steps.append("Keep verify.json: `python -m verify compare` tells later runs from it.")
-    return steps
+    return [as_called(step) for step in steps]
 
 
 def _passed(by_id: Mapping[str, CheckResult], name: str) -> bool:
