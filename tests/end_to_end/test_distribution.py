@@ -190,7 +190,7 @@ def test_all_of_it_is_one_package(installed: Installed, wheel: Path) -> None:
         tops = {name.split("/")[0] for name in archive.namelist()}
     assert len(tops) == 2
     assert "ortmill" in tops
-    say = "import build; print(build.OWNER)"
+    say = "from build import OWNER; print(OWNER)"
     assert installed("python", "-c", say) == "PyPA\n"
     assert (installed.site / "build" / "__init__.py").read_text() == PYPA
     missing = "import importlib.util as u; print(u.find_spec('verify'), u.find_spec('recipes'))"
