@@ -221,7 +221,7 @@ def test_the_command_names_its_two_halves(installed: Installed) -> None:
     assert installed("ortmill", "--version").startswith("ortmill 0.")
     assert installed("python", "-m", "ortmill", "--help").splitlines()[0] == text.splitlines()[0]
     assert "COMMAND" in installed("ortmill", code=2)
-    assert "invalid choice: 'biuld'" in installed("ortmill", "biuld", code=2)
+    assert "invalid choice: 'prove'" in installed("ortmill", "prove", code=2)
     assert not (installed.home / "bin" / "ortmill-build").exists()
 
 
