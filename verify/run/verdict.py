@@ -280,5 +280,5 @@ def _passed(by_id: Mapping[str, CheckResult], name: str) -> bool:
 
 
 def _said(result: CheckResult) -> str:
-    """Return a summary without its full stop, to stand inside a sentence."""
+    """Return a summary without its full stop, for use inside a sentence."""
     return result.summary.rstrip(".")
