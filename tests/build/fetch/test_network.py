@@ -269,8 +269,9 @@ def test_a_pointer_and_a_gate_of_the_hub(
 ) -> None:
     settings = {"https_proxy": proxy[1], "SSL_CERT_FILE": str(world.certificate)}
     world.site.mood = "pointer"
-    with pytest.raises(IntegrityError, match="a Git LFS pointer"):
+    with pytest.raises(IntegrityError, match="a Git LFS pointer") as pointed:
         fetch_model(world.model(), world.folder / "model", world.context(monkeypatch, **settings))
+    assert "resolve" in pointed.value.hint
     world.site.mood = "gated"
     with pytest.raises(FetchError, match="answered 401") as caught:
         fetch_model(world.model(), world.folder / "model", world.context(monkeypatch, **settings))
