@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .program import as_called
-
 
 class BuildError(Exception):
     """A build that cannot go on, told in one sentence with what to do next.
@@ -32,7 +30,7 @@ class BuildError(Exception):
     ) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.hint = as_called(hint)
+        self.hint = hint
         self.context = dict(context or {})
 
 

@@ -24,7 +24,6 @@ from .commands import (
 )
 from .commands.command import EXIT_CODES, Parser
 from .errors import VerifyError
-from .program import as_called
 
 EXIT_INTERRUPTED = 130
 COMMANDS = {
@@ -72,8 +71,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
     SystemExit
         With 0, after ``--help`` or ``--version``.
     """
+    return command_line().parse_args(argv)
+
+
+def command_line() -> Parser:
+    """Return the parser of every command."""
     parser = Parser(
-        prog=as_called("python -m verify"),
+        prog="python -m verify",
         description="Prove what an ONNX Runtime wheel with CoreML can do on this host.",
         epilog=f"{run.EXAMPLES}\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -82,7 +86,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         command.add_to(commands, name)
-    return parser.parse_args(argv)
+    return parser
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
