@@ -15,6 +15,7 @@ from typing import NoReturn
 from . import __version__, commands
 from .errors import BuildError, Interrupted, ResourceError, UsageError
 from .pipeline import build
+from .program import as_called, working_folder
 from .recipe.format import PLATFORMS, digest
 from .recipe.load import load_recipe
 from .request import fetch_inputs
@@ -43,6 +44,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"see `{self.prog} --help`")
 
+    def format_help(self) -> str:
+        return as_called(super().format_help())
+
 
 def _codes() -> str:
     kinds: list[type[BuildError]] = [BuildError, *BuildError.__subclasses__()]
@@ -55,7 +59,7 @@ def _codes() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m build",
+        prog=as_called("python -m build"),
         description="Build an ONNX Runtime wheel with the CoreML execution provider from "
         "pinned sources, and a native SDK out of the same compile.",
         epilog=_EXAMPLES + _codes(),
@@ -172,7 +176,7 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
         signal.signal(number, _as_interrupt)
     try:
         arguments = _parser().parse_args(words)
-        workspace = open_workspace(_checkout(), environment)
+        workspace = open_workspace(working_folder(), environment)
         return _dispatch(arguments, workspace, environment, reporter)
     except BuildError as error:
         reporter.error(error)
@@ -204,10 +208,6 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
 
 def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _checkout() -> Path:
-    return Path(__file__).resolve().parent.parent
 
 
 def _dispatch(

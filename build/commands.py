@@ -67,8 +67,8 @@ def make_request(
         )
     resolved = file.resolve()
     shown = (
-        resolved.relative_to(workspace.root).as_posix()
-        if resolved.is_relative_to(workspace.root)
+        resolved.relative_to(workspace.recipes.parent).as_posix()
+        if resolved.is_relative_to(workspace.recipes.parent)
         else resolved.name
     )
     return Request(

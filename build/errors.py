@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .program import as_called
+
 
 class BuildError(Exception):
     """A build that cannot go on, told in one sentence with what to do next.
@@ -30,7 +32,7 @@ class BuildError(Exception):
     ) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.hint = hint
+        self.hint = as_called(hint)
         self.context = dict(context or {})
 
 

@@ -24,6 +24,7 @@ from .commands import (
 )
 from .commands.command import EXIT_CODES, Parser
 from .errors import VerifyError
+from .program import as_called
 
 EXIT_INTERRUPTED = 130
 COMMANDS = {
@@ -77,7 +78,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def command_line() -> Parser:
     """Return the parser of every command."""
     parser = Parser(
-        prog="python -m verify",
+        prog=as_called("python -m verify"),
         description="Prove what an ONNX Runtime wheel with CoreML can do on this host.",
         epilog=f"{run.EXAMPLES}\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .program import as_called
+
 
 class VerifyError(Exception):
-    """A verification that could not run, told in one sentence with what to do next.
+    """A verification that could not run: one sentence, and what to do next.
 
     Parameters
     ----------
@@ -30,7 +32,7 @@ class VerifyError(Exception):
     ) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.hint = hint
+        self.hint = as_called(hint)
         self.context = dict(context or {})
 
 

@@ -177,11 +177,13 @@ def _joined(errors: Sequence[FetchError]) -> FetchError:
 def _not_cached(items: Sequence[Wanted]) -> TransferError:
     sizes = [min(filter(None, map(expected_size, item.origins)), default=None) for item in items]
     known = sum(size or 0 for size in sizes)
+    model = len(items) == 1 and items[0].role == "model"
+    command = f"python -m build fetch-model {items[0].name}" if model else "nox -s fetch"
     count = "1 input is" if len(items) == 1 else f"{len(items)} inputs are"
     return TransferError(
         f"{count} not in the cache ({known} bytes or more), and only the cache may be used",
         brief="it is not in the cache",
-        hint="run `nox -s fetch` once with a network",
+        hint=f"run `{command}` once with a network",
         context={
             item.name: f"{'size unknown' if size is None else f'{size} bytes'}: "
             + (" or ".join(map(locator, item.origins)) or "no origin is allowed")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import ResourceError, UsageError
 from ..fetch.cache import default_cache_root
+from ..program import recipes_folder
 from ..recipe.format import PLATFORMS, PlatformName, Recipe
 
 _MACHINES = {
@@ -73,26 +74,24 @@ class Tree:
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """A checkout and a cache.
+    """Recipes, a working folder and a cache.
 
     Parameters
     ----------
     root : Path
-        The checkout: recipes, wheels and ``.work`` stand below it.
+        The folder of wheels and ``.work``: the checkout, or the current folder elsewhere.
     cache : Path
         Verified downloads, tools, the compiler cache and the source trees.
+    recipes : Path
+        The folder of the recipes.
     variant : str
         A platform that this machine is not: its artefacts and logs have folders of their own.
     """
 
     root: Path
     cache: Path
+    recipes: Path
     variant: str = ""
-
-    @property
-    def recipes(self) -> Path:
-        """The folder of the recipes."""
-        return self.root / "recipes"
 
     @property
     def wheels(self) -> Path:
@@ -129,7 +128,7 @@ class Workspace:
 
 
 def open_workspace(root: Path, env: Mapping[str, str]) -> Workspace:
-    """Return the workspace of a checkout.
+    """Return the workspace of a checkout, or of the folder that an installed ortmill works in.
 
     Raises
     ------
@@ -144,7 +143,7 @@ def open_workspace(root: Path, env: Mapping[str, str]) -> Workspace:
             hint="set ORTMILL_CACHE to a folder without one; "
             "the checkout itself may stand anywhere",
         )
-    return Workspace(root=root.resolve(), cache=cache)
+    return Workspace(root=root.resolve(), cache=cache, recipes=recipes_folder(root.resolve()))
 
 
 def host_platform() -> PlatformName:

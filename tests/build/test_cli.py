@@ -75,7 +75,7 @@ def machine(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Machine:
     made = Machine(tmp_path, capsys)
-    monkeypatch.setattr(cli, "_checkout", lambda: made.root)
+    monkeypatch.setattr(cli, "working_folder", lambda: made.root)
     monkeypatch.setattr(commands, "host_platform", lambda: "linux-x86_64")
     return made
 
@@ -123,7 +123,7 @@ def test_wrong_usage_exits_2_with_a_hint(
 def test_a_recipe_that_knows_no_cross_build_is_planned_elsewhere_and_not_built(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_checkout", lambda: ROOT)
+    monkeypatch.setattr(cli, "working_folder", lambda: ROOT)
     code, _, err = machine("run", "onnxruntime-1.26.0", "--platform", "macos-arm64")
     assert code == 2
     assert "this machine is linux-x86_64 and the recipe knows no way to build for" in err
@@ -134,7 +134,7 @@ def test_a_recipe_that_knows_no_cross_build_is_planned_elsewhere_and_not_built(
 def test_an_sdk_is_for_another_machines_build(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_checkout", lambda: ROOT)
+    monkeypatch.setattr(cli, "working_folder", lambda: ROOT)
     code, _, err = machine("run", "--sdk", str(machine.root))
     assert code == 2
     assert "--sdk is for a build on another machine" in err
@@ -145,7 +145,7 @@ def test_an_sdk_is_for_another_machines_build(
 
 def test_a_plan_needs_no_known_host(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(cli, "_checkout", lambda: machine.root)
+    monkeypatch.setattr(cli, "working_folder", lambda: machine.root)
     monkeypatch.setattr(workspace.host, "machine", lambda: "riscv64")
     assert machine("plan", "small", "--platform", "linux-x86_64")[0] == 0
     code, _, err = machine("plan", "small")
@@ -422,7 +422,9 @@ def test_a_checkout_with_a_space_works_as_a_program(tmp_path: Path) -> None:
 def test_paths_that_no_artefact_may_hold(
     checkout: str, cache: str, allowed: str, forbidden: str
 ) -> None:
-    place = workspace.Workspace(root=Path(checkout), cache=Path(cache))
+    place = workspace.Workspace(
+        root=Path(checkout), cache=Path(cache), recipes=Path(checkout) / "recipes"
+    )
     tree = workspace.Tree(root=Path(cache) / "trees" / "t")
     needles = machine_paths(tree, place)
     assert find_paths(allowed.encode(), needles) == []

@@ -181,7 +181,7 @@ import signal, sys
 from pathlib import Path
 from build import cli, pipeline
 signal.signal(signal.SIGINT, signal.default_int_handler)
-cli._checkout = lambda: Path(sys.argv[1])
+cli.working_folder = lambda: Path(sys.argv[1])
 pipeline.check_disk = lambda *_, **__: None
 sys.exit(cli.main(sys.argv[2:]))
 """

@@ -11,6 +11,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from ..errors import VerifyError
+from ..program import as_called
 
 EXIT_CODES = """\
 exit codes:
@@ -35,6 +36,10 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(
             f"{message[:1].upper()}{message[1:]}.", hint=f"See `{self.prog} --help` for examples."
         )
+
+    def format_help(self) -> str:
+        """Return the help with the commands as the reader has to type them."""
+        return as_called(super().format_help())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,7 +69,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if not options.onnx_archive.is_file():
         raise VerifyError(
             f"There is no onnx source archive at {options.onnx_archive}.",
-            hint="`nox -s fetch` puts it into the cache; give its path with --onnx-archive.",
+            hint="`python -m build fetch` puts it into the cache; name it with --onnx-archive.",
         )
     path, manifest, _ = find_wheel(options.wheel, Path("wheels/manifest.json"))
     wheel = inspect_wheel(path, manifest)

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import VerifyError
 from ..policy import strict
+from ..program import recipes_folder
 
 SPEC_VERSIONS: dict[int, int] = {12: 6, 13: 7, 14: 8, 15: 9, 26: 10}
 """macOS to the newest specification it reads: coremltools' table of deployment targets."""
@@ -192,8 +193,7 @@ def recipe_minimum_os(version: str) -> str:
         When there is no recipe for that version.
     """
     upstream = version.partition("+")[0]
-    folder = Path(__file__).resolve().parents[2] / "recipes"
-    path = folder / f"onnxruntime-{upstream}.toml"
+    path = recipes_folder() / f"onnxruntime-{upstream}.toml"
     if not path.is_file():
         raise VerifyError(
             f"There is no build recipe for onnxruntime {upstream}, so the promised macOS is not "

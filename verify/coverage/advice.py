@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..program import as_called
 from .nodes import UNKNOWN, Shape
 
 _TYPE = re.compile(r"Input type: \[(\d+)\]")
@@ -88,5 +89,5 @@ def _about_axes(shapes: Sequence[Shape], axes: Sequence[str]) -> str:
     fixes = "".join(f" --fix {name}=N" for name in named if name != UNKNOWN)
     return (
         f"dynamic {'axis' if len(named) == 1 else 'axes'} {words}: fix with "
-        f"`python -m verify model --from-onnx FILE{fixes}`."
+        f"`{as_called('python -m verify')} model --from-onnx FILE{fixes}`."
     )

@@ -166,14 +166,14 @@ class Embedder:
         precision: Precision = "fp32",
         pooling: Pooling = "host",
         threads: int | None = None,
-        graphs: Path | None = None,
+        graphs: Path | str | None = None,
         session: SessionSettings | None = None,
     ) -> Embedder:
         """Make an embedder.
 
         Parameters
         ----------
-        model_dir : Path
+        model_dir : Path or str
             Holds ``model.safetensors`` and ``tokenizer.json``.
         encoder : EncoderSpec, Path or str
             The encoder's shape, or the name or path of a model recipe that has it.
@@ -188,7 +188,7 @@ class Embedder:
             vectors never leave the provider. The results are equal up to rounding.
         threads : int, optional
             Threads inside one operation; onnxruntime's own choice when left out.
-        graphs : Path, optional
+        graphs : Path or str, optional
             Where the built graphs are kept; ``<model_dir>/graphs`` by default.
         session : SessionSettings, optional
             What is rarely set.
@@ -208,7 +208,7 @@ class Embedder:
             precision=precision,
             pooling=pooling,
             threads=threads,
-            graphs=graphs,
+            graphs=None if graphs is None else Path(graphs),
             session=session,
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import PolicyError, VerifyError
+from ..program import recipes_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +160,7 @@ def recipe_path(name: str) -> Path:
     given = Path(name)
     if given.suffix == ".toml":
         return given
-    return Path(__file__).resolve().parents[2] / "recipes" / "models" / f"{name}.toml"
+    return recipes_folder() / "models" / f"{name}.toml"
 
 
 def load_model_recipe(path: Path) -> ModelRecipe:

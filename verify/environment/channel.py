@@ -37,9 +37,9 @@ class Answer:
     Parameters
     ----------
     value : object
-        What the function returned or yielded, as JSON; ``None`` beside a failure.
+        What the function returned or yielded, as JSON; ``None`` with a failure.
     failure : str
-        Empty beside a value; else a phrase that follows "the process": ``was killed by SIGSEGV``,
+        Empty with a value; else a phrase that follows "the process": ``was killed by SIGSEGV``,
         ``ended with exit code 7``, ``was ended after 60 s``, ``raised ValueError: …``.
     returncode : int or None
         Exit code, negative for a signal; ``None`` while the process lives, or after a timeout.
@@ -91,7 +91,7 @@ class Worker:
     log : Path, optional
         File for standard error; without one it is kept in a file without a name.
     variables : Mapping[str, str], optional
-        Environment variables beside those of :func:`clean_environment`.
+        Environment variables added to those of :func:`clean_environment`.
     say : callable, optional
         Takes a check's id and a line of progress.
     """
@@ -117,7 +117,7 @@ class Worker:
             log.unlink(missing_ok=True)
             self._errors = log.open("a+b")
         self._process = subprocess.Popen(
-            [str(python), "-m", f"{_PACKAGE}.environment.worker_inside"],
+            [str(python), "-m", "verify.environment.worker_inside"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -252,10 +252,12 @@ def clean_environment() -> dict[str, str]:
     """Return the environment variables of a worker.
 
     Only what a process needs to run; nothing that could bring in other packages. ``PYTHONPATH``
-    is the directory that holds this package.
+    is the folder that holds ``verify``: the checkout, or the installed ``ortmill`` and not the
+    folder around it, whose numpy and onnxruntime are not those of the worker's environment. So
+    in a worker this package is called ``verify``, wherever it comes from.
     """
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[__name__.count(".")])
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     environment["PYTHONNOUSERSITE"] = "1"
     environment["PYTHONIOENCODING"] = "utf-8"
     environment["TOKENIZERS_PARALLELISM"] = "false"

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import PolicyError
+from ..program import recipes_folder
 from .load_commands import MINIMUM_OS
 
-_RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-TABLES = (
-    _RECIPES / "overlays" / "apple" / "evidence.toml",
-    _RECIPES / "evidence" / "libsystem.toml",
+TABLES = tuple(
+    recipes_folder() / table
+    for table in ("overlays/apple/evidence.toml", "evidence/libsystem.toml")
 )
 
 

@@ -87,7 +87,7 @@ def write_report(document: Document, path: Path, *, history: Sequence[Document] 
 def render(document: Document, *, history: Sequence[Document] = ()) -> str:
     """Return the report's HTML; see :func:`write_report`."""
     environment = Environment(
-        loader=PackageLoader("verify.report"),
+        loader=PackageLoader(__package__),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -22,6 +22,7 @@ from ..environment.wheel_file import WheelFile, find_wheel, inspect_wheel
 from ..errors import WheelNotUsable
 from ..policy.limits import Policy, wheel_kind
 from ..policy.result import CheckResult
+from ..program import as_called
 from ..report import document as report
 from . import verdict
 from .official import get_official
@@ -214,7 +215,9 @@ def check_part(results: Sequence[CheckResult], policy: Policy) -> list[report.Ch
     order = list(titles)
     return [
         report.CheckEntry(
-            title=titles[result.id], required=policy.requires(result.id), **asdict(result)
+            title=titles[result.id],
+            required=policy.requires(result.id),
+            **asdict(replace(result, hint=as_called(result.hint))),
         )
         for result in sorted(results, key=lambda result: order.index(result.id))
     ]

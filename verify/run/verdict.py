@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ..checks.table import CHECKS, find_check
 from ..policy.limits import Policy
 from ..policy.result import CheckResult
+from ..program import as_called
 from ..report.document import Decision, ExitCode, Verdict
 from .selection import Selection
 
@@ -255,7 +256,7 @@ def _next(
         )
     if decision in ("GO", "GO-WITH-FALLBACK", "NOT-EXECUTED"):
         steps.append("Keep verify.json: `python -m verify compare` tells later runs from it.")
-    return steps
+    return [as_called(step) for step in steps]
 
 
 def _passed(by_id: Mapping[str, CheckResult], name: str) -> bool:
@@ -263,5 +264,5 @@ def _passed(by_id: Mapping[str, CheckResult], name: str) -> bool:
 
 
 def _said(result: CheckResult) -> str:
-    """Return a summary without its full stop, to stand inside a sentence."""
+    """Return a summary without its full stop, for use inside a sentence."""
     return result.summary.rstrip(".")

@@ -131,7 +131,7 @@ def test_another_sdk_is_another_build(tmp_path: Path) -> None:
     def key(sdk: Path | None) -> str:
         request = Request(
             recipe=shipped(), recipe_file="r", platform="macos-arm64", host="linux-x86_64",
-            workspace=Workspace(root=tmp_path, cache=tmp_path), env={}, sdk=sdk,
+            workspace=Workspace(root=tmp_path, cache=tmp_path, recipes=tmp_path), env={}, sdk=sdk,
         )  # fmt: skip
         return artefacts_key(request, the_compiler(request, Tree(root=tmp_path)))
 

@@ -103,6 +103,12 @@ def test_pooling_in_the_graph_in_half_precision(model: Path) -> None:
         assert np.abs(host.embed(TEXTS) - graph.embed(TEXTS)).max() < 1e-3
 
 
+def test_folders_may_be_given_as_text(model: Path, tmp_path: Path) -> None:
+    with Embedder.from_recipe(str(model), TINY, graphs=str(tmp_path / "g")) as embedder:
+        embedder.embed(TEXTS[:1])
+    assert list((tmp_path / "g").rglob("*.onnx"))
+
+
 def test_an_encoder_that_does_not_normalise_is_not_normalised_by_its_graph(model: Path) -> None:
     plain = replace(TINY, name="tiny-plain", normalise=False)
     with (

@@ -1,0 +1,326 @@
+"""The project's own wheel, installed away from any checkout beside a distribution called `build`.
+
+The environment is new and holds our wheel and a stand-in for PyPA's `build`; what ours depends on
+is looked up in the tests' environment, because there is no network here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from build.fetch.cache import ContentCache, default_cache_root
+from build.recipe.load import load_model_recipe
+from tests.kit.macho_examples import wheel as macos_wheel
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "all-minilm-l6-v2"
+PYPA = '__version__ = "1.3.0"\nOWNER = "PyPA"\n'
+# How commands read in a checkout.
+IN_A_CHECKOUT = re.compile(r"python -m (build|verify)|nox -s (build|fetch|verify)\b")
+EMBED = """
+import sys
+from ortmill import Embedder
+with Embedder.from_recipe(sys.argv[1], sys.argv[2], provider="cpu", graphs=sys.argv[3]) as embedder:
+    vectors = embedder.embed(["a text", "another"])
+print(vectors.shape, vectors.dtype, [round(float(x @ x), 5) for x in vectors])
+"""
+IN_A_WORKER = """
+import json, sys
+from pathlib import Path
+from ortmill.verify.environment.channel import Worker, call
+python, function, payload = sys.argv[1:]
+answer = call(Worker(Path(python), function, payload, work=Path.cwd()), 60.0)
+print(json.dumps([answer.value, answer.failure]))
+"""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An environment with the wheel in it, and a folder that is no checkout."""
+
+    home: Path
+    elsewhere: Path
+
+    def __call__(self, program: str, *words: str, code: int = 0, cwd: Path | None = None) -> str:
+        """Run a program of the environment; return what it printed on both outputs."""
+        done = subprocess.run(
+            [str(self.home / "bin" / program), *words],
+            cwd=cwd or self.elsewhere,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        text = done.stdout + done.stderr
+        assert done.returncode == code, text
+        return text
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return {
+            "PATH": f"{self.home / 'bin'}:/usr/bin:/bin",
+            "HOME": str(self.elsewhere),
+            "ORTMILL_CACHE": str(self.home / "cache"),
+            "COLUMNS": "100",
+        }
+
+    @property
+    def site(self) -> Path:
+        return next(self.home.glob("lib/python*/site-packages"))
+
+
+def in_the_checkout(installed: Installed, package: str, *words: str) -> str:
+    """Return what the same command prints in the checkout, to the same cache."""
+    return subprocess.run(
+        [sys.executable, "-m", package, *words],
+        cwd=ROOT,
+        env=installed.env,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def hatch(target: str, source: Path, folder: Path) -> Path:
+    """Build the wheel or the sdist of a checkout."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)],
+        cwd=source,
+        check=True,
+        capture_output=True,
+    )
+    (made,) = folder.glob("*.whl" if target == "wheel" else "*.tar.gz")
+    return made
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hatch("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+def stand_in(folder: Path) -> Path:
+    """Write a wheel of a distribution that is called `build`, as PyPA's is."""
+    info = "build-1.3.0.dist-info"
+    files = {
+        "build/__init__.py": PYPA,
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: build\nVersion: 1.3.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = [f"{info}/RECORD,,"]
+    for name, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
+        record.append(f"{name},sha256={digest.decode().rstrip('=')},{len(text)}")
+    path = folder / "build-1.3.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in {**files, f"{info}/RECORD": "\n".join(record) + "\n"}.items():
+            archive.writestr(name, text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Installed:
+    home = tmp_path_factory.mktemp("installed")
+    venv.create(home, with_pip=False, symlinks=True)
+    made = Installed(home, tmp_path_factory.mktemp("elsewhere"))
+    pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install"]
+    subprocess.run(
+        [*pip, "--quiet", "--no-deps", "--no-index", str(stand_in(home)), str(wheel)], check=True
+    )
+    (made.site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return made
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Python of an environment that holds numpy and onnxruntime, and nothing else."""
+    home = tmp_path_factory.mktemp("bare")
+    venv.create(home, with_pip=False, symlinks=True)
+    site = next(home.glob("lib/python*/site-packages"))
+    for name in ("numpy", "onnxruntime"):
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        for each in Path(spec.origin).parents[1].glob(f"{name}[.-]*"):
+            (site / each.name).symlink_to(each)
+        (site / name).symlink_to(Path(spec.origin).parent)
+    return home / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, installed: Installed) -> Path:
+    """Return the model's folder, put there by the installed command out of this user's cache."""
+    standing = ROOT / ".work" / "models" / MODEL
+    if standing.is_dir():
+        return standing
+    recipe = load_model_recipe(ROOT / "recipes" / "models" / f"{MODEL}.toml")
+    theirs = ContentCache(default_cache_root(os.environ))
+    ours = ContentCache(installed.home / "cache")
+    pinned = [origin.sha256 for origin in recipe.origins if origin.kind == "pypi"]
+    found = [digest for digest in pinned if theirs.path_for(digest).is_file()]
+    if not found:
+        pytest.skip("LOUD: the model is not on this machine, so nothing was embedded")
+    for digest in found:
+        ours.path_for(digest).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(theirs.path_for(digest), ours.path_for(digest))
+    installed("ortmill", "build", "fetch-model", "--offline")
+    return installed.elsewhere / ".work" / "models" / MODEL
+
+
+def test_all_of_it_is_one_package(installed: Installed, wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+    assert len(tops) == 2
+    assert "ortmill" in tops
+    say = "from build import OWNER; print(OWNER)"
+    assert installed("python", "-c", say) == "PyPA\n"
+    assert (installed.site / "build" / "__init__.py").read_text() == PYPA
+    missing = "import importlib.util as u; print(u.find_spec('verify'), u.find_spec('recipes'))"
+    assert installed("python", "-c", missing) == "None None\n"
+
+
+def test_the_sdist_gives_the_same_wheel(tmp_path: Path, wheel: Path) -> None:
+    sdist = hatch("sdist", ROOT, tmp_path / "sdist")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    source = tmp_path / sdist.name.removesuffix(".tar.gz")
+    again = hatch("wheel", source, tmp_path / "again")
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
+        assert sorted(one.namelist()) == sorted(other.namelist())
+        for name in one.namelist():
+            assert one.read(name) == other.read(name), name
+    for needed in ("tests/kit", "docs/architecture.md", "noxfile.py", "wheels/README.md"):
+        assert (source / needed).exists(), needed
+    assert not (source / ".work").exists()
+    assert not (source / ".nox").exists()
+    assert not list(source.glob("wheels/**/*.whl"))
+
+
+def test_the_command_names_its_two_halves(installed: Installed) -> None:
+    text = installed("ortmill", "--help")
+    assert "build" in text
+    assert "verify" in text
+    assert installed("ortmill", "--version").startswith("ortmill 0.")
+    assert installed("python", "-m", "ortmill", "--help").splitlines()[0] == text.splitlines()[0]
+    assert "COMMAND" in installed("ortmill", code=2)
+    assert "invalid choice: 'prove'" in installed("ortmill", "prove", code=2)
+    assert not (installed.home / "bin" / "ortmill-build").exists()
+
+
+def test_recipes_are_listed_and_planned_as_in_the_checkout(installed: Installed) -> None:
+    listed = json.loads(installed("ortmill", "build", "recipes", "--json"))
+    names = {file.stem for file in (ROOT / "recipes").glob("onnxruntime-*.toml")}
+    assert {row["name"] for row in listed} == names
+    assert listed == json.loads(in_the_checkout(installed, "build", "recipes", "--json"))
+    assert "onnxruntime" in installed("ortmill", "build", "plan", "--platform", "macos-arm64")
+    mac = ["plan", "--platform", "macos-arm64", "--host", "macos-arm64"]
+    assert installed("ortmill", "build", *mac) == in_the_checkout(installed, "build", *mac)
+
+
+def test_a_checkout_is_worked_in_where_there_is_one(installed: Installed, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    (tmp_path / "recipes" / "onnxruntime-1.26.0.toml").unlink()
+    assert "1.26.0" not in installed("ortmill", "build", "recipes", cwd=tmp_path)
+    assert "1.26.0" in installed("ortmill", "build", "recipes")
+
+
+def test_checks_are_listed_as_in_the_checkout(installed: Installed) -> None:
+    assert installed("ortmill", "verify", "checks") == in_the_checkout(
+        installed, "verify", "checks"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["build", "--help"], 0, "ortmill build plan --platform macos-arm64"),
+        (["build", "recipe", "check", "none.toml"], 3, "`ortmill build recipes`"),
+        (["build", "fetch-model", "--offline"], 4, "`ortmill build fetch-model all-minilm-l6-v2`"),
+        (["build", "plan", "--plat"], 2, "`ortmill build plan --help`"),
+        (["verify", "--help"], 0, "ortmill verify run FILE.whl"),
+        (["verify", "coverage", "--help"], 0, "ortmill verify coverage model.onnx"),
+        (["verify", "run"], 3, "`ortmill build run` first"),
+        (["verify", "run", "--what"], 3, "`ortmill verify --help`"),
+        (["verify", "model", "--work", "w"], 3, "`ortmill build fetch-model`"),
+    ],
+)
+def test_commands_are_named_as_they_are_called(
+    installed: Installed, words: list[str], code: int, says: str, tmp_path: Path
+) -> None:
+    text = installed("ortmill", *words, code=code, cwd=tmp_path)
+    assert says in " ".join(text.split())
+    assert not IN_A_CHECKOUT.search(text), IN_A_CHECKOUT.search(text)
+
+
+def test_a_wheel_is_verified_into_the_current_folder(installed: Installed, tmp_path: Path) -> None:
+    path = macos_wheel(tmp_path / "macos")
+    text = installed("ortmill", "verify", "run", str(path), "--no-official", code=1)
+    assert "passed       macho.signature" in text
+    assert not IN_A_CHECKOUT.search(text)
+    reports = installed.elsewhere / ".work" / "reports"
+    told = json.loads((reports / "verify.json").read_text("utf-8"))
+    assert "ortmill verify run" in " ".join(told["verdict"]["next"])
+    page = (reports / "report.html").read_text("utf-8")
+    assert "ortmill verify run" in page
+    assert not IN_A_CHECKOUT.search(page)
+
+
+@pytest.mark.parametrize(
+    ("function", "payload", "value"),
+    [
+        # A reference that begins with a dot is one to a module of `verify`.
+        (".program:as_called", "nox -s build", "ortmill build run"),
+        ("importlib.util:find_spec", "rich", None),
+        ("importlib.util:find_spec", "ortmill", None),
+        ("importlib.metadata:version", "onnxruntime", "1.21.0"),
+    ],
+)
+def test_a_worker_finds_verify_and_nothing_of_the_host(
+    installed: Installed, bare: Path, function: str, payload: str, value: object
+) -> None:
+    text = installed("python", "-c", IN_A_WORKER, str(bare), function, payload)
+    assert json.loads(text) == [value, ""]
+
+
+def test_texts_are_embedded(installed: Installed, model: Path, tmp_path: Path) -> None:
+    text = installed("python", "-c", EMBED, str(model), MODEL, str(tmp_path))
+    assert text == "(2, 384) float32 [1.0, 1.0]\n"
+
+
+@pytest.mark.network
+def test_the_official_wheel_is_proven(installed: Installed, model: Path, tmp_path: Path) -> None:
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
+            *("--only-binary", ":all:", "--dest", str(tmp_path), "onnxruntime==1.21.0"),
+        ],
+        check=True,
+    )
+    (path,) = tmp_path.glob("*.whl")
+    wanted = ("embedding.reference", "robustness.inputs", "latency.cold")
+    words = [word for name in wanted for word in ("--only", name)]
+    text = installed(
+        *("ortmill", "verify", "run", str(path), "--no-official", *words),
+        *("--models", str(model), "--work", str(tmp_path / "w")),
+        code=2,
+    )
+    for name in wanted:
+        assert re.search(rf"^passed +{re.escape(name)}", text, re.MULTILINE), text
