@@ -16,8 +16,7 @@ from . import __version__, commands
 from .errors import BuildError, Interrupted, ResourceError, UsageError
 from .pipeline import build
 from .program import as_called, working_folder
-from .recipe.format import PLATFORMS, digest
-from .recipe.load import load_recipe
+from .recipe.format import PLATFORMS
 from .request import fetch_inputs
 from .system.console import Reporter
 from .tree.workspace import Workspace, open_workspace
@@ -238,8 +237,7 @@ def _dispatch(
         case "recipes":
             commands.list_recipes(workspace, as_json=arguments.json)
         case "recipe":
-            recipe = load_recipe(commands.recipe_file(workspace, arguments.file))
-            reporter.finish(f"valid: {recipe.name} {recipe.version}, digest {digest(recipe)}")
+            commands.check_recipe(workspace, arguments.file, reporter)
         case "schema":
             return commands.write_schemas(workspace, check=arguments.check, reporter=reporter)
         case "clean":

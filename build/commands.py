@@ -20,7 +20,7 @@ from .fetch.wanted import plan_fetch
 from .package.comparison import inspect_wheels
 from .package.manifest import MANIFEST_NAME, load_manifest
 from .recipe.cross import find_cross
-from .recipe.format import PlatformName, Recipe, digest
+from .recipe.format import PlatformName, Recipe, digest, sha1_alone
 from .recipe.load import load_model_recipe, load_recipe
 from .recipe.schema import SCHEMAS, schema_text
 from .request import Request, fetch_inputs, fetch_official
@@ -51,7 +51,7 @@ def make_request(
 ) -> Request:
     """Return what the arguments ask to build."""
     file = recipe_file(workspace, arguments.recipe)
-    recipe = load_recipe(file)
+    recipe = load_recipe(file, recipes=workspace.recipes)
     platform: PlatformName = arguments.platform or host_platform()
     if platform not in recipe.platforms:
         raise UsageError(
@@ -105,8 +105,11 @@ def print_plan(request: Request, *, as_json: bool) -> None:
     tree = workspace.tree(recipe, request.platform)
     tools = workspace.tools(recipe.tools.lock_sha256) / "bin"
     places = request.places(tree)
-    clang = places or request.platform == "macos-arm64"
-    folder = places.own / "bin" if places else Path("/usr/bin")
+    apple = request.platform == "macos-arm64" and not places
+    # As a shell on the Mac would say it: only there xcrun answers.
+    own = Path("$(dirname $(xcrun --find clang))" if apple else "/usr/bin")
+    folder = places.own / "bin" if places else own
+    clang = places or apple
     programs = programs_in(
         tools,
         c=folder / ("clang" if clang else "cc"),
@@ -114,6 +117,9 @@ def print_plan(request: Request, *, as_json: bool) -> None:
         launcher=tools / "sccache",
         cross=places,
     )
+    if apple:
+        variables = {"SDKROOT": "$(xcrun --sdk macosx --show-sdk-path)"}
+        programs = replace(programs, variables=variables)
     items = plan_fetch(
         recipe, request.platform, request.choice, host=request.host, cross=request.cross
     )
@@ -240,11 +246,23 @@ def inspect(request: Request, reporter: Reporter) -> None:
     )
 
 
+def check_recipe(workspace: Workspace, name: str, reporter: Reporter) -> None:
+    """Validate a recipe, and say by name what it leaves weaker than it could be."""
+    recipe = load_recipe(recipe_file(workspace, name), recipes=workspace.recipes)
+    if weak := sha1_alone(recipe):
+        reporter.say(f"pinned by SHA-1 alone: {', '.join(weak)}")
+    if recipe.dependencies_by_cmake:
+        reporter.say("its dependencies are pinned by the SHA-1s of the tree's own cmake/deps.txt")
+    if recipe.build_script is None:
+        reporter.say("it does not list build.py's flags: a misspelt one shows when build.py runs")
+    reporter.finish(f"valid: {recipe.name} {recipe.version}, digest {digest(recipe)}")
+
+
 def list_recipes(workspace: Workspace, *, as_json: bool) -> None:
     """Print the recipes, one line each."""
     rows = []
     for file in sorted(workspace.recipes.glob("*.toml")):
-        recipe: Recipe = load_recipe(file)
+        recipe: Recipe = load_recipe(file, recipes=workspace.recipes)
         rows.append(
             {
                 "name": file.stem,

@@ -59,6 +59,8 @@ def build(request: Request, reporter: Reporter) -> Artefacts:
     workspace = request.workspace
     tree = workspace.tree(request.recipe, request.platform)
     compiler = the_compiler(request, tree)
+    if compiler.note:
+        reporter.say(compiler.note)
     check_writable(workspace.wheels)
     key = artefacts_key(request, compiler)
     if unchanged := _unchanged(request, reporter, key):
@@ -335,7 +337,8 @@ def artefacts_key(request: Request, compiler: Compiler) -> str:
 
 
 def _compiler_key(request: Request, compiler: Compiler) -> list[str]:
-    return [compiler.identity, *([str(request.sdk)] if request.sdk else [])]
+    chosen = [f"{name}={value}" for name, value in sorted(compiler.variables.items())]
+    return [compiler.identity, *([str(request.sdk)] if request.sdk else []), *chosen]
 
 
 def _without_jobs(argv: Sequence[str]) -> list[str]:

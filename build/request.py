@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import FetchError
+from .errors import FetchError, ToolchainError
 from .fetch.cache import ContentCache
 from .fetch.context import FetchContext
 from .fetch.fetched import Fetched
@@ -15,6 +16,7 @@ from .fetch.wanted import Choice, Wanted, plan_fetch
 from .recipe.cross import CrossBuild, find_cross, pins_digest
 from .recipe.format import PlatformName, PypiOrigin, Recipe
 from .system.console import Reporter
+from .toolchain.apple import find_apple_compiler
 from .toolchain.compiler import Compiler, find_compiler
 from .toolchain.cross import CrossPlaces, cross_compiler
 from .tree.workspace import Tree, Workspace
@@ -63,7 +65,28 @@ def the_compiler(request: Request, tree: Tree) -> Compiler:
     if (cross := request.cross) and (places := request.places(tree)):
         return cross_compiler(cross, places)
     platform = request.recipe.platforms[request.platform]
-    return find_compiler(request.env, request.platform, platform)
+    find = find_apple_compiler if request.platform == "macos-arm64" else find_compiler
+    return find(request.env, platform)
+
+
+def check_python(recipe: Recipe, running: tuple[int, int]) -> None:
+    """Refuse a Python that the recipe's version cannot be built for.
+
+    Raises
+    ------
+    ToolchainError
+        It is none of those that the recipe lists.
+    """
+    mine = ".".join(map(str, running))
+    if not recipe.python or mine in recipe.python:
+        return
+    newest = recipe.python[-1]
+    raise ToolchainError(
+        f"ONNX Runtime {recipe.version} builds for Python {', '.join(recipe.python)}; "
+        f"this is Python {mine}",
+        hint=f"run the build with one of them: `python{newest} -m nox -s build`; a newer version "
+        "of ONNX Runtime may know yours (`python -m build recipes`)",
+    )
 
 
 def fetch_inputs(request: Request, reporter: Reporter) -> list[tuple[Wanted, Fetched | None]]:
@@ -71,9 +94,12 @@ def fetch_inputs(request: Request, reporter: Reporter) -> list[tuple[Wanted, Fet
 
     Raises
     ------
+    ToolchainError
+        This Python is none that the recipe lists: said before anything is fetched.
     FetchError, IntegrityError
         As :func:`build.fetch.inputs.fetch_all`.
     """
+    check_python(request.recipe, sys.version_info[:2])
     if request.offline and request.recipe.dependencies_by_cmake:
         raise FetchError(
             f"{request.recipe_file} leaves its dependencies to CMake, which needs a network",

@@ -18,6 +18,9 @@ _MACHO_FOLDER = re.compile(r"@loader_path/?\.?")
 # Every name of Python's C API as the linker writes it.
 _PYTHON = re.compile(r"__?Py[A-Z_]\w*")
 _RELATIVE = ("@loader_path/", "@rpath/")
+_LIBRARY = re.compile(r"(libonnxruntime)\.(\d+)\.(\d+)\.\d+\.dylib")
+# The first version whose install name has the major version alone (onnxruntime#28094).
+_MAJOR_ALONE = (1, 26)
 # More exports than this above the reference: the linker's export list was not applied.
 _EXPORT_SLACK = 16
 _MOST_TOLD = 5
@@ -29,9 +32,26 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(numbers + [0] * (3 - len(numbers)))
 
 
-def is_system_library(install_name: str) -> bool:
+def install_name(file: str) -> str:
+    """Return the install name that a library must have.
+
+    Examples
+    --------
+    >>> install_name("lib/libonnxruntime.1.21.0.dylib")
+    '@rpath/libonnxruntime.1.21.0.dylib'
+    >>> install_name("lib/libonnxruntime.1.26.0.dylib")
+    '@rpath/libonnxruntime.1.dylib'
+    """
+    name = posixpath.basename(file)
+    found = _LIBRARY.fullmatch(name)
+    if found and (int(found[2]), int(found[3])) >= _MAJOR_ALONE:
+        name = f"{found[1]}.{found[2]}.dylib"
+    return f"@rpath/{name}"
+
+
+def is_system_library(linked: str) -> bool:
     """Return whether every Mac has the library."""
-    return posixpath.normpath(install_name) == install_name and install_name.startswith(_SYSTEM)
+    return posixpath.normpath(linked) == linked and linked.startswith(_SYSTEM)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -124,7 +144,7 @@ def _loading_weaknesses(facts: MachoFacts, file: str) -> list[str]:
     ]
     if foreign:
         found.append(f"it needs a library that is no part of macOS: {_some(foreign)}")
-    wanted = f"@rpath/{posixpath.basename(file)}" if file else facts.install_name
+    wanted = install_name(file) if file else facts.install_name
     below = facts.install_name.startswith("@rpath/")
     if facts.filetype == "dylib" and not (below and facts.install_name == wanted):
         found.append(
@@ -147,7 +167,7 @@ def macho_weaknesses(
     minimum_os : str
         The newest macOS that it may ask for, ``13.3``; empty where nothing was promised.
     file : str, optional
-        The file's name, which a library's install name must be too.
+        The file's name, from which :func:`install_name` follows.
     """
     found = _target_weaknesses(facts, architecture, minimum_os)
     if facts.executable_stack:

@@ -136,6 +136,7 @@ def build_environment(
         "ZERO_AR_DATE": "1",
     }
     environment.update(recipe.platforms[platform].environment)
+    environment.update(programs.variables)
     if recipe.dependencies_by_cmake:
         environment.update(network_settings(network or {}))
     return environment

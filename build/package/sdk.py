@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..binary.macho import inspect_macho
+from ..binary.rules import install_name
 from ..errors import WheelError
 from ..recipe.format import PlatformName
 from ..system.digest import file_sha256
@@ -58,7 +59,7 @@ The folder may be moved anywhere. At run time the loader must find `lib/`: set a
 _README_MACOS = """\
 
 The library is for Macs with Apple silicon and macOS {minos} or newer. Its install name is
-`@rpath/{library}`, and it is signed ad hoc, by nobody: an application that is signed must sign it
+`{name}`, and it is signed ad hoc, by nobody: an application that is signed must sign it
 again together with everything else that it carries.
 """
 
@@ -99,8 +100,10 @@ def install_argv(cmake: Path, build_dir: Path, prefix: Path) -> list[str]:
 def library_names(upstream_version: str, platform: PlatformName) -> dict[str, str]:
     """Return the library's file names: a link's target, or an empty string for the file itself."""
     if platform == "macos-arm64":
-        full = f"lib{NAME}.{upstream_version}.dylib"
-        return {full: "", f"lib{NAME}.dylib": full}
+        full, plain = f"lib{NAME}.{upstream_version}.dylib", f"lib{NAME}.dylib"
+        # What a program that is linked with it asks dyld for.
+        asked = install_name(full).removeprefix("@rpath/")
+        return {full: "", plain: full} if asked == full else {full: "", asked: full, plain: asked}
     full = f"lib{NAME}.so.{upstream_version}"
     major = f"lib{NAME}.so.{upstream_version.split('.', 1)[0]}"
     return {full: "", major: full, f"lib{NAME}.so": major}
@@ -149,7 +152,8 @@ def _mac_readme(members: Mapping[str, Member], library: str, minimum_os: str) ->
     content = members[f"lib/{library}"].content
     facts = inspect_macho(content, architecture=_MAC_ARCHITECTURE, name=library)
     check_binaries({library: content}, architecture=_MAC_ARCHITECTURE, minimum_os=minimum_os)
-    return _README_MACOS.format(minos=facts.minos, library=library)
+    name = install_name(library)
+    return _README_MACOS.format(minos=facts.minos, name=name)
 
 
 def write_archive(

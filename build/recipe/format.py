@@ -282,7 +282,9 @@ class Platform:
     """What one target adds to the build.
 
     ``build_args`` go to upstream's ``tools/ci_build/build.py``; ``minimum_os`` is macOS's
-    deployment target. ``official`` is the published wheel that ours is compared with, no input
+    deployment target. ``sdk_minimum`` is the oldest SDK of Apple's that knows it, and
+    ``sdk_refused`` gives for the version of an SDK why nothing can be built with it.
+    ``official`` is the published wheel that ours is compared with, no input
     of the build. ``cross`` says how it is built on another platform.
     """
 
@@ -294,20 +296,38 @@ class Platform:
         default_factory=dict
     )
     minimum_os: str = ""
+    sdk_minimum: str = ""
+    sdk_refused: Mapping[str, str] = Field(default_factory=dict)
     official: PypiOrigin | None = None
     cross: Cross | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class BuildScript:
+    """Upstream's build script: ``flags`` are all that the one at ``path`` of this version knows.
+
+    They are compared with the script when the tree is laid out.
+    """
+
+    path: RelativePath
+    flags: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Recipe:
     """One version of ONNX Runtime, pinned down to the last input.
 
+    ``include`` names files below ``recipes`` whose content counts as if it stood here
+    (:mod:`build.recipe.include`).
     ``dependencies_by_cmake`` is for a version whose dependencies are not listed here: CMake then
     fetches them itself as the tree's own ``cmake/deps.txt`` says, which is pinned with the tree
     and checked by SHA-1. Such a recipe cannot be built offline.
+    ``python`` lists the versions of Python that a wheel can be built for, oldest first; empty
+    where that is not known.
     """
 
     schema: Literal[1]
+    include: tuple[RelativePath, ...] = ()
     name: Identifier
     version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
     summary: str
@@ -316,6 +336,8 @@ class Recipe:
     dependencies_by_cmake: bool = False
     data: tuple[DataFiles, ...] = ()
     build_args: tuple[str, ...]
+    build_script: BuildScript | None = None
+    python: tuple[Annotated[str, StringConstraints(pattern=r"^3\.\d+$")], ...] = ()
     defines: Mapping[str, DefineValue]
     tools: Tools
     cross_tools: CrossTools | None = None
@@ -369,6 +391,17 @@ class ModelRecipe:
     encoder: Mapping[str, bool | int | float | str | tuple[int, ...]]
 
 
+def sha1_alone(recipe: Recipe) -> list[str]:
+    """Return the names of the inputs that some archive pins by SHA-1 alone, in order."""
+    inputs = [(recipe.name, recipe.source.origins)]
+    inputs += [(each.name, each.origins) for each in recipe.dependencies]
+    return [
+        name
+        for name, origins in inputs
+        if any(isinstance(each, ArchiveOrigin) and not each.sha256 for each in origins)
+    ]
+
+
 def digest(recipe: Recipe | ModelRecipe) -> str:
     """Return the sha256 of a recipe's content, 64 lower-case hex digits.
 
@@ -386,11 +419,13 @@ def source_digest(recipe: Recipe) -> str:
     A recipe that differs only in its tools, flags or platforms has the same tree, so nothing is
     unpacked again for it.
     """
-    return _digest(recipe, "name", "version", "source", "dependencies", "data")
+    return _digest(recipe, "name", "version", "source", "dependencies", "data", "build_script")
 
 
 def _digest(recipe: Recipe | ModelRecipe, *keys: str) -> str:
     data = TypeAdapter(type(recipe)).dump_python(recipe, mode="json", exclude_defaults=True)
+    # What is included counts, not where it stands.
+    data.pop("include", None)
     kept = {key: data.get(key) for key in keys or data}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()

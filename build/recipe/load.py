@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
-import tomllib
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,20 +13,30 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import RecipeError
+from .build_flags import argument_faults
 from .format import GitUrl, HttpsUrl, Identifier, ModelRecipe, Recipe, RelativePath, Sha1, Sha256
+from .include import Merged, read_merged, read_toml
+from .words import meant, nearest
 
 _Loaded = TypeVar("_Loaded", Recipe, ModelRecipe)
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Load a build recipe.
+def load_recipe(path: Path, *, recipes: Path | None = None) -> Recipe:
+    """Load a build recipe with the files that it includes.
+
+    Parameters
+    ----------
+    path : Path
+        The recipe.
+    recipes : Path, optional
+        The folder below which it finds them, by default the one that ortmill comes with.
 
     Raises
     ------
     RecipeError
-        The file cannot be read, is no TOML, or does not fit the format; every fault is named.
+        A file cannot be read, is no TOML, or does not fit the format; every fault is named.
     """
-    recipe = _load(path, Recipe)
+    recipe = _load(path, Recipe, read_merged(path, recipes))
     faults = _contradictions(recipe)
     if faults:
         raise _refused(path, faults)
@@ -37,7 +45,8 @@ def load_recipe(path: Path) -> Recipe:
 
 def load_model_recipe(path: Path) -> ModelRecipe:
     """Load a model recipe; raises as :func:`load_recipe` does."""
-    recipe = _load(path, ModelRecipe)
+    data = read_toml(path)
+    recipe = _load(path, ModelRecipe, Merged(data=data, parts=(("", data),)))
     names = {file.name for file in recipe.files}
     faults = [
         f"origins.{index}.paths: names {', '.join(sorted(set(origin.paths)))}, "
@@ -50,28 +59,18 @@ def load_model_recipe(path: Path) -> ModelRecipe:
     return recipe
 
 
-def _load(path: Path, kind: type[_Loaded]) -> _Loaded:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(
-            f"cannot read the recipe {path}: {error.strerror or error}",
-            hint="list the recipes with `python -m build recipes`",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(
-            f"{path} is no valid TOML: {error}", hint="mend the line that the message names"
-        ) from error
+def _load(path: Path, kind: type[_Loaded], merged: Merged) -> _Loaded:
+    others = [*merged.faults, *_duplicates(merged.data)]
     try:
         # Through JSON, because a strict tuple refuses TOML's lists but takes JSON's.
-        loaded = TypeAdapter(kind).validate_json(json.dumps(data, default=str))
+        loaded = TypeAdapter(kind).validate_json(json.dumps(merged.data, default=str))
     except ValidationError as error:
-        faults = [_fault(kind, detail) for detail in _own_faults(error.errors())]
-        raise _refused(path, faults + _duplicates(data)) from error
+        faults = [_fault(kind, detail, merged) for detail in _own_faults(error.errors())]
+        raise _refused(path, faults + others) from error
     except ValueError as error:
         raise RecipeError(f"{path} cannot be understood: {error}") from error
-    if faults := _duplicates(data):
-        raise _refused(path, faults)
+    if others:
+        raise _refused(path, others)
     return loaded
 
 
@@ -97,8 +96,13 @@ def _own_faults(details: list[ErrorDetails]) -> list[ErrorDetails]:
     ]
 
 
-def _fault(kind: type[Any], detail: ErrorDetails) -> str:
+def _fault(kind: type[Any], detail: ErrorDetails, merged: Merged) -> str:
     location = [part for part in detail["loc"] if part != "[key]"]
+    shared = merged.file_of(location)
+    return _described(kind, detail, location) + (f" (in {shared})" if shared else "")
+
+
+def _described(kind: type[Any], detail: ErrorDetails, location: list[Any]) -> str:
     where = _shown(location)
     if detail["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         key = str(location[-1])
@@ -137,18 +141,12 @@ _PHRASES = {
     _pattern(GitUrl): "an address of a git repository expected",
     r"^\d{4}-\d{2}-\d{2}$": "a day like 2025-03-08 expected",
     r"^\d+\.\d+\.\d+$": "a version like 1.21.0 expected",
+    r"^3\.\d+$": "a version of Python like 3.11 expected",
 }
 
 
 def _advice(word: str, known: list[str], what: str, quote: str) -> str:
-    if near := nearest(word, known):
-        return f"did you mean {' or '.join(quote + each + quote for each in near)}?"
-    return f"known {what}: {', '.join(known)}"
-
-
-def nearest(word: str, known: list[str]) -> list[str]:
-    """Return the known words that look like ``word``, at most three, the best first."""
-    return [word] if word in known else difflib.get_close_matches(word, known)
+    return meant(word, known, quote) or f"known {what}: {', '.join(known)}"
 
 
 _KINDS = frozenset({"git", "archive", "debian", "pypi", "overlay", "hub"})
@@ -227,11 +225,33 @@ def _contradictions(recipe: Recipe) -> list[str]:
         for name, platform in recipe.platforms.items()
         if platform.cross and not recipe.cross_tools
     ]
+    faults += argument_faults(recipe)
+    faults += _minimum_faults(recipe)
     faults += _patch_faults("source", recipe.source.patches)
     for number, origin in enumerate(recipe.source.origins):
         if origin.kind == "git" and origin.commit != recipe.source.commit:
             faults.append(
                 f"source.origins.{number}.commit: differs from source.commit {recipe.source.commit}"
+            )
+    return faults
+
+
+def _minimum_faults(recipe: Recipe) -> list[str]:
+    """Return where a platform's oldest macOS is not the one that the compiler is told."""
+    faults = []
+    for name, platform in recipe.platforms.items():
+        oldest = platform.minimum_os
+        told = {
+            "defines.CMAKE_OSX_DEPLOYMENT_TARGET": platform.defines,
+            "environment.MACOSX_DEPLOYMENT_TARGET": platform.environment,
+        }
+        for key, table in told.items():
+            value = table.get(key.partition(".")[2])
+            if value is not None and value != oldest:
+                faults.append(f"platforms.{name}.{key}: {value} is not minimum_os {oldest}")
+        if platform.cross and oldest and not platform.cross.triple.endswith(f"macosx{oldest}"):
+            faults.append(
+                f"platforms.{name}.cross.triple: {platform.cross.triple} is not for {oldest}"
             )
     return faults
 

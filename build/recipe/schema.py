@@ -14,6 +14,10 @@ SCHEMAS = {
 }
 
 
+# A file that they stand in may be included, so that only the loader knows what is missing.
+_PARTS = ("Recipe", "Source", "Tools", "Platform", "Cross", "CrossTools", "CompilerFlags")
+
+
 def schema_text(name: str) -> str:
     """Return what the schema file ``name`` below ``recipes/`` must hold.
 
@@ -24,6 +28,9 @@ def schema_text(name: str) -> str:
     """
     kind, title = SCHEMAS[name]
     schema = TypeAdapter(kind).json_schema()
+    for part in (schema, *(schema["$defs"].get(each, {}) for each in _PARTS)):
+        if kind is Recipe:
+            part.pop("required", None)
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

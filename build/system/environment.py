@@ -45,8 +45,12 @@ def network_environment(
 
 
 def plain_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a program that is only asked something: PATH, answers in C."""
-    return {"PATH": env.get("PATH", ""), "LC_ALL": "C"}
+    """Return the environment of a program that is only asked something: PATH, answers in C.
+
+    A Mac's programs in ``/usr/bin`` answer for the Xcode that ``DEVELOPER_DIR`` names.
+    """
+    chosen = {"DEVELOPER_DIR": env["DEVELOPER_DIR"]} if env.get("DEVELOPER_DIR") else {}
+    return {"PATH": env.get("PATH", ""), "LC_ALL": "C", **chosen}
 
 
 def authorities(env: Mapping[str, str]) -> str:

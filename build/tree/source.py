@@ -10,6 +10,7 @@ from zipfile import ZipFile
 from ..errors import SourceError
 from ..fetch.fetched import Fetched
 from ..fetch.integrity import not_pinned
+from ..recipe.build_flags import flags_of_script
 from ..recipe.format import Dependency, OverlayOrigin, Patch, PypiOrigin, Recipe
 from ..system.digest import file_sha256, hash_file
 from .patch import apply_patch
@@ -45,6 +46,7 @@ def lay_out_source(
         shutil.rmtree(place, ignore_errors=True)
     _place(source, tree.source, tree.licences / "onnxruntime", recipe.source.licence_files)
     _check_version(tree.source / recipe.source.version_file, recipe.version)
+    _check_flags(recipe, tree.source)
     applied = _apply(recipe.source.patches, source, tree.source, tree.source, recipes)
     pinned = {dependency.name: dependency for dependency in recipe.dependencies}
     for name, fetched in dependencies.items():
@@ -135,6 +137,31 @@ def _check_version(file: Path, expected: str) -> None:
             f"the source tree calls itself {actual}, the recipe builds {expected}",
             hint="the pin and the version of the recipe belong to different releases",
             context={"file": str(file)},
+        )
+
+
+def _check_flags(recipe: Recipe, source: Path) -> None:
+    """Compare the flags that the recipe lists with those of the tree's own script."""
+    listed = recipe.build_script
+    if listed is None:
+        return
+    script = source / listed.path
+    try:
+        known = {*flags_of_script(script.read_text(encoding="utf-8"))}
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        raise SourceError(
+            f"the source tree's {listed.path} cannot be read: {error}",
+            hint="check `path` of [build_script] in the recipe",
+        ) from error
+    if known != {*listed.flags}:
+        new, gone = sorted(known - {*listed.flags}), sorted({*listed.flags} - known)
+        raise SourceError(
+            f"the recipe does not list the flags of this tree's {listed.path}",
+            hint="list them as the script has them: [build_script] in the recipe or its include",
+            context={
+                "only in the script": ", ".join(new) or "none",
+                "only in the recipe": ", ".join(gone) or "none",
+            },
         )
 
 

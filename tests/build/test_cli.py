@@ -170,6 +170,7 @@ def test_a_right_recipe_and_the_list(machine: Machine) -> None:
     assert (code, out) == (0, "")
     assert "valid: onnxruntime 9.9.9, digest " in err
     assert machine("recipes")[1].startswith("small ")
+    assert "pinned by SHA-1 alone: tiny" in out + err
     code, _, err = machine("recipe", "check", "none.toml")
     assert code == 3
     assert "cannot read the recipe none.toml" in err

@@ -358,6 +358,11 @@ def test_library_names_by_platform() -> None:
         "libonnxruntime.1.21.0.dylib": "",
         "libonnxruntime.dylib": "libonnxruntime.1.21.0.dylib",
     }
+    assert library_names("1.26.0", "macos-arm64") == {
+        "libonnxruntime.1.26.0.dylib": "",
+        "libonnxruntime.1.dylib": "libonnxruntime.1.26.0.dylib",
+        "libonnxruntime.dylib": "libonnxruntime.1.dylib",
+    }
     assert library_names("1.21.0", "linux-aarch64") == {
         "libonnxruntime.so.1.21.0": "",
         "libonnxruntime.so.1": "libonnxruntime.so.1.21.0",

@@ -1,1 +1,0 @@
-"""Every file that is generated from the code, and the command that writes or compares them."""

@@ -17,7 +17,7 @@ schema = 1
 name = "onnxruntime"
 version = "9.9.9"
 summary = "a stand-in"
-build_args = ["--config", "Release"]
+build_args = ["--use_coreml", "--config", "Release"]
 
 [source]
 commit = "{SHA1}"

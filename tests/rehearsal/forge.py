@@ -83,7 +83,8 @@ def make_forge(
 
 def _key(file: Path, platform: str) -> str:
     """Return a digest of what decides a forge: the recipe, its folder's overlays, this program."""
-    words = [file_sha256(file), platform, tree_digest(file.parent / "overlays")]
+    words = [file_sha256(file), platform]
+    words += [tree_digest(file.parent / name) for name in ("overlays", "shared")]
     words += [
         file_sha256(each) for each in (Path(__file__).with_name(f"{name}.py") for name in _PROGRAM)
     ]

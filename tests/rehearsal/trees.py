@@ -14,6 +14,7 @@ from pathlib import Path
 from build.fetch.cache import ContentCache
 from build.fetch.fetched import locator
 from build.recipe.format import DebianOrigin, Dependency, OverlayOrigin, PypiOrigin
+from build.tree.patch import parse_patch
 from build.tree.protos import recover_protos
 from build.tree.unpack import unpack
 from tests.rehearsal.nar import nar_hash
@@ -84,6 +85,7 @@ def make_tree(dependency: Dependency, folder: Path, *, cache: ContentCache, reci
             note += f" and {locator(origin.descriptors)}"
     else:
         _unpack(dependency.name, _file(cache, origin), tree, origin)
+        note += _with_patched_lines(dependency, tree, folder / "source")
     for licence in dependency.licence_files:
         if not (tree / licence).exists():
             (tree / licence).write_text(f"No registry carries {licence}.\n", encoding="utf-8")
@@ -94,6 +96,30 @@ def make_tree(dependency: Dependency, folder: Path, *, cache: ContentCache, reci
             raise AssertionError(f"{dependency.name}: NAR {actual}, GitHub's tree has {expected}")
         note = f"GitHub's tree, NAR {actual}"
     return Stand(name=dependency.name, path=tree, note=note)
+
+
+def _with_patched_lines(dependency: Dependency, tree: Path, source: Path) -> str:
+    """Add the lines that upstream's patches change, as texts that no code uses; say so.
+
+    The files that stand for upstream's are other ones, and a patch of upstream's must find its
+    place in them.
+    """
+    files = [
+        each
+        for patch in dependency.patches
+        if patch.upstream
+        for each in parse_patch((source / patch.file).read_bytes())
+        if each.old
+    ]
+    for each in files:
+        place = tree / str(each.old)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("ab") as stream:
+            for number, hunk in enumerate(each.hunks):
+                name = f"{place.stem}_{place.suffix[1:]}_{number}".encode()
+                stream.write(b"\n[[maybe_unused]] static const char* patched_" + name)
+                stream.write(b' = R"patched(\n' + b"".join(hunk.old) + b')patched";\n')
+    return "; the lines that a patch of upstream's changes are texts" if files else ""
 
 
 def _file(cache: ContentCache, origin: DebianOrigin | PypiOrigin) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from .binaries import Binaries, pairs
@@ -25,6 +26,9 @@ _BUILD_PATH = re.compile(
 _FROM_THE_SOURCES = {"/tmp/model.mlmodel"}  # noqa: S108 - a text to look for, nothing is opened
 """Part of a path that core/providers/coreml/builders/model_builder.cc puts together at run time."""
 _MOST_PATHS = 3
+_LIBRARY = re.compile(r"(libonnxruntime)\.(\d+)\.(\d+)\.\d+\.dylib")
+_MAJOR_ALONE = (1, 26)
+"""The first version whose install name has the major version alone (onnxruntime#28094)."""
 
 
 def check_load_commands(ours: Binaries, official: Binaries) -> Outcome:
@@ -56,8 +60,8 @@ def rules(image: Image) -> list[str]:
         problems.append(f"needs macOS {_dotted(image.minimum_os)}, not {wanted}")
     if image.file_type != DYLIB:
         problems.append(f"has file type {image.file_type}, not {DYLIB} (MH_DYLIB)")
-    elif not re.fullmatch(r"@rpath/[^/]+", image.install_name):
-        problems.append(f'has the install name "{image.install_name}", not @rpath/ and its name')
+    elif image.install_name != (wanted := install_name(image.name)):
+        problems.append(f'has the install name "{image.install_name}", not {wanted}')
     problems += [
         f'has the rpath "{path}", not @loader_path'
         for path in image.rpaths
@@ -82,6 +86,15 @@ def rules(image: Image) -> list[str]:
     if paths:
         problems.append(f"holds {len(paths)} build paths, such as {', '.join(paths[:_MOST_PATHS])}")
     return problems
+
+
+def install_name(file: str) -> str:
+    """Return the install name that a file must have: its own name, or with less of its version."""
+    name = PurePosixPath(file).name
+    found = _LIBRARY.fullmatch(name)
+    if found and (int(found[2]), int(found[3])) >= _MAJOR_ALONE:
+        name = f"{found[1]}.{found[2]}.dylib"
+    return f"@rpath/{name}"
 
 
 def facts(image: Image) -> dict[str, Any]:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
+from typing import Any, cast
 
 from ..checks.table import check_ids, find_check
 from ..policy.judgement import judge_numbers
 from ..policy.limits import Policy
-from ..policy.result import CheckResult
-from ..report.document import CheckEntry, Document
+from ..policy.result import CheckResult, Status
 from . import verdict
-from .carry_out import check_part, policy_part
-from .sampled import judge_series, with_bound
+from .carry_out import check_part, policy_part, verdict_part
 from .selection import Selection
 
-_FIELDS = {field.name for field in fields(CheckResult)}
 
-
-def judge(document: Document, policy: Policy) -> Document:
+def judge(document: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
     """Return the document with statuses, limits and verdict of another policy.
 
     What was not measured stays as it was: a check that was not run is not run, and a failure
@@ -26,32 +23,38 @@ def judge(document: Document, policy: Policy) -> Document:
     """
     results = [
         _again(_result(entry), document, policy)
-        for entry in document.checks
-        if entry.id in check_ids()
+        for entry in document["checks"]
+        if entry["id"] in check_ids()
     ]
+    chosen = document["selection"]
+    only = tuple(name for name in chosen["only"] if name in check_ids())
+    words = [name.removeprefix("-k ") for name in chosen["only"] if name.startswith("-k ")]
+    selection = Selection(
+        quick=chosen["quick"], only=only, keyword=" or ".join(words), skip=chosen["skip"]
+    )
+    kind = document["host"]["kind"]
     conclusion = verdict.decide(
         results,
         policy=policy,
-        selection=Selection.from_part(document.selection),
-        host=document.host.kind,
-        built=document.wheel.cross or "",
+        selection=selection,
+        host=kind,
+        built=(document.get("wheel") or {}).get("cross") or "",
     )
-    series = [with_bound(one, policy.limits) for one in document.samples.latency]
-    return document.model_copy(
-        update={
-            "policy": policy_part(policy),
-            "verdict": conclusion,
-            "checks": check_part(results, policy),
-            "samples": document.samples.model_copy(update={"latency": series}),
-        }
+    return {
+        **document,
+        "policy": policy_part(policy),
+        "verdict": verdict_part(conclusion),
+        "checks": check_part(results, policy),
+    }
+
+
+def _result(entry: Mapping[str, Any]) -> CheckResult:
+    return CheckResult(
+        **{key: value for key, value in entry.items() if key not in ("title", "required")}
     )
 
 
-def _result(entry: CheckEntry) -> CheckResult:
-    return CheckResult(**entry.model_dump(include=_FIELDS))
-
-
-def _again(result: CheckResult, document: Document, policy: Policy) -> CheckResult:
+def _again(result: CheckResult, document: Mapping[str, Any], policy: Policy) -> CheckResult:
     if result.status == "not-run":
         return result
     check = find_check(result.id)
@@ -72,31 +75,36 @@ def _again(result: CheckResult, document: Document, policy: Policy) -> CheckResu
     return replace(result, status=found.status, limit=limit, summary=f"{words} (judged again)")
 
 
-def _latency(result: CheckResult, document: Document, policy: Policy) -> CheckResult:
+def _latency(result: CheckResult, document: Mapping[str, Any], policy: Policy) -> CheckResult:
+    from ..statistics.gate import judge_p95
+
     wanted = (policy.gate_provider, "candidate", "mix", "fp32")
-    series = next(
-        (
-            one
-            for one in document.samples.latency
-            if (one.provider, one.role, one.workload, one.precision) == wanted
-        ),
-        None,
-    )
-    limit = policy.limits.latency_p95_ms
-    if series is None:
+    series = [
+        entry
+        for entry in document["samples"].get("latency", [])
+        if (entry["provider"], entry["role"], entry["workload"], entry["precision"]) == wanted
+    ]
+    limits = policy.limits
+    if not series or series[0]["unit"] != "ns":
         return replace(
             result,
             status="inconclusive",
-            limit=limit,
+            limit=limits.latency_p95_ms,
             summary=f"the report holds no samples of the {policy.gate_provider} provider",
             hint="Run the verification again with this policy.",
         )
-    answer = judge_series(series, policy.limits)
+    answer = judge_p95(
+        series[0]["values"],
+        budget_ms=limits.latency_p95_ms,
+        min_samples=limits.latency_min_samples,
+        confidence=limits.latency_confidence,
+        processes=series[0]["process"],
+    )
     return replace(
         result,
-        status=answer.status,
+        status=cast("Status", answer.status),
         measured=answer.upper_bound,
-        limit=limit,
+        limit=limits.latency_p95_ms,
         unit="ms",
         summary=f"{answer.reason} (judged again)",
     )

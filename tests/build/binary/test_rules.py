@@ -9,11 +9,13 @@ import pytest
 from build.binary.macho import inspect_macho
 from build.binary.rules import (
     compare_macho,
+    install_name,
     is_system_library,
     macho_weaknesses,
     version_key,
 )
 from tests.kit.macho_files import DYNAMIC, SYSTEM, X86_64, export_trie, macho, universal
+from verify.macho import load_commands
 
 PYTHON = {"_PyLong_FromLong": DYNAMIC, "__Py_NoneStruct": DYNAMIC, "___stack_chk_fail": 2}
 
@@ -85,6 +87,24 @@ def test_each_weakness_is_named_alone(content: bytes, part: str) -> None:
 def test_a_library_without_a_platform_says_neither_that_nor_its_version() -> None:
     found = weaknesses(macho(platform=None))
     assert ["no platform" in found[0], "which macOS" in found[1], len(found)] == [True, True, 2]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("libonnxruntime.1.21.0.dylib", "libonnxruntime.1.21.0.dylib"),
+        ("a/libonnxruntime.1.25.9.dylib", "libonnxruntime.1.25.9.dylib"),
+        ("a/libonnxruntime.1.26.0.dylib", "libonnxruntime.1.dylib"),
+        ("libonnxruntime.1.32.0.dylib", "libonnxruntime.1.dylib"),
+        ("libonnxruntime.2.0.0.dylib", "libonnxruntime.2.dylib"),
+        ("libother.1.32.0.dylib", "libother.1.32.0.dylib"),
+    ],
+)
+def test_the_install_name_follows_the_version(file: str, name: str) -> None:
+    assert weaknesses(macho(install_name=f"@rpath/{name}"), file) == []
+    assert install_name(file) == load_commands.install_name(file) == f"@rpath/{name}"
+    found = weaknesses(macho(install_name="@rpath/libonnxruntime.dylib"), file)
+    assert found == [f"its install name is @rpath/libonnxruntime.dylib, not @rpath/{name}"]
 
 
 def test_the_install_name_must_be_the_files_own() -> None:

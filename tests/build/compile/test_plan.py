@@ -298,6 +298,29 @@ def test_the_text_names_every_input_and_every_command(
     assert "delocate --require-archs=arm64" in out
 
 
+def test_on_a_mac_the_plan_asks_xcrun(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    argv = ["plan", "--platform", "macos-arm64", "--host", "macos-arm64"]
+    assert cli.main(argv, {"ORTMILL_CACHE": str(tmp_path)}) == 0
+    out = capsys.readouterr().out
+    assert "CMAKE_CXX_COMPILER=$(dirname $(xcrun --find clang))/clang++" in out
+    assert "  SDKROOT=$(xcrun --sdk macosx --show-sdk-path)\n" in out
+    assert cli.main(argv[:-2], {"ORTMILL_CACHE": str(tmp_path)}) == 0
+    assert "xcrun" not in capsys.readouterr().out
+
+
+def test_what_the_compiler_brings_is_in_every_environment() -> None:
+    apple = {"DEVELOPER_DIR": "/X.app/Contents/Developer", "SDKROOT": "/X.app/MacOSX15.1.sdk"}
+    found = build_environment(
+        shipped(),
+        "macos-arm64",
+        replace(PROGRAMS, variables=apple),
+        home="/home/me",
+        compiler_cache=Path("/cache/sccache"),
+        cache_socket="/tmp/s",
+    )
+    assert found.items() >= apple.items()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a path of another system")
 def test_the_shipped_recipe_is_the_default() -> None:
     assert SHIPPED.stem == cli.DEFAULT_RECIPE

