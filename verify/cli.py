@@ -72,6 +72,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     SystemExit
         With 0, after ``--help`` or ``--version``.
     """
+    return command_line().parse_args(argv)
+
+
+def command_line() -> Parser:
+    """Return the parser of every command."""
     parser = Parser(
         prog=as_called("python -m verify"),
         description="Prove what an ONNX Runtime wheel with CoreML can do on this host.",
@@ -82,7 +87,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         command.add_to(commands, name)
-    return parser.parse_args(argv)
+    return parser
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -12,7 +12,7 @@ from .program import as_called
 
 
 class VerifyError(Exception):
-    """A verification that could not run, told in one sentence with what to do next.
+    """A verification that could not run: one sentence, and what to do next.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from .errors import VerifyError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a new file beside ``path`` to write to; it takes its place when the block ends well.
+    """Give a new file to write to, which replaces ``path`` when the block ends well.
 
     Raises
     ------

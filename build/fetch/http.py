@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -13,7 +14,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as urllib3_errors
 from urllib3.util.retry import Retry
 
-from ..errors import FetchError
+from ..errors import FetchError, UsageError
 from ..system.environment import authorities
 from .network import Mirrors, read_mirrors
 
@@ -115,10 +116,33 @@ class HttpOptions:
         Raises
         ------
         UsageError
-            ``ORTMILL_MIRROR`` cannot be read.
+            ``ORTMILL_MIRROR`` cannot be read, or a file of certificates is not there.
         """
-        verify = authorities(env) or True if self.verify is True else self.verify
+        trusted = authorities(env)
+        if trusted and not Path(trusted).exists():
+            raise UsageError(
+                f"there is no {trusted}, which is to hold the certificates to trust",
+                hint="correct REQUESTS_CA_BUNDLE, SSL_CERT_FILE or CURL_CA_BUNDLE, or unset it",
+            )
+        verify = trusted or True if self.verify is True else self.verify
         return replace(self, verify=verify, mirrors=(*self.mirrors, *read_mirrors(env)))
+
+
+def _refused_certificate(error: BaseException | None) -> bool:
+    """Return whether a certificate was not accepted.
+
+    A connection that breaks off while it is being secured is another TLS error, and passes.
+    """
+    is_tls = isinstance(error, requests.exceptions.SSLError | urllib3_errors.SSLError)
+    return is_tls and "certificate" in str(error).lower()
+
+
+class _Retry(Retry):
+    """Retries that end at once where a certificate is not accepted: it will not be later."""
+
+    def increment(self, *args: Any, **kwargs: Any) -> Retry:  # type: ignore[override]
+        spent = self.new(total=0) if _refused_certificate(kwargs.get("error")) else self
+        return Retry.increment(spent, *args, **kwargs)
 
 
 def _reason(error: requests.RequestException) -> tuple[str, bool]:
@@ -127,9 +151,10 @@ def _reason(error: requests.RequestException) -> tuple[str, bool]:
     cause = getattr(inner, "reason", inner)
     refused = "connection refused" if "refused" in str(cause) else "connection failed"
     # The first that fits: a proxy's error is a kind of connection error, and so on.
+    if _refused_certificate(error):
+        return "its certificate was not accepted", True
     known: tuple[tuple[object, type[Exception], str, bool], ...] = (
         (error, requests.exceptions.ProxyError, "the proxy did not let it through", True),
-        (error, requests.exceptions.SSLError, "its certificate was not accepted", True),
         (cause, urllib3_errors.NameResolutionError, "name resolution failed", True),
         (error, requests.exceptions.ConnectTimeout, "no connection in time", True),
         (cause, urllib3_errors.NewConnectionError, refused, True),
@@ -186,12 +211,12 @@ def make_session(hosts: DeadHosts, options: HttpOptions) -> requests.Session:
     Other 4xx answers are returned as they are, at once. Proxies and certificates come from the
     environment, as usual for requests, unless ``options`` says otherwise.
     """
-    retry = Retry(
+    retry = _Retry(
         total=options.attempts - 1,
         connect=min(_CONNECT_RETRIES, options.attempts - 1),
         read=options.attempts - 1,
         status=options.attempts - 1,
-        other=0,
+        other=options.attempts - 1,
         backoff_factor=options.backoff,
         status_forcelist=RETRIED_STATUS,
         allowed_methods={"GET", "HEAD"},

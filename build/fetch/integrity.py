@@ -9,7 +9,7 @@ from typing import Literal
 from ..errors import IntegrityError, RecipeError
 from ..system.digest import FileHashes, hash_file
 from .cache import ContentCache
-from .network import HEAD, PAGE_HINT, page_instead
+from .network import HEAD, PAGE_HINT, POINTER, POINTER_HINT, page_instead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def mismatch(
             page = page_instead(stream.read(HEAD))
         if page:
             problem = f"{label}: {origin} answered with {page}: not the pinned file"
-            hint = PAGE_HINT
+            hint = POINTER_HINT if page == POINTER else PAGE_HINT
     return IntegrityError(
         problem, hint=f"{hint}; nothing was used and nothing was deleted", context=context
     )

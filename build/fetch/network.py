@@ -15,6 +15,11 @@ SIGN_IN_HINT = (
     "the address wants a name and a password (or a token): put them into ~/.netrc as "
     "`machine HOST login NAME password SECRET`, or take the input from another origin (--origin)"
 )
+POINTER = "a Git LFS pointer, not the file that it points to"
+POINTER_HINT = (
+    "take the address that delivers the file itself (a hub's `resolve`, not its `raw`), "
+    "or a mirror that holds the big files too"
+)
 PAGE_HINT = (
     "a proxy or a network may want you to sign in first: open the address in a browser, and check "
     "HTTPS_PROXY and NO_PROXY"
@@ -63,7 +68,7 @@ def page_instead(content: bytes) -> str:
     """
     text = content[:HEAD].decode("utf-8", "replace")
     if text.startswith("version https://git-lfs.github.com/spec/"):
-        return "a Git LFS pointer, not the file that it points to"
+        return POINTER
     if not re.match(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<(!doctype html|html|head)\b", text,
                     re.IGNORECASE | re.DOTALL):  # fmt: skip
         return ""

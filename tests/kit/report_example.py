@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from verify.report.document import Document, parse
+from verify.statistics.gate import judge_p95
+
 EXAMPLE = Path(__file__).parents[1] / "data" / "verify-example.json"
 STAGES = ("tokenise", "tensors", "inference", "pool", "normalise")
 _TOKENS = (6, 9, 12, 14, 16, 19, 23, 28, 34, 47, 64, 96)
@@ -62,10 +65,11 @@ def latency_series(
         values.append(sum(parts.values()) + round(2000 * scale * (1 + source.random())))
         tokens.append(count)
         process.append(call // 20 % 3)
+    judged = judge_p95(values, budget_ms=20.0, min_samples=1, processes=process)
     return {
         "series": name, "role": role, "provider": provider, "precision": precision,
         "workload": workload, "unit": "ns", "process": process, "tokens": tokens,
-        "warmup": warmup, "values": values, "stages": stages,
+        "warmup": warmup, "values": values, "p95_upper_ms": judged.upper_bound, "stages": stages,
     }  # fmt: skip
 
 
@@ -190,6 +194,11 @@ def example_document(
             coverage("dynamic, exported by torch", gaps=18),
         ],
     }  # fmt: skip
+
+
+def example(**changes: Any) -> Document:
+    """Build the document as the product reads it; see :func:`example_document`."""
+    return parse(example_document(**changes))
 
 
 def _checks(scale: float) -> list[dict[str, Any]]:

@@ -20,11 +20,13 @@ class Proxy:
     """What a proxy lets through.
 
     ``routes`` maps a host, as clients name it, to ``host:port``: clients need no name service.
-    ``user`` is ``name:password``, where one is wanted; ``seen`` what was asked for.
+    ``user`` is ``name:password``, where one is wanted; ``seen`` what was asked for. The first
+    ``drops`` connections are closed as soon as they are there.
     """
 
     routes: Mapping[str, str]
     user: str = ""
+    drops: int = 0
     seen: list[str] = field(default_factory=list)
 
 
@@ -59,6 +61,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.close_connection = True
+        if self.proxy.drops:
+            self.proxy.drops -= 1
+            outer.close()
+            return
         with outer, suppress(OSError):
             pair = {self.connection: outer, outer: self.connection}
             while True:

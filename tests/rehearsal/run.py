@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from build.fetch.cache import ContentCache
 from build.recipe.format import HubOrigin
 from build.recipe.load import load_model_recipe, load_recipe
+from build.system.environment import is_network
 from build.tree.workspace import host_platform, open_workspace
 from tests.rehearsal import namespace
 from tests.rehearsal.compare import compare, tree_contents, wheel_contents
@@ -100,6 +101,10 @@ def run(
         It ends in another exit code than expected.
     """
     outer = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if env:
+        # How this machine reaches its network says nothing about the rehearsal's.
+        outer = {name: value for name, value in outer.items() if not is_network(name)}
+        outer.pop("PIP_CERT", None)
     say(f"$ python -m {' '.join(arguments)}")
     done = subprocess.run(
         [str(python), "-m", *arguments],

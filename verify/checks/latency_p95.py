@@ -2,7 +2,7 @@
 
 What is judged is a single query, text in to vector out, through ``Embedder.embed_timed``: the
 realistic mix of `verify.latency.queries` on the policy's provider. The padded worst case is a
-series of its own and is told, not judged.
+series of its own and is reported, not judged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def latency_p95(context: TargetContext) -> CheckResult:
 
     Three processes take turns in blocks; each block runs through the whole mix once in a random
     order. Warm-ups are kept apart, every sample is kept and none is averaged. With
-    ``context.adaptive_seconds`` sampling goes on until the bound can tell, at most for that time.
+    ``context.adaptive_seconds`` sampling goes on until the result is clear, at most so long.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def p95_result(
     context : TargetContext
         Policy and quickness.
     mix, worst : SeriesSamples
-        The judged series and the one that is told beside it.
+        The series that is judged, and the one that is only reported.
     missing : str, optional
         Why the policy's provider could not be measured; the mix is then the fallback's.
     """

@@ -53,7 +53,7 @@ class Comparison:
 def latency_speedup(context: TargetContext) -> CheckResult:
     """Compare providers and wheels by the ratio of their medians, measured in turns.
 
-    The ratio of the P95s stands beside it in the evidence. Where CoreML executes it is compared
+    The ratio of the P95s is in the evidence. Where CoreML executes it is compared
     with the CPU provider of the same wheel; the CPU provider is compared with that of the
     official wheel where its environment was made.
 

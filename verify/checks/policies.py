@@ -1,6 +1,6 @@
 """The policies as files: TOML below ``verify/policy``, or anywhere else (``--policy FILE``).
 
-They are read beside the table of checks, since a policy names its checks.
+They are read in this room because a policy names checks of the table.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ def count_kernels(events: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def _first_line(error: BaseException) -> str:
-    """Return what the runtime said, without the node's generated name that stands before it."""
+    """Return what the runtime said, without the node's generated name before it."""
     text = str(error).strip()
     if not text:
         return type(error).__name__

@@ -40,7 +40,7 @@ class Check:
         In the environment that holds the wheel; in the verification's own, which starts others
         in it; or on the bytes of the wheel alone, on any host, where nothing is executed.
     needs : tuple of {"official"}
-        Environments needed beside the candidate's.
+        Environments needed as well as the candidate's.
     limits : tuple of str
         Names of the policy's limits that decide; the first is the result's ``limit``. Whether a
         number must reach a limit or not exceed it is the limit's own (`verify.policy.limits`).

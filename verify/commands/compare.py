@@ -23,25 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Compare two reports; 0 whether they differ or not."""
+    from ..report.terminal import show_comparison
     from ..report.two_runs import compare
 
     found = compare(read(options.before), read(options.after), allow_other_host=options.other_host)
     if options.json:
         print(dumps({**asdict(found), "real": found.real, "headline": found.headline}))
         return 0
-    output = Console(highlight=False)
-    output.print(found.headline, markup=False, soft_wrap=True)
-    for difference in found.latency:
-        line = (
-            f"  {difference.series} {difference.statistic}: ratio {difference.ratio:.3f}, "
-            f"{difference.outcome}"
-        )
-        output.print(line, markup=False, soft_wrap=True)
-    for change in found.statuses:
-        output.print(f"  {change.id}: {change.before} -> {change.after}", markup=False)
-    for drift in found.drift:
-        line = f"  {drift.check} {drift.quantity}: {drift.before:.9g} -> {drift.after:.9g}"
-        output.print(line, markup=False, soft_wrap=True)
+    show_comparison(found, Console(highlight=False))
     return 0
 
 

@@ -100,7 +100,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         minimum_os=options.minimum_os or recipe_minimum_os(wheel.version),
         device=device,
     )
-    allowed_spec_version(setting.minimum_os)  # a macOS that nobody knows is told at once
+    allowed_spec_version(setting.minimum_os)  # an unknown macOS is refused at once
     work = options.work.resolve()
     scratch = work / "verify"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,7 @@ def _subject(options: argparse.Namespace) -> Subject:
                     hint="Fix its axes with --fix AXIS=N, and choose its inputs with --inputs.",
                 )
         path = Path(options.model)
-        load(path)  # a wrong file is told before an environment is made
+        load(path)  # a wrong file is refused before an environment is made
         recipe = load_model_recipe(recipe_path(DEFAULT_MODEL))
         return Subject(recipe=recipe, models=options.work, model=path)
     if mine:

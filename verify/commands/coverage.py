@@ -82,7 +82,7 @@ def _run(options: argparse.Namespace, console: Console, say: Say) -> int:
     if paths:
         graph_family.refuse(options, beside="a model's file")
     for path in paths:
-        load(path)  # a wrong file is told before an environment is made
+        load(path)  # a wrong file is refused before an environment is made
     formats: tuple[Format, ...] = FORMATS if options.format == "both" else (options.format,)
     judged: tuple[Format, ...] = ("MLProgram",) if options.format == "both" else formats
     questions = _named(paths) if paths else _family(options, say)

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         write(judged, options.output)
     if options.json:
         print(dumps(judged))
-    return int(judged["verdict"]["exit_code"])
+    return judged.verdict.exit_code
 
 
 COMMAND = Command(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from ..files import write_text
-from ..report.document import read
+from ..report.document import Document, read
 from .command import Command
 
 
@@ -30,7 +29,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def write_pages(document: Mapping[str, Any], folder: Path, history: list[dict[str, Any]]) -> None:
+def write_pages(document: Document, folder: Path, history: Sequence[Document]) -> None:
     """Write ``junit.xml`` and ``report.html`` of a run into a folder."""
     from ..report import junit
     from ..report.html import write_report

@@ -118,7 +118,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             stream.write(terminal.markdown(document))
     if options.json:
         print(dumps(document))
-    return int(document["verdict"]["exit_code"])
+    return document.verdict.exit_code
 
 
 def skips(pairs: list[str]) -> dict[str, str]:

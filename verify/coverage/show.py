@@ -13,7 +13,8 @@ from rich.table import Table
 
 from .. import report
 from ..files import write_text
-from ..report.charts.graph_picture import Node, legend, node_picture, read_nodes
+from ..report.charts.graph_picture import legend, node_picture
+from ..report.document import GraphNode
 from .nodes import Shape
 from .partitions import Answer, Left, Limits
 
@@ -96,7 +97,7 @@ def render(answers: Sequence[Answer], limits: Limits, *, wheel: str) -> str:
     reports = Environment(loader=PackageLoader(report.__name__), autoescape=False)  # noqa: S701
     graphs = []
     for answer in answers:
-        nodes = read_nodes(answer.coverage.to_json())
+        nodes = [GraphNode(**node) for node in answer.coverage.nodes]
         title = f"{answer.coverage.graph} · {answer.coverage.format}"
         graphs.append(
             {
@@ -117,12 +118,12 @@ def render(answers: Sequence[Answer], limits: Limits, *, wheel: str) -> str:
     )
 
 
-def _placeless(answer: Answer, nodes: Sequence[Node]) -> bool:
+def _placeless(answer: Answer, nodes: Sequence[GraphNode]) -> bool:
     """Return whether there are several partitions and the log does not say which node is where."""
     return answer.coverage.partitions > 1 and all(node.partition is None for node in nodes)
 
 
-def _picture(answer: Answer, nodes: Sequence[Node], title: str) -> Markup:
+def _picture(answer: Answer, nodes: Sequence[GraphNode], title: str) -> Markup:
     picture = node_picture(nodes, title=title)
     if _placeless(answer, nodes):  # the picture's own words count one partition then
         words = f"in {answer.coverage.partitions} partitions;"
@@ -130,7 +131,7 @@ def _picture(answer: Answer, nodes: Sequence[Node], title: str) -> Markup:
     return picture
 
 
-def _legend(answer: Answer, nodes: Sequence[Node]) -> tuple[tuple[str, str], ...]:
+def _legend(answer: Answer, nodes: Sequence[GraphNode]) -> tuple[tuple[str, str], ...]:
     """Return the picture's legend; it names no partition where the log does not say which."""
     entries = legend(nodes)
     if _placeless(answer, nodes):

@@ -37,9 +37,9 @@ class Answer:
     Parameters
     ----------
     value : object
-        What the function returned or yielded, as JSON; ``None`` beside a failure.
+        What the function returned or yielded, as JSON; ``None`` with a failure.
     failure : str
-        Empty beside a value; else a phrase that follows "the process": ``was killed by SIGSEGV``,
+        Empty with a value; else a phrase that follows "the process": ``was killed by SIGSEGV``,
         ``ended with exit code 7``, ``was ended after 60 s``, ``raised ValueError: …``.
     returncode : int or None
         Exit code, negative for a signal; ``None`` while the process lives, or after a timeout.
@@ -91,7 +91,7 @@ class Worker:
     log : Path, optional
         File for standard error; without one it is kept in a file without a name.
     variables : Mapping[str, str], optional
-        Environment variables beside those of :func:`clean_environment`.
+        Environment variables added to those of :func:`clean_environment`.
     say : callable, optional
         Takes a check's id and a line of progress.
     """

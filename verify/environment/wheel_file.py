@@ -42,11 +42,11 @@ def find_wheel(wheel: Path | None, manifest: Path) -> tuple[Path, dict[str, Any]
             )
         content = read_manifest(manifest)
         return manifest.parent / content["wheel"]["file"], content, manifest
-    beside = wheel.parent / "manifest.json"
-    if beside.is_file():
-        content = read_manifest(beside)
-        return wheel, content, beside
-    return wheel, None, beside
+    described = wheel.parent / "manifest.json"
+    if described.is_file():
+        content = read_manifest(described)
+        return wheel, content, described
+    return wheel, None, described
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Literal
 from .limits import Limits
 
 Measured = float | str | Sequence[float] | None
-"""A number, its name where JSON has none (``"nan"``), an interval, or nothing to tell by."""
+"""A number, its name where JSON has none (``"nan"``), an interval, or None for not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Load TOML or JSON data into frozen dataclasses, strictly and with every mistake told at once.
+"""Load TOML or JSON data into frozen dataclasses, strictly and with every mistake reported at once.
 
 Only the host side loads files, so only here is pydantic needed; the dataclasses themselves are
 plain and can be rebuilt in an environment that holds nothing but the wheel and numpy.
@@ -43,7 +43,7 @@ def read_toml(path: Path, *, what: str) -> dict[str, Any]:
 def load(cls: type[T], data: Mapping[str, Any], *, where: str) -> T:
     """Build ``cls`` from plain data; unknown keys and wrong types are errors.
 
-    Numeric ranges stand in the fields' metadata as ``min`` and ``max`` (both inclusive).
+    Numeric ranges are in the fields' metadata as ``min`` and ``max`` (both inclusive).
 
     Raises
     ------

@@ -1,17 +1,12 @@
 """Tell a real difference between two latency series from the noise of a machine.
 
-Calls are drawn again many times and the ratio of the quantiles is taken each time. Three things
-make this fit for latency samples:
+The ratio of the quantiles gets the interval of `verify.statistics.ratio`, made fit for two runs:
 
-- Calls that follow one another are alike, so whole blocks are drawn, not single calls (H. R.
-  Künsch, *The jackknife and the bootstrap for general stationary observations*, Annals of
-  Statistics 17 (1989) 1217-1241; circular blocks: D. N. Politis and J. P. Romano, 1992).
+- Blocks are longer than the calls' memory, and each holds the calls of one process.
 - Both runs send the same texts, so the texts are no source of chance. Where they did, what is
-  drawn is each call's departure from the median of its text length, on the logarithmic scale (a
-  residual bootstrap: B. Efron and R. J. Tibshirani, *An Introduction to the Bootstrap* (1993),
-  section 9.4). Otherwise a mix of short and long texts would hide a slowdown of a third.
-- Processes differ from one another. The variance between them beyond what calls explain is added
-  as in a one-way random-effects model, with Satterthwaite's degrees of freedom.
+  drawn is each call's departure from the median of its text length, on the logarithmic scale.
+  Otherwise a mix of short and long texts would hide a slowdown of a third.
+- What differs between processes widens the interval.
 
 A difference is called real when its interval leaves 1 out *and* the ratio is further from 1 than
 ``SMALLEST_EFFECT``: two runs are never measured in turns, so a machine's slow changes between them
@@ -26,9 +21,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from ..statistics.effective import effective_size
+from ..statistics.ratio import Blocks, blocks_interval
 from .samples import Series
 
 Outcome = Literal["slower", "faster", "no real difference", "too few samples"]
@@ -40,8 +35,7 @@ QUANTILES = (("median", 0.5), ("P95", 0.95))
 _SMALLEST_SAMPLE = {0.5: 30, 0.95: 100}
 _SMALLEST_GROUP = 8
 _SAME_TEXTS = 0.05
-_RESAMPLES = 2000
-_BATCH_ELEMENTS = 4_000_000
+_LEAST_BLOCKS = 8
 _SEED = 20_240_229
 
 
@@ -81,16 +75,6 @@ class LatencyDifference:
         return self.outcome in ("slower", "faster")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Spread:
-    """How a log quantile varies: resampled values, variance between processes, counts."""
-
-    resampled: Floats
-    between: Floats
-    processes: int
-    blocks: int
-
-
 def differences(a: Series, b: Series, *, confidence: float) -> tuple[LatencyDifference, ...]:
     """Compare the median and the P95 of two series.
 
@@ -107,18 +91,23 @@ def differences(a: Series, b: Series, *, confidence: float) -> tuple[LatencyDiff
         One per quantile; deterministic.
     """
     smallest = min(a.values.size, b.values.size)
-    usable = min(a.values.min(), b.values.min()) > 0
-    intervals: dict[float, tuple[float, float]] = {}
-    if usable and smallest >= min(_SMALLEST_SAMPLE.values()):
-        intervals = _intervals(a, b, confidence)
+    sides: list[Blocks] = []
+    if smallest >= min(_SMALLEST_SAMPLE.values()) and min(a.values.min(), b.values.min()) > 0:
+        sides = [_blocks(*each) for each in zip((b, a), _text_groups(b, a), strict=True)]
     found = []
     for statistic, q in QUANTILES:
         before, after = a.quantile(q), b.quantile(q)
         ratio = after / before if before > 0 else math.nan
-        interval = intervals.get(q) if smallest >= _SMALLEST_SAMPLE[q] else None
+        low = high = None
         outcome: Outcome = "too few samples"
-        if interval is not None:
-            outcome = _outcome(ratio, *interval)
+        if sides and smallest >= _SMALLEST_SAMPLE[q]:
+            interval = blocks_interval(
+                *sides, paired=False, quantile=q, confidence=confidence, seed=_SEED
+            )
+            if interval.ratio and interval.low and interval.high:
+                # Blocks leave a few calls over: the ends are laid around the ratio of all calls.
+                low, high = (ratio * end / interval.ratio for end in (interval.low, interval.high))
+                outcome = _outcome(ratio, low, high)
         found.append(
             LatencyDifference(
                 series=a.name,
@@ -126,8 +115,8 @@ def differences(a: Series, b: Series, *, confidence: float) -> tuple[LatencyDiff
                 before=before,
                 after=after,
                 ratio=ratio,
-                low=interval[0] if interval else None,
-                high=interval[1] if interval else None,
+                low=low,
+                high=high,
                 outcome=outcome,
             )
         )
@@ -140,39 +129,6 @@ def _outcome(ratio: float, low: float, high: float) -> Outcome:
     if high < 1 and ratio <= 1 / (1 + SMALLEST_EFFECT):
         return "faster"
     return "no real difference"
-
-
-def _intervals(a: Series, b: Series, confidence: float) -> dict[float, tuple[float, float]]:
-    generator = np.random.default_rng(_SEED)
-    groups = _text_groups(a, b)
-    spreads = [_spread(one, group, generator) for one, group in zip((a, b), groups, strict=True)]
-    tail = 0.5 + confidence / 2
-    found = {}
-    for column, (_, q) in enumerate(QUANTILES):
-        draws = spreads[1].resampled[:, column] - spreads[0].resampled[:, column]
-        within = float(draws.var())
-        between = sum(float(one.between[column]) for one in spreads)
-        low, middle, high = np.quantile(draws, [1 - tail, 0.5, tail])
-        blocks = min(one.blocks for one in spreads)
-        widen = math.sqrt(blocks / (blocks - 1)) if blocks > 1 else 2.0
-        if within > 0:
-            widen *= math.sqrt((within + between) / within)
-        widen *= float(stats.t.ppf(tail, _freedom(within, column, spreads)) / stats.norm.ppf(tail))
-        centre = math.log(b.quantile(q) / a.quantile(q))
-        found[q] = (
-            math.exp(centre - float(middle - low) * widen),
-            math.exp(centre + float(high - middle) * widen),
-        )
-    return found
-
-
-def _freedom(within: float, column: int, spreads: list[_Spread]) -> float:
-    """Satterthwaite's degrees of freedom of a sum of variances."""
-    total = within + sum(float(one.between[column]) for one in spreads)
-    blocks = sum(one.blocks for one in spreads)
-    parts = [within**2 / max(1, blocks - 2)]
-    parts += [float(one.between[column]) ** 2 / max(1, one.processes - 1) for one in spreads]
-    return total**2 / sum(parts) if sum(parts) > 0 else 1.0
 
 
 def _text_groups(a: Series, b: Series) -> tuple[Ints, Ints]:
@@ -194,52 +150,27 @@ def _text_groups(a: Series, b: Series) -> tuple[Ints, Ints]:
     return first, second
 
 
-def _block(values: Floats) -> int:
-    """Choose a block length: the cube root of n, and longer than the calls' memory."""
-    n = values.size
-    memory = 2 * n / max(1.0, effective_size(values))
-    wanted = math.ceil(max(math.pow(n, 1 / 3), memory))
-    return max(1, min(wanted, n // 4))
-
-
-def _spread(series: Series, groups: Ints, generator: np.random.Generator) -> _Spread:
-    """Draw circular blocks of calls within each process, each call around its text's median."""
+def _blocks(series: Series, groups: Ints) -> Blocks:
+    """Cut each process's calls into blocks, each call around the median of its text length."""
     logs = np.log(series.values)
-    kinds = np.unique(groups)
-    middle = np.zeros(logs.size)
-    for kind in kinds:
-        middle[groups == kind] = np.median(logs[groups == kind])
-    # Residuals around fitted medians are a little too small.
-    rest = (logs - middle) * math.sqrt(logs.size / max(1, logs.size - kinds.size + 1))
-    parts = [np.flatnonzero(series.process == label) for label in np.unique(series.process)]
-    length = max(_block(rest[part]) for part in parts)
-    levels = [q for _, q in QUANTILES]
-    fitted = np.concatenate([middle[part] for part in parts])
-    whole, alone = [], []
-    batch = max(1, _BATCH_ELEMENTS // logs.size)
-    for begin in range(0, _RESAMPLES, batch):
-        draws = min(batch, _RESAMPLES - begin)
-        drawn = [rest[part[_blocks(part.size, length, draws, generator)]] for part in parts]
-        together = fitted + np.concatenate(drawn, axis=1)
-        whole.append(np.quantile(together, levels, axis=1, method="inverted_cdf").T)
-        alone.append(
-            np.stack([np.quantile(one, levels, axis=1, method="inverted_cdf").T for one in drawn])
-        )
-    between = np.zeros(len(levels))
-    if len(parts) > 1:
-        own = np.array([np.quantile(rest[p], levels, method="inverted_cdf") for p in parts])
-        explained = np.concatenate(alone, axis=1).var(axis=1).mean(axis=0)
-        between = np.maximum(0.0, own.var(axis=0, ddof=1) - explained) / len(parts)
-    return _Spread(
-        resampled=np.concatenate(whole),
-        between=between,
-        processes=len(parts),
-        blocks=sum(max(1, part.size // length) for part in parts),
+    level = np.zeros(logs.size)
+    for kind in np.unique(groups):
+        level[groups == kind] = np.median(logs[groups == kind])
+    labels = np.unique(series.process)
+    parts = [np.flatnonzero(series.process == label) for label in labels]
+    length = max(_length((logs - level)[part]) for part in parts)
+    length = max(1, min(length, *(part.size for part in parts), logs.size // _LEAST_BLOCKS))
+    whole = [part[: part.size // length * length].reshape(-1, length) for part in parts]
+    calls = np.concatenate(whole)
+    return Blocks(
+        values=np.exp((logs - level)[calls]),
+        level=np.exp(level[calls]),
+        process=np.repeat(labels, [len(part) for part in whole]),
     )
 
 
-def _blocks(n: int, length: int, draws: int, generator: np.random.Generator) -> Ints:
-    """Give the indices of ``draws`` resamples of ``n`` calls, made of circular blocks."""
-    starts = generator.integers(0, n, size=(draws, math.ceil(n / length), 1))
-    index = (starts + np.arange(length)) % n
-    return np.asarray(index.reshape(draws, -1)[:, :n], dtype=np.int64)
+def _length(values: Floats) -> int:
+    """Choose a block's length: the cube root of n, and longer than the calls' memory."""
+    n = values.size
+    memory = 2 * n / max(1.0, effective_size(values))
+    return math.ceil(max(math.pow(n, 1 / 3), memory))

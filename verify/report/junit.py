@@ -8,43 +8,43 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
-from typing import Any
+
+from .document import CheckEntry, Document
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def render(document: Mapping[str, Any]) -> str:
+def render(document: Document) -> str:
     """Return the document's checks as JUnit XML."""
-    checks = document["checks"]
+    checks = document.checks
     kinds = [_kind(check) for check in checks]
     suite = ET.Element(
         "testsuite",
-        name=f"ortmill verify ({document['policy']['name']})",
+        name=f"ortmill verify ({document.policy.name})",
         tests=str(len(checks)),
         failures=str(kinds.count("failure")),
         errors="0",
         skipped=str(kinds.count("skipped")),
-        time=f"{document['seconds']:.3f}",
-        timestamp=document["created"].removesuffix("Z"),
-        hostname=document["host"]["kind"],
+        time=f"{document.seconds:.3f}",
+        timestamp=document.created.removesuffix("Z"),
+        hostname=document.host.kind,
     )
     for check, kind in zip(checks, kinds, strict=True):
         case = ET.SubElement(
             suite,
             "testcase",
-            classname=check["id"].split(".")[0],
-            name=check["id"],
-            time=f"{check['seconds']:.3f}",
+            classname=check.id.split(".")[0],
+            name=check.id,
+            time=f"{check.seconds:.3f}",
         )
         if kind:
-            need = "required" if check["required"] else "not required"
-            message = _clean(f"{check['status']} ({need}): {check['summary']}")
+            need = "required" if check.required else "not required"
+            message = _clean(f"{check.status} ({need}): {check.summary}")
             child = ET.SubElement(case, kind, message=message)
-            child.text = _clean(check["hint"])
+            child.text = _clean(check.hint)
         ET.SubElement(case, "system-out").text = _clean(
-            f"{check['title']}: {check['summary']} "
-            f"[measured {check['measured']} {check['unit']}, limit {check['limit']}]"
+            f"{check.title}: {check.summary} "
+            f"[measured {check.measured} {check.unit}, limit {check.limit}]"
         )
     root = ET.Element("testsuites")
     root.append(suite)
@@ -52,10 +52,10 @@ def render(document: Mapping[str, Any]) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _kind(check: Mapping[str, Any]) -> str:
-    if check["status"] == "passed":
+def _kind(check: CheckEntry) -> str:
+    if check.status == "passed":
         return ""
-    if check["status"] == "failed" or check["required"]:
+    if check.status == "failed" or check.required:
         return "failure"
     return "skipped"
 

@@ -22,6 +22,18 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def objects(value: object) -> tuple[Mapping[str, Any], ...]:
+    """Return the objects of a list that evidence holds; anything else gives an empty tuple."""
+    if not isinstance(value, list):
+        return ()
+    return tuple(entry for entry in value if isinstance(entry, Mapping))
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return an object that evidence holds; anything else gives an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def number(value: float) -> str:
     """Write a number with as many digits as matter.
 

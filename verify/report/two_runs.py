@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ..errors import VerifyError
+from ..policy.result import Status
 from .difference import QUANTILES, LatencyDifference, differences
+from .document import CheckEntry, Decision, Document
 from .samples import latency_series
-from .text import is_number
+from .text import is_number, mapping
 
 CONFIDENCE = 0.95
 
@@ -20,8 +20,8 @@ class StatusChange:
     """A check whose status differs; None where one run does not have the check."""
 
     id: str
-    before: str | None
-    after: str | None
+    before: Status | None
+    after: Status | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Comparison:
 
     same_host: bool
     same_wheel: bool
-    decisions: tuple[str, str]
+    decisions: tuple[Decision, Decision]
     confidence: float
     latency: tuple[LatencyDifference, ...]
     statuses: tuple[StatusChange, ...]
@@ -97,15 +97,13 @@ class Comparison:
         )
 
 
-def compare(
-    a: Mapping[str, Any], b: Mapping[str, Any], *, allow_other_host: bool = False
-) -> Comparison:
+def compare(a: Document, b: Document, *, allow_other_host: bool = False) -> Comparison:
     """Compare two runs; ``a`` is the earlier or the reference run.
 
     Parameters
     ----------
-    a, b : Mapping[str, Any]
-        Parsed ``verify.json`` documents.
+    a, b : Document
+        The runs.
     allow_other_host : bool
         Compare runs from different hosts as well.
 
@@ -117,18 +115,17 @@ def compare(
     Raises
     ------
     VerifyError
-        If a document has no host fingerprint or another schema, or the hosts differ and
-        `allow_other_host` is not set.
+        If the hosts differ and `allow_other_host` is not set.
     """
-    hosts = (_fingerprint(a, "first"), _fingerprint(b, "second"))
-    if hosts[0] != hosts[1] and not allow_other_host:
+    same_host = a.host.fingerprint == b.host.fingerprint
+    if not same_host and not allow_other_host:
         raise VerifyError(
             "The two runs come from different hosts, so a difference in latency says nothing "
             "about the wheel.",
-            hint="Compare runs from one host, or pass --allow-other-host to compare them anyway.",
+            hint="Compare runs from one host, or pass --other-host to compare them anyway.",
             context={
-                "first host": f"{_host(a, 'cpu')} ({hosts[0][:12]})",
-                "second host": f"{_host(b, 'cpu')} ({hosts[1][:12]})",
+                f"{which} host": f"{run.host.cpu or 'unknown'} ({run.host.fingerprint[:12]})"
+                for which, run in (("first", a), ("second", b))
             },
         )
     before = {one.name: one for one in latency_series(a)}
@@ -140,12 +137,9 @@ def compare(
         one for name in shared for one in differences(before[name], after[name], confidence=each)
     ]
     return Comparison(
-        same_host=hosts[0] == hosts[1],
-        same_wheel=_value(a, "wheel", "sha256") == _value(b, "wheel", "sha256"),
-        decisions=(
-            str(_value(a, "verdict", "decision") or "none"),
-            str(_value(b, "verdict", "decision") or "none"),
-        ),
+        same_host=same_host,
+        same_wheel=a.wheel.sha256 == b.wheel.sha256,
+        decisions=(a.verdict.decision, b.verdict.decision),
         confidence=CONFIDENCE,
         latency=tuple(latency),
         statuses=_statuses(a, b),
@@ -155,9 +149,9 @@ def compare(
     )
 
 
-def _statuses(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[StatusChange, ...]:
-    before = {key: str(check.get("status")) for key, check in _checks(a).items()}
-    after = {key: str(check.get("status")) for key, check in _checks(b).items()}
+def _statuses(a: Document, b: Document) -> tuple[StatusChange, ...]:
+    before = {check.id: check.status for check in a.checks}
+    after = {check.id: check.status for check in b.checks}
     return tuple(
         StatusChange(id=key, before=before.get(key), after=after.get(key))
         for key in dict.fromkeys([*before, *after])
@@ -165,20 +159,20 @@ def _statuses(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[StatusChange,
     )
 
 
-def _drift(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[EmbeddingDrift, ...]:
-    before, after = _checks(a), _checks(b)
+def _drift(a: Document, b: Document) -> tuple[EmbeddingDrift, ...]:
     found = []
-    for key in before:
-        if not key.startswith("embedding.") or key not in after:
+    for earlier in a.checks:
+        later = b.check(earlier.id)
+        if later is None or not earlier.id.startswith("embedding."):
             continue
-        old, new = _quantities(before[key]), _quantities(after[key])
+        old, new = _quantities(earlier), _quantities(later)
         found += [
             EmbeddingDrift(
-                check=key,
+                check=earlier.id,
                 quantity=name,
                 before=old[name],
                 after=new[name],
-                unit=str(after[key].get("unit") or "") if name == "measured" else "",
+                unit=later.unit if name == "measured" else "",
             )
             for name in old
             if name in new and old[name] != new[name]
@@ -186,44 +180,7 @@ def _drift(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[EmbeddingDrift, 
     return tuple(found)
 
 
-def _quantities(check: Mapping[str, Any]) -> dict[str, float]:
+def _quantities(check: CheckEntry) -> dict[str, float]:
     """Collect a check's numbers: measured, and the plain ones of measured and evidence."""
-    measured, evidence = check.get("measured"), check.get("evidence")
-    found = {"measured": float(measured)} if is_number(measured) else {}
-    for group in (measured, evidence):
-        if isinstance(group, Mapping):
-            found |= {str(name): float(item) for name, item in group.items() if is_number(item)}
-    return found
-
-
-def _checks(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    entries = document.get("checks")
-    return {
-        str(entry["id"]): entry
-        for entry in (entries if isinstance(entries, list | tuple) else ())
-        if isinstance(entry, Mapping) and "id" in entry
-    }
-
-
-def _fingerprint(document: Mapping[str, Any], which: str) -> str:
-    if document.get("schema") != 1:
-        raise VerifyError(
-            f"The {which} document has schema {document.get('schema')!r}; this version reads 1.",
-            hint="Give two verify.json files that this version of ortmill wrote.",
-        )
-    fingerprint = _value(document, "host", "fingerprint")
-    if not isinstance(fingerprint, str) or not fingerprint:
-        raise VerifyError(
-            f"The {which} document does not say which host it comes from (host.fingerprint).",
-            hint="Give two complete verify.json files.",
-        )
-    return fingerprint
-
-
-def _host(document: Mapping[str, Any], name: str) -> str:
-    return str(_value(document, "host", name) or "unknown")
-
-
-def _value(document: Mapping[str, Any], group: str, name: str) -> Any:
-    entry = document.get(group)
-    return entry.get(name) if isinstance(entry, Mapping) else None
+    found = {"measured": check.measured, **mapping(check.measured), **check.evidence}
+    return {name: float(item) for name, item in found.items() if is_number(item)}

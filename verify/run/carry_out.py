@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,18 +13,20 @@ from typing import Any
 
 from .. import __version__
 from ..checks.table import CHECKS, Check
-from ..encoder.model_recipe import ModelRecipe
+from ..encoder.model_recipe import ModelRecipe, file_sha256
 from ..environment import host
 from ..environment import venv as environment
 from ..environment.channel import call
 from ..environment.context import TargetContext
-from ..environment.wheel_file import find_wheel, inspect_wheel
+from ..environment.wheel_file import WheelFile, find_wheel, inspect_wheel
 from ..errors import WheelNotUsable
 from ..policy.limits import Policy, wheel_kind
 from ..policy.result import CheckResult
 from ..program import as_called
+from ..report import document as report
 from . import verdict
 from .official import get_official
+from .sampled import with_bound
 from .selection import Selection
 
 Say = Callable[[str, str], None]
@@ -65,7 +67,7 @@ class Options:
     official: bool = True
 
 
-def run(options: Options, *, say: Say) -> dict[str, Any]:
+def run(options: Options, *, say: Say) -> report.Document:
     """Verify one wheel and return the document of verify.json.
 
     Raises
@@ -108,8 +110,8 @@ def run(options: Options, *, say: Say) -> dict[str, Any]:
         host=machine["kind"],
     )
     results: list[CheckResult] = []
-    samples: dict[str, list[Any]] = {"latency": []}
-    covered: list[Any] = []
+    samples: list[report.LatencySeries] = []
+    covered: list[dict[str, Any]] = []
     for checks, left_out in _plan(options, official.missing):
         if left_out:
             results += [
@@ -118,9 +120,8 @@ def run(options: Options, *, say: Say) -> dict[str, Any]:
             continue
         say(checks[0].id, "running")
         answer = run_checks(context, checks, logs=work / "logs", say=say)
-        results += [CheckResult(**entry) for entry in answer["results"]]
-        for kind, series in answer["samples"].items():
-            samples.setdefault(kind, []).extend(series)
+        results += [writable(CheckResult(**entry)) for entry in answer["results"]]
+        samples += [report.LatencySeries(**one) for one in answer["samples"].get("latency", ())]
         covered += answer["coverage"]
     conclusion = verdict.decide(
         results,
@@ -129,29 +130,22 @@ def run(options: Options, *, say: Say) -> dict[str, Any]:
         host=machine["kind"],
         built=built_where(manifest),
     )
-    return {
-        "schema": 1,
-        "ortmill": __version__,
-        "created": created.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "seconds": round(time.monotonic() - started, 3),
-        "host": machine,
-        "wheel": {
-            "file": wheel.path.name,
-            "sha256": wheel.sha256,
-            "size": wheel.size,
-            "version": wheel.version,
-            "manifest_sha256": hashlib.sha256(manifest_path.read_bytes()).hexdigest()
-            if manifest is not None
-            else None,
-            "cross": built_where(manifest) or None,
-        },
-        "policy": policy_part(options.policy),
-        "selection": options.selection.to_json(),
-        "verdict": verdict_part(conclusion),
-        "checks": check_part(results, options.policy),
-        "samples": samples,
-        "coverage": covered,
-    }
+    return report.Document(
+        schema=report.VERSION,
+        ortmill=__version__,
+        created=created.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        seconds=round(time.monotonic() - started, 3),
+        host=report.Host(**machine),
+        wheel=wheel_part(wheel, manifest, manifest_path),
+        policy=policy_part(options.policy),
+        selection=options.selection.part(),
+        verdict=conclusion,
+        checks=check_part(results, options.policy),
+        samples=report.Samples(
+            latency=[with_bound(series, options.policy.limits) for series in samples]
+        ),
+        coverage=[report.Coverage(**graph) for graph in covered],
+    )
 
 
 def built_where(manifest: Mapping[str, Any] | None) -> str:
@@ -178,33 +172,53 @@ def _refuse_other_policy(name: str, policy: Policy) -> None:
         )
 
 
-def policy_part(policy: Policy) -> dict[str, Any]:
+def wheel_part(
+    wheel: WheelFile, manifest: Mapping[str, Any] | None, manifest_path: Path
+) -> report.Wheel:
+    """Return the ``wheel`` part of verify.json."""
+    return report.Wheel(
+        file=wheel.path.name,
+        sha256=wheel.sha256,
+        size=wheel.size,
+        version=wheel.version,
+        manifest_sha256=None if manifest is None else file_sha256(manifest_path),
+        cross=built_where(manifest) or None,
+    )
+
+
+def policy_part(policy: Policy) -> report.Policy:
     """Return the ``policy`` part of verify.json."""
-    return {
-        "name": policy.name,
-        "limits": asdict(policy.limits),
-        "required": dict(policy.required),
-    }
+    return report.Policy(
+        name=policy.name, limits=asdict(policy.limits), required=dict(policy.required)
+    )
 
 
-def verdict_part(conclusion: verdict.Verdict) -> dict[str, Any]:
-    """Return the ``verdict`` part of verify.json."""
-    data = asdict(conclusion)
-    return {**data, **{name: list(data[name]) for name in ("proven", "not_proven", "next")}}
+def writable(result: CheckResult) -> CheckResult:
+    """Return a result in JSON's own types; one that JSON cannot hold (NaN, an object) has failed.
+
+    So it fails before the verdict is drawn, and does not end a long run when it is written.
+    """
+    try:
+        return CheckResult(**json.loads(json.dumps(asdict(result), allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        return CheckResult(
+            id=result.id,
+            status="failed",
+            summary=f"the check's result cannot be written: {error}",
+            evidence={"result": repr(result)},
+        )
 
 
-def check_part(results: Sequence[CheckResult], policy: Policy) -> list[dict[str, Any]]:
+def check_part(results: Sequence[CheckResult], policy: Policy) -> list[report.CheckEntry]:
     """Return the ``checks`` part of verify.json, in the order of the table."""
     titles = {check.id: check.title for check in CHECKS}
     order = list(titles)
     return [
-        {
-            "id": result.id,
-            "title": titles[result.id],
-            "required": policy.requires(result.id),
-            **{key: value for key, value in asdict(result).items() if key != "id"},
-            "hint": as_called(result.hint),
-        }
+        report.CheckEntry(
+            title=titles[result.id],
+            required=policy.requires(result.id),
+            **asdict(replace(result, hint=as_called(result.hint))),
+        )
         for result in sorted(results, key=lambda result: order.index(result.id))
     ]
 

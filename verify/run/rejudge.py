@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, cast
+from dataclasses import fields, replace
 
 from ..checks.table import check_ids, find_check
 from ..policy.judgement import judge_numbers
 from ..policy.limits import Policy
-from ..policy.result import CheckResult, Status
+from ..policy.result import CheckResult
+from ..report.document import CheckEntry, Document
 from . import verdict
-from .carry_out import check_part, policy_part, verdict_part
+from .carry_out import check_part, policy_part
+from .sampled import judge_series, with_bound
 from .selection import Selection
 
+_FIELDS = {field.name for field in fields(CheckResult)}
 
-def judge(document: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
+
+def judge(document: Document, policy: Policy) -> Document:
     """Return the document with statuses, limits and verdict of another policy.
 
     What was not measured stays as it was: a check that was not run is not run, and a failure
@@ -23,38 +26,32 @@ def judge(document: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
     """
     results = [
         _again(_result(entry), document, policy)
-        for entry in document["checks"]
-        if entry["id"] in check_ids()
+        for entry in document.checks
+        if entry.id in check_ids()
     ]
-    chosen = document["selection"]
-    only = tuple(name for name in chosen["only"] if name in check_ids())
-    words = [name.removeprefix("-k ") for name in chosen["only"] if name.startswith("-k ")]
-    selection = Selection(
-        quick=chosen["quick"], only=only, keyword=" or ".join(words), skip=chosen["skip"]
-    )
-    kind = document["host"]["kind"]
     conclusion = verdict.decide(
         results,
         policy=policy,
-        selection=selection,
-        host=kind,
-        built=(document.get("wheel") or {}).get("cross") or "",
+        selection=Selection.from_part(document.selection),
+        host=document.host.kind,
+        built=document.wheel.cross or "",
     )
-    return {
-        **document,
-        "policy": policy_part(policy),
-        "verdict": verdict_part(conclusion),
-        "checks": check_part(results, policy),
-    }
-
-
-def _result(entry: Mapping[str, Any]) -> CheckResult:
-    return CheckResult(
-        **{key: value for key, value in entry.items() if key not in ("title", "required")}
+    series = [with_bound(one, policy.limits) for one in document.samples.latency]
+    return document.model_copy(
+        update={
+            "policy": policy_part(policy),
+            "verdict": conclusion,
+            "checks": check_part(results, policy),
+            "samples": document.samples.model_copy(update={"latency": series}),
+        }
     )
 
 
-def _again(result: CheckResult, document: Mapping[str, Any], policy: Policy) -> CheckResult:
+def _result(entry: CheckEntry) -> CheckResult:
+    return CheckResult(**entry.model_dump(include=_FIELDS))
+
+
+def _again(result: CheckResult, document: Document, policy: Policy) -> CheckResult:
     if result.status == "not-run":
         return result
     check = find_check(result.id)
@@ -75,36 +72,31 @@ def _again(result: CheckResult, document: Mapping[str, Any], policy: Policy) -> 
     return replace(result, status=found.status, limit=limit, summary=f"{words} (judged again)")
 
 
-def _latency(result: CheckResult, document: Mapping[str, Any], policy: Policy) -> CheckResult:
-    from ..statistics.gate import judge_p95
-
+def _latency(result: CheckResult, document: Document, policy: Policy) -> CheckResult:
     wanted = (policy.gate_provider, "candidate", "mix", "fp32")
-    series = [
-        entry
-        for entry in document["samples"].get("latency", [])
-        if (entry["provider"], entry["role"], entry["workload"], entry["precision"]) == wanted
-    ]
-    limits = policy.limits
-    if not series or series[0]["unit"] != "ns":
+    series = next(
+        (
+            one
+            for one in document.samples.latency
+            if (one.provider, one.role, one.workload, one.precision) == wanted
+        ),
+        None,
+    )
+    limit = policy.limits.latency_p95_ms
+    if series is None:
         return replace(
             result,
             status="inconclusive",
-            limit=limits.latency_p95_ms,
+            limit=limit,
             summary=f"the report holds no samples of the {policy.gate_provider} provider",
             hint="Run the verification again with this policy.",
         )
-    answer = judge_p95(
-        series[0]["values"],
-        budget_ms=limits.latency_p95_ms,
-        min_samples=limits.latency_min_samples,
-        confidence=limits.latency_confidence,
-        processes=series[0]["process"],
-    )
+    answer = judge_series(series, policy.limits)
     return replace(
         result,
-        status=cast("Status", answer.status),
+        status=answer.status,
         measured=answer.upper_bound,
-        limit=limits.latency_p95_ms,
+        limit=limit,
         unit="ms",
         summary=f"{answer.reason} (judged again)",
     )

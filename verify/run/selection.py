@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..checks.table import CHECKS, Check, check_ids
 from ..errors import VerifyError
 from ..policy.limits import Policy
 from ..policy.strict import nearest
+from ..report import document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +79,21 @@ class Selection:
         """
         return check.place != "wheel" or check.id in policy.required or check.id in self.only
 
-    def to_json(self) -> dict[str, object]:
+    def part(self) -> document.Selection:
         """Return the ``selection`` part of verify.json."""
-        patterns: Sequence[str] = [*self.only, *([f"-k {self.keyword}"] if self.keyword else [])]
-        return {"quick": self.quick, "only": list(patterns), "skip": dict(self.skip)}
+        patterns = [*self.only, *([f"-k {self.keyword}"] if self.keyword else [])]
+        return document.Selection(quick=self.quick, only=patterns, skip=dict(self.skip))
+
+    @classmethod
+    def from_part(cls, part: document.Selection) -> Selection:
+        """Return the selection that :meth:`part` wrote; checks that are gone are left out."""
+        words = [name.removeprefix("-k ") for name in part.only if name.startswith("-k ")]
+        return cls(
+            quick=part.quick,
+            only=tuple(name for name in part.only if name in check_ids()),
+            keyword=" or ".join(words),
+            skip=part.skip,
+        )
 
     def _matches(self, check: Check) -> bool:
         text = f"{check.id} {check.title}".lower()

@@ -11,32 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from ..checks.table import CHECKS, find_check
 from ..policy.limits import Policy
 from ..policy.result import CheckResult
 from ..program import as_called
+from ..report.document import Decision, ExitCode, Verdict
 from .selection import Selection
 
-Decision = Literal["GO", "GO-WITH-FALLBACK", "NOT-EXECUTED", "NO-GO", "INCONCLUSIVE"]
-
-EXIT_PASSED, EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_NOT_RUN = 0, 1, 2, 3
 EXECUTES = "provider.executes"
 LATENCY = "latency.p95"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """The conclusion in plain words; the fields are those of verify.json."""
-
-    decision: Decision
-    exit_code: int
-    headline: str
-    paragraph: str
-    proven: tuple[str, ...]
-    not_proven: tuple[str, ...]
-    next: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +87,9 @@ def decide(
         exit_code=code,
         headline=headline,
         paragraph=_paragraph(decision, found, by_id, setting),
-        proven=tuple(proven),
-        not_proven=tuple(not_proven),
-        next=tuple(_next(decision, found, executed, setting)),
+        proven=proven,
+        not_proven=not_proven,
+        next=_next(decision, found, executed, setting),
     )
 
 
@@ -137,16 +121,16 @@ def _sort(by_id: Mapping[str, CheckResult], policy: Policy, selection: Selection
     )
 
 
-def _decision(found: _Sorted, executed: bool, policy: Policy) -> tuple[Decision, int]:
+def _decision(found: _Sorted, executed: bool, policy: Policy) -> tuple[Decision, ExitCode]:
     if found.failed or found.missing:
-        return "NO-GO", EXIT_FAILED
+        return "NO-GO", 1
     if found.open or found.unselected:
-        return "INCONCLUSIVE", EXIT_INCONCLUSIVE
+        return "INCONCLUSIVE", 2
     if not policy.executes:
-        return "NOT-EXECUTED", EXIT_PASSED
+        return "NOT-EXECUTED", 0
     if executed and not found.waived:
-        return "GO", EXIT_PASSED
-    return "GO-WITH-FALLBACK", EXIT_PASSED
+        return "GO", 0
+    return "GO-WITH-FALLBACK", 0
 
 
 def _headline(
@@ -280,5 +264,5 @@ def _passed(by_id: Mapping[str, CheckResult], name: str) -> bool:
 
 
 def _said(result: CheckResult) -> str:
-    """Return a summary without its full stop, to stand inside a sentence."""
+    """Return a summary without its full stop, for use inside a sentence."""
     return result.summary.rstrip(".")

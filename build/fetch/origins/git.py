@@ -36,6 +36,7 @@ _NOT_REACHED = {
 # What a later attempt may mend, what wants a name, and what is no git server at all.
 _PASSING = re.compile(
     r"error: (429|5\d\d)\b|HTTP (429|5\d\d)\b|early EOF|hung up|unexpected disconnect|Empty reply"
+    r"|non-properly terminated|unexpected eof|SSL_ERROR_SYSCALL|handshake"
 )
 _SIGN_IN = re.compile(r"could not read (Username|Password)|Authentication failed|error: 40[13]\b")
 _NO_SERVER = re.compile(r"not valid: is this a git repository|invalid server response")

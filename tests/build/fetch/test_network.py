@@ -172,6 +172,30 @@ def test_a_server_that_is_busy_or_down_for_a_moment(
     assert (502 in {each.status for each in world.site.asked}) == bool(answers)
 
 
+@pytest.mark.parametrize("kind", ["archive", "git"])
+def test_a_connection_that_breaks_off_while_it_is_secured(
+    world: World, proxy: tuple[Proxy, str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    origin = world.archive() if kind == "archive" else world.git()
+    settings = {"https_proxy": proxy[1], "SSL_CERT_FILE": str(world.certificate)}
+    proxy[0].drops = 2
+    assert obtain(origin, world.context(monkeypatch, **settings), "tool").size
+    shutil.rmtree(world.folder / "cache")
+    proxy[0].drops = 99
+    context = world.context(monkeypatch, **settings)
+    with pytest.raises(TransferError) as caught:
+        obtain(origin, context, "tool")
+    assert "certificate" not in caught.value.problem
+    # It is not the host that is dead.
+    proxy[0].drops = 0
+    assert obtain(origin, context, "tool").size
+
+
+def test_certificates_that_are_not_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"there is no /no/ca\.pem"):
+        world.context(monkeypatch, SSL_CERT_FILE="/no/ca.pem")
+
+
 @pytest.mark.parametrize("base", ["/mirror/forge", ""])
 def test_a_mirror_by_one_setting(world: World, monkeypatch: pytest.MonkeyPatch, base: str) -> None:
     mirror = f"https://127.0.0.1:{world.port}"
@@ -245,8 +269,9 @@ def test_a_pointer_and_a_gate_of_the_hub(
 ) -> None:
     settings = {"https_proxy": proxy[1], "SSL_CERT_FILE": str(world.certificate)}
     world.site.mood = "pointer"
-    with pytest.raises(IntegrityError, match="a Git LFS pointer"):
+    with pytest.raises(IntegrityError, match="a Git LFS pointer") as pointed:
         fetch_model(world.model(), world.folder / "model", world.context(monkeypatch, **settings))
+    assert "resolve" in pointed.value.hint
     world.site.mood = "gated"
     with pytest.raises(FetchError, match="answered 401") as caught:
         fetch_model(world.model(), world.folder / "model", world.context(monkeypatch, **settings))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from tests.gen.check_table import check_table, page_with_checks
+from tests.gen.check_table import check_table
 from verify.checks import table
 from verify.checks.table import CHECKS, Check, check_ids, find_check
 from verify.policy.limits import Limits
@@ -55,7 +55,7 @@ def test_every_limit_decides_in_one_check_and_is_reached_or_not_exceeded() -> No
 
 def test_the_page_lists_the_checks_of_the_table() -> None:
     page = (ROOT / "docs" / "verification.md").read_text(encoding="utf-8")
-    assert page_with_checks(page) == page, "stale: run `nox -s gen`"
+    assert check_table() in page, "stale: run `nox -s gen`"
     assert check_table().count("\n") == len(CHECKS) + 1
     for check in CHECKS:
         assert check.id in page.partition("<!-- checks: end -->")[2], "explained below the list"

@@ -21,7 +21,7 @@ from verify.environment import venv as environment
 from verify.errors import EnvironmentFailed, WheelNotUsable
 from verify.policy.limits import wheel_kind
 from verify.policy.result import CheckResult
-from verify.report.schema import validate
+from verify.report.document import Document, dumps, parse
 from verify.run import carry_out as run
 from verify.run import rejudge
 from verify.run.selection import Selection
@@ -46,7 +46,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return official
 
 
-def document(tmp_path: Path, path: Path, **changes: Any) -> dict[str, Any]:
+def document(tmp_path: Path, path: Path, **changes: Any) -> Document:
     options = {
         "wheel": path,
         "manifest": tmp_path / "none.json",
@@ -60,32 +60,29 @@ def document(tmp_path: Path, path: Path, **changes: Any) -> dict[str, Any]:
     return run.run(run.Options(**options), say=lambda check, text: None)
 
 
-def statuses(document: dict[str, Any]) -> dict[str, str]:
-    return {entry["id"]: entry["status"] for entry in document["checks"]}
+def statuses(document: Document) -> dict[str, str]:
+    return {check.id: check.status for check in document.checks}
 
 
 @pytest.mark.usefixtures("offline")
 def test_a_sound_wheel_passes_and_the_verdict_says_that_nothing_ran(tmp_path: Path) -> None:
     made = document(tmp_path, wheel(tmp_path / "ours"))
-    assert {name: made["verdict"][name] for name in ("decision", "exit_code")} == {
-        "decision": "NOT-EXECUTED",
-        "exit_code": 0,
-    }
-    assert "nothing of this wheel was executed" in made["verdict"]["headline"]
-    assert "no code of it ran" in made["verdict"]["paragraph"]
-    assert "may serve" not in made["verdict"]["paragraph"].replace("may not serve", "")
+    assert (made.verdict.decision, made.verdict.exit_code) == ("NOT-EXECUTED", 0)
+    assert "nothing of this wheel was executed" in made.verdict.headline
+    assert "no code of it ran" in made.verdict.paragraph
+    assert "may serve" not in made.verdict.paragraph.replace("may not serve", "")
     found = statuses(made)
     assert {found[name] for name in MACHO} == {"passed"}
     assert {status for name, status in found.items() if name not in MACHO} == {"not-run"}
-    validate(json.loads(json.dumps(made)))
+    parse(json.loads(dumps(made)))
 
 
 @pytest.mark.usefixtures("offline")
 def test_a_damaged_wheel_fails_by_the_right_check(tmp_path: Path) -> None:
     broken = replaced(stored("library"), b"onnxruntime-\0", b"onnxruntimE-\0")
     made = document(tmp_path, wheel(tmp_path / "ours", {LIBRARY: broken}))
-    assert (made["verdict"]["decision"], made["verdict"]["exit_code"]) == ("NO-GO", 1)
-    assert "Nothing was executed" in made["verdict"]["headline"]
+    assert (made.verdict.decision, made.verdict.exit_code) == ("NO-GO", 1)
+    assert "Nothing was executed" in made.verdict.headline
     failed = {name for name, status in statuses(made).items() if status == "failed"}
     assert failed == {"macho.signature", "macho.objc"}
 
@@ -107,10 +104,10 @@ def test_without_the_official_wheel_nothing_is_taken_for_a_pass(
     monkeypatch.setattr(environment, "fetch_official_macos", fail)
     made = document(tmp_path, wheel(tmp_path / "ours"), official=why == "no network")
     found = statuses(made)
-    assert made["verdict"]["exit_code"] == 1
+    assert made.verdict.exit_code == 1
     assert found["macho.signature"] == found["macho.wheel"] == "passed"
     assert found["macho.objc"] == found["macho.imports"] == "not-run"
-    told = {entry["id"]: entry["summary"] for entry in made["checks"]}
+    told = {check.id: check.summary for check in made.checks}
     assert why in told["macho.objc"]
 
 
@@ -126,10 +123,10 @@ def test_the_manifests_cross_part_is_told_and_survives_judging_again(tmp_path: P
     verify_examples.manifest(path.parent, wheel=described, cross=cross)
     made = document(tmp_path, path)
     words = "cross-built on linux-x86_64, never executed"
-    assert words in made["verdict"]["headline"]
-    assert words in made["wheel"]["cross"]
+    assert words in made.verdict.headline
+    assert words in made.wheel.cross
     again = rejudge.judge(made, find_policy(CROSS))
-    assert again["verdict"] == made["verdict"]
+    assert again.verdict == made.verdict
 
 
 def test_wheels_of_another_kind_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit.report_example import example_document
+from tests.kit.report_example import example, example_document
+from verify.report.document import parse
 from verify.report.html import write_report
 
 pytestmark = pytest.mark.browser
@@ -71,9 +72,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document = example_document()
     document["checks"][0]["status"] = "failed"
     document["checks"][0]["evidence"]["<script>alert(1)</script>"] = "w" * 900
-    earlier = example_document(seed=2, scale=1.2, created="2025-02-20T10:00:00Z")
+    earlier = example(seed=2, scale=1.2, created="2025-02-20T10:00:00Z")
     path = tmp_path_factory.mktemp("report") / "a report.html"
-    write_report(document, path, history=[earlier])
+    write_report(parse(document), path, history=[earlier])
     return path
 
 

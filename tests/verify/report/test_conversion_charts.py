@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.kit.report_example import example_document
+from tests.kit.report_example import example, example_document
 from verify.report import view
 from verify.report.charts import conversion_charts as conversion
+from verify.report.document import parse
 from verify.report.html import render
 
 
@@ -21,7 +21,7 @@ def half(document: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_page_shows_every_package_with_its_worst_text() -> None:
     document = example_document()
-    page = render(document)
+    page = render(parse(document))
     section = page[page.index('id="half"') : page.index('id="facts"')]
     for name, values in half(document)["evidence"]["cosines"].items():
         assert name in section
@@ -43,8 +43,9 @@ def test_every_case_is_a_point_at_its_distance_from_one_and_the_worst_has_a_ring
 
 
 def test_the_lists_are_not_repeated_in_the_evidence() -> None:
-    rows = conversion.without_cosines(view.check_rows(example_document()))
-    names = [item.name for row in rows if row.id == "conversion.half" for item in row.evidence]
+    check = example().check("conversion.half")
+    assert check is not None
+    names = [item.name for item in view.evidence_view(check, drawn=conversion.drawn(check))]
     assert names == ["packages", "accumulate"]
 
 
@@ -55,12 +56,14 @@ def test_the_lists_are_not_repeated_in_the_evidence() -> None:
 def test_a_document_without_cosines_has_no_section(cosines: Any) -> None:
     document = example_document()
     half(document)["evidence"]["cosines"] = cosines
-    assert conversion.section(document) is None
-    assert 'id="half"' not in render(document)
+    assert conversion.section(parse(document)) is None
+    assert 'id="half"' not in render(parse(document))
 
 
 def test_a_document_without_the_check_has_no_section() -> None:
-    assert conversion.section({}) is None
+    document = example_document()
+    document["checks"] = []
+    assert conversion.section(parse(document)) is None
 
 
 @pytest.mark.parametrize("values", [[1.0, 1.0], [-1.0, 1.0], [0.5], [1.0 + 1e-9, 0.9999]])
@@ -70,7 +73,7 @@ def test_any_cosines_can_be_drawn(values: list[float], limit: float | None) -> N
     check = half(document)
     check["limit"] = limit
     check["evidence"]["cosines"] = {"<b>$x$</b>": values}
-    shown = conversion.section(copy.deepcopy(document))
+    shown = conversion.section(parse(document))
     assert shown is not None
     assert "<b>" not in shown["chart"]
     assert shown["rows"][0].cases == len(values)
@@ -79,5 +82,5 @@ def test_any_cosines_can_be_drawn(values: list[float], limit: float | None) -> N
 def test_a_cosine_next_to_one_never_reads_as_one() -> None:
     document = example_document()
     half(document)["evidence"]["cosines"] = {"a": [0.9999998, 1.0]}
-    [row] = conversion.section(document)["rows"]  # type: ignore[index]  # known to be there
+    [row] = conversion.section(parse(document))["rows"]  # type: ignore[index]  # known to be there
     assert row.worst == "0.9999998"

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.kit.report_example import example_document
 from tests.kit.verify_examples import policy, results
 from verify.checks.table import CHECKS, check_ids
 from verify.errors import VerifyError
 from verify.policy.result import CheckResult
 from verify.report import junit
 from verify.report import terminal as table
+from verify.report.document import (
+    CheckEntry,
+    Document,
+    LatencySeries,
+    Samples,
+    Verdict,
+    dumps,
+    parse,
+)
 from verify.run import carry_out as run
 from verify.run import rejudge
+from verify.run.sampled import with_bound
 from verify.run.selection import Selection
-from verify.run.verdict import Verdict, decide
+from verify.run.verdict import decide
 
 HOST = "linux-x86_64"
 STATUSES = st.sampled_from(["passed", "failed", "inconclusive", "not-run"])
@@ -33,21 +46,25 @@ def from_statuses(statuses: dict[str, str]) -> list[CheckResult]:
     return results(**{name.replace(".", "_"): status for name, status in statuses.items()})
 
 
-def document(found: list[CheckResult], **limits: float) -> dict:
+def document(found: list[CheckResult], latency: Any = (), **limits: float) -> Document:
     chosen = policy(**limits)
-    conclusion = decide(found, policy=chosen, selection=Selection(), host=HOST)
-    return {
-        "schema": 1,
-        "created": "2026-01-01T00:00:00Z",
-        "seconds": 1.5,
-        "host": {"kind": HOST},
-        "policy": run.policy_part(chosen),
-        "selection": Selection().to_json(),
-        "verdict": run.verdict_part(conclusion),
-        "checks": run.check_part(found, chosen),
-        "samples": {"latency": []},
-        "coverage": [],
-    }
+    whole = parse(example_document(calls=1))
+    return whole.model_copy(
+        update={
+            "host": whole.host.model_copy(update={"kind": HOST}),
+            "policy": run.policy_part(chosen),
+            "selection": Selection().part(),
+            "verdict": decide(found, policy=chosen, selection=Selection(), host=HOST),
+            "checks": run.check_part(found, chosen),
+            "samples": Samples(latency=list(latency)),
+        }
+    )
+
+
+def entry(found: Document, name: str) -> CheckEntry:
+    check = found.check(name)
+    assert check is not None
+    return check
 
 
 @pytest.mark.parametrize(
@@ -178,11 +195,11 @@ def test_judging_again_follows_the_new_limits() -> None:
     found = [item for item in found if item.id != "latency.p95"]
     strict = policy({"coverage.nodes": True}, coverage_nodes_min=0.999)
     judged = rejudge.judge(document(found), strict)
-    assert judged["verdict"]["exit_code"] == 1
-    entry = next(item for item in judged["checks"] if item["id"] == "coverage.nodes")
-    assert (entry["status"], entry["limit"]) == ("failed", 0.999)
+    assert judged.verdict.exit_code == 1
+    again = entry(judged, "coverage.nodes")
+    assert (again.status, again.limit) == ("failed", 0.999)
     back = rejudge.judge(judged, policy({"coverage.nodes": True}, coverage_nodes_min=0.98))
-    assert back["verdict"]["exit_code"] == 0
+    assert back.verdict.exit_code == 0
 
 
 def test_judging_again_never_turns_nan_or_a_crash_into_a_pass() -> None:
@@ -197,7 +214,7 @@ def test_judging_again_never_turns_nan_or_a_crash_into_a_pass() -> None:
         {"embedding.reference": True, "robustness.inputs": True}, min_cosine=-1.0, max_abs=9.0
     )
     judged = rejudge.judge(document([nan, crash]), loose)
-    assert [entry["status"] for entry in judged["checks"]] == ["failed", "failed"]
+    assert [check.status for check in judged.checks] == ["failed", "failed"]
 
 
 @pytest.mark.parametrize(
@@ -220,10 +237,10 @@ def test_judging_intervals_again(
         id=check, status="inconclusive", summary="as measured", evidence={"judged": judged}
     )
     chosen = policy({check: True}, **limits)
-    (found,) = rejudge.judge(document([before]), chosen)["checks"]
-    assert found["status"] == status
-    assert found["limit"] == getattr(chosen.limits, next(iter(judged)))
-    assert found["summary"] != "as measured" or status == "inconclusive"
+    (found,) = rejudge.judge(document([before]), chosen).checks
+    assert found.status == status
+    assert found.limit == getattr(chosen.limits, next(iter(judged)))
+    assert found.summary != "as measured" or status == "inconclusive"
 
 
 def test_judging_again_leaves_alone_what_no_number_decides() -> None:
@@ -236,7 +253,7 @@ def test_judging_again_leaves_alone_what_no_number_decides() -> None:
         CheckResult(id="latency.cold", status="passed", summary="s", evidence={"judged": "cpu"}),
     ]
     judged = rejudge.judge(document(found), policy(cold_session_ms_max=1.0))
-    assert [entry["status"] for entry in judged["checks"]] == ["failed", "passed"]
+    assert [check.status for check in judged.checks] == ["failed", "passed"]
 
 
 def test_a_budget_that_nothing_holds_names_the_way_out() -> None:
@@ -251,29 +268,63 @@ def test_a_budget_that_nothing_holds_names_the_way_out() -> None:
 def test_judging_latency_again_uses_the_raw_samples() -> None:
     random = np.random.default_rng(5)
     values = random.integers(10_000_000, 11_000_000, 600).tolist()
-    found = document(
-        [CheckResult(id="latency.p95", status="passed", summary="s", measured=11.0, unit="ms")]
+    result = CheckResult(id="latency.p95", status="passed", summary="s", measured=11.0, unit="ms")
+    series = LatencySeries(
+        series="candidate/cpu/fp32/mix",
+        role="candidate",
+        provider="cpu",
+        precision="fp32",
+        workload="mix",
+        unit="ns",
+        process=[number % 3 for number in range(600)],
+        tokens=[12] * 600,
+        warmup=[],
+        values=values,
     )
-    found["samples"]["latency"] = [
-        {
-            "series": "candidate/cpu/fp32/mix",
-            "role": "candidate",
-            "provider": "cpu",
-            "precision": "fp32",
-            "workload": "mix",
-            "unit": "ns",
-            "process": [number % 3 for number in range(600)],
-            "tokens": [12] * 600,
-            "warmup": [],
-            "values": values,
-            "stages": {},
-        }
-    ]
     required = {"latency.p95": True}
-    assert rejudge.judge(found, policy(required, latency_p95_ms=20))["verdict"]["exit_code"] == 0
-    assert rejudge.judge(found, policy(required, latency_p95_ms=5))["verdict"]["exit_code"] == 1
-    found["samples"]["latency"] = []
-    assert rejudge.judge(found, policy(required))["verdict"]["exit_code"] == 2
+    found = document([result], [series])
+    judged = rejudge.judge(found, policy(required, latency_p95_ms=20))
+    assert judged.verdict.exit_code == 0
+    assert judged.samples.latency[0].p95_upper_ms == entry(judged, "latency.p95").measured
+    assert rejudge.judge(found, policy(required, latency_p95_ms=5)).verdict.exit_code == 1
+    slow = series.model_copy(update={"values": [value / 1e6 for value in values], "unit": "s"})
+    found = document([result], [slow])
+    assert rejudge.judge(found, policy(required, latency_p95_ms=20)).verdict.exit_code == 1
+    assert rejudge.judge(document([result]), policy(required)).verdict.exit_code == 2
+
+
+def test_the_bound_follows_the_confidence_of_the_policy() -> None:
+    series = parse(example_document()).samples.latency[0]
+    low, high = (
+        with_bound(series, policy(latency_confidence=level).limits).p95_upper_ms
+        for level in (0.8, 0.99)
+    )
+    assert low is not None
+    assert high is not None
+    assert low < high
+    empty = series.model_copy(update={"values": [], "process": [], "tokens": []})
+    assert with_bound(empty, policy().limits).p95_upper_ms is None
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), np.int64(3), object(), {"deep": [float("inf")]}])
+def test_a_result_that_json_cannot_hold_is_a_failed_check(wrong: Any) -> None:
+    results = [
+        CheckResult(id="wheel.identity", status="passed", summary="s", evidence={"x": wrong}),
+        CheckResult(id="memory.growth", status="passed", summary="s", measured=wrong),
+        CheckResult(id="latency.cold", status="passed", summary="s", evidence={"x": (1, 2)}),
+    ]
+    found = document([run.writable(result) for result in results])
+    assert [check.status for check in found.checks] == ["failed", "passed", "failed"]
+    assert "cannot be written" in entry(found, "memory.growth").summary
+    assert entry(found, "latency.cold").evidence == {"x": [1, 2]}
+    assert dumps(parse(json.loads(dumps(found)))) == dumps(found)
+
+
+def test_a_selection_comes_back_from_the_document() -> None:
+    chosen = Selection(quick=True, keyword="latency or memory", skip={"latency.cold": "slow disk"})
+    assert Selection.from_part(chosen.part()) == chosen
+    gone = chosen.part().model_copy(update={"only": ["latency.p95", "no.longer"]})
+    assert Selection.from_part(gone).only == ("latency.p95",)
 
 
 def test_markdown_has_one_row_for_each_check() -> None:

@@ -87,14 +87,14 @@ def load(name: str, folder: Path | None = None, *, max_length: int) -> Reference
     if not path.is_file():
         raise ReferenceError(
             f"There are no reference embeddings for the encoder {name}.",
-            hint="Make them with `nox -s gen`.",
+            hint="Make them with `nox -s references`.",
         )
     texts, ranks, digest = load_texts(home)
     with np.load(path, allow_pickle=False) as data:
         if str(data["texts_sha256"]) != digest:
             raise ReferenceError(
                 f"{path.name} was made from other texts than texts.json holds now.",
-                hint="Make it again with `nox -s gen`.",
+                hint="Make it again with `nox -s references`.",
             )
         if f"embeddings_{max_length}" not in data:
             lengths = sorted(
@@ -105,7 +105,7 @@ def load(name: str, folder: Path | None = None, *, max_length: int) -> Reference
             raise ReferenceError(
                 f"{path.name} holds no references for texts cut to {max_length} tokens.",
                 hint=f"It holds {', '.join(map(str, lengths))}; make others with "
-                f"`nox -s gen -- --lengths {max_length}`.",
+                f"`nox -s references -- --lengths {max_length}`.",
             )
         return References(
             texts=texts,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from .. import view
-from ..text import MISSING, is_number, number
+from ..document import CheckEntry, Document
+from ..text import MISSING, is_number, mapping, number
 from .figures import figure, short
 from .svg import Form, paint, picture
 
@@ -58,33 +58,39 @@ class PackageRow:
     accumulate: str
 
 
-def packages(document: Mapping[str, Any]) -> tuple[Package, ...]:
+def packages(check: CheckEntry) -> tuple[Package, ...]:
     """Read the cosines of ``conversion.half``; packages without any are left out."""
-    evidence = view.part(_check(document), "evidence")
-    known = view.part(evidence, "packages")
-    rough = view.part(evidence, "accumulate")
+    known = mapping(check.evidence.get("packages"))
+    rough = mapping(check.evidence.get("accumulate"))
     found = []
-    for name, values in view.part(evidence, _COSINES).items():
-        numbers = [float(value) for value in _list(values) if is_number(value)]
+    for name, values in mapping(check.evidence.get(_COSINES)).items():
+        listed = values if isinstance(values, list) else ()
+        numbers = [float(value) for value in listed if is_number(value)]
         if numbers:
             lowest = rough.get(name)
             found.append(
                 Package(
-                    name=str(name),
+                    name=name,
                     cosines=np.asarray(numbers, dtype=np.float64),
-                    worst_case=str(view.part(known, name).get("worst_name") or ""),
+                    worst_case=str(mapping(known.get(name)).get("worst_name") or ""),
                     accumulate=float(lowest) if is_number(lowest) else None,
                 )
             )
     return tuple(found)
 
 
-def section(document: Mapping[str, Any]) -> dict[str, Any] | None:
+def drawn(check: CheckEntry) -> tuple[str, ...]:
+    """Return which pieces of a check's evidence the picture shows in their place."""
+    return (_COSINES,) if check.id.startswith("conversion.") else ()
+
+
+def section(document: Document) -> dict[str, Any] | None:
     """Return what the page shows of the proof, or ``None`` where no cosine was kept."""
-    found = packages(document)
-    if not found:
+    check = document.check(HALF)
+    found = packages(check) if check else ()
+    if check is None or not found:
         return None
-    limit = _check(document).get("limit")
+    limit = check.limit
     return {
         "rows": [
             PackageRow(
@@ -101,16 +107,6 @@ def section(document: Mapping[str, Any]) -> dict[str, Any] | None:
             found[:_MOST_PACKAGES], limit=float(limit) if is_number(limit) else None, key="half"
         ),
     }
-
-
-def without_cosines(rows: Sequence[view.CheckRow]) -> tuple[view.CheckRow, ...]:
-    """Take the lists of cosines out of the checks' evidence: the picture shows them."""
-    return tuple(
-        replace(row, evidence=tuple(item for item in row.evidence if item.name != _COSINES))
-        if row.id.startswith("conversion.")
-        else row
-        for row in rows
-    )
 
 
 def distribution(found: Sequence[Package], *, limit: float | None, key: str) -> Markup:
@@ -184,14 +180,3 @@ def _cosine_at(step: int) -> str:
 
 def _raised(step: int) -> str:
     return str(step).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
-def _check(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    for check in view.entries(document.get("checks")):
-        if check.get("id") == HALF:
-            return check
-    return {}
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from ..samples import Series
 from ..text import milliseconds
-from .svg import Form
+from .svg import Form, paint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
 MOST_CURVES = 6
 _LABEL_ROOM = 38
 _OUTLIER_FACTOR = 1.6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """A series with what the gate says of it, both in milliseconds."""
-
-    series: Series
-    bound: float | None = None
 
 
 def view_limit(values: npt.NDArray[np.float64], budget: float | None) -> float:
@@ -82,10 +73,28 @@ def short(name: str) -> str:
     return clean if len(clean) <= _LABEL_ROOM else clean[: _LABEL_ROOM - 1] + "…"
 
 
-def facts(curve: Curve) -> str:
-    """Say a curve's numbers in words, for a text alternative."""
-    series = curve.series
-    bound = "" if curve.bound is None else f", upper bound {milliseconds(curve.bound)} ms"
+def budget_line(axes: Axes, budget: float | None, form: Form, *, right: bool) -> None:
+    """Draw the budget across the axes, with its words at one end."""
+    if budget is None:
+        return
+    axes.axhline(budget, color=paint("bad"), linewidth=1.3)
+    axes.annotate(
+        f"budget {milliseconds(budget)}", (float(right), budget), (0, 3),
+        xycoords=("axes fraction", "data"), textcoords="offset points",
+        ha="right" if right else "left", va="bottom", color=paint("bad"), fontsize=form.font - 0.5,
+    )  # fmt: skip
+
+
+def legend(drawn: Figure, columns: int, **more: float) -> None:
+    """Put the legend below the axes."""
+    drawn.legend(
+        loc="outside lower left", ncols=columns, borderaxespad=0.2, labelspacing=0.35, **more
+    )
+
+
+def facts(series: Series) -> str:
+    """Say a series' numbers in words, for a text alternative."""
+    bound = "" if series.bound is None else f", upper bound {milliseconds(series.bound)} ms"
     return (
         f"{series.name}: {series.values.size} calls, median "
         f"{milliseconds(series.quantile(0.5))} ms, P95 {milliseconds(series.quantile(0.95))} ms"

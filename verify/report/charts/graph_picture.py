@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup, escape
+
+from ..document import GraphNode
 
 _CELL = 16
 _GAP = 3
 _COLUMNS = 25
 _MOST_CELLS = 5000
 _COLOURS = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Node:
-    """One node of a graph, as the provider sees it."""
-
-    name: str
-    op: str
-    provider: str
-    partition: int | None
-    reason: str
-
-    @property
-    def taken(self) -> bool:
-        """Whether the CoreML provider took the node."""
-        return self.partition is not None or self.provider.lower().startswith("coreml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,34 +25,18 @@ class Left:
     names: tuple[str, ...]
 
 
-def read_nodes(entry: Mapping[str, Any]) -> tuple[Node, ...]:
-    """Read the nodes of one coverage entry; entries that are no nodes are left out."""
-    nodes = entry.get("nodes")
-    return tuple(
-        Node(
-            name=str(node.get("name") or ""),
-            op=str(node.get("op") or "?"),
-            provider=str(node.get("provider") or ""),
-            partition=part if isinstance(part := node.get("partition"), int) else None,
-            reason=str(node.get("reason") or ""),
-        )
-        for node in (nodes if isinstance(nodes, list | tuple) else ())
-        if isinstance(node, Mapping)
-    )
-
-
-def left_behind(nodes: Sequence[Node]) -> tuple[Left, ...]:
+def left_behind(nodes: Sequence[GraphNode]) -> tuple[Left, ...]:
     """Group the nodes that stayed behind by operator and reason, in the graph's order."""
     groups: dict[tuple[str, str], list[str]] = {}
     for node in nodes:
         if not node.taken:
-            groups.setdefault((node.op, node.reason), []).append(node.name)
+            groups.setdefault((node.op, node.reason or ""), []).append(node.name)
     return tuple(
         Left(op=op, reason=reason, names=tuple(names)) for (op, reason), names in groups.items()
     )
 
 
-def legend(nodes: Sequence[Node]) -> tuple[tuple[str, str], ...]:
+def legend(nodes: Sequence[GraphNode]) -> tuple[tuple[str, str], ...]:
     """Return (style class, words) for each kind of cell; colours repeat after six partitions."""
     numbers = sorted({node.partition or 0 for node in nodes if node.taken})
     found = [(_kind(number), f"partition {number}") for number in numbers[:_COLOURS]]
@@ -78,7 +47,7 @@ def legend(nodes: Sequence[Node]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def node_picture(nodes: Sequence[Node], *, title: str) -> Markup:
+def node_picture(nodes: Sequence[GraphNode], *, title: str) -> Markup:
     """Draw the nodes row by row in the graph's order.
 
     A node that CoreML took is a filled cell, coloured by partition; one that stayed behind is a
@@ -117,7 +86,7 @@ def _kind(partition: int) -> str:
     return f"p{partition % _COLOURS + 1}"
 
 
-def _words(node: Node) -> str:
+def _words(node: GraphNode) -> str:
     if not node.taken:
         where = node.provider or "not taken"
     elif node.partition is None:

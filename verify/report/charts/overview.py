@@ -13,8 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from ..samples import Series
 from ..text import milliseconds
-from .figures import MOST_CURVES, Curve, budget_words, facts, figure, mark, short, view_limit
+from .figures import (
+    MOST_CURVES,
+    budget_words,
+    facts,
+    figure,
+    legend,
+    mark,
+    short,
+    view_limit,
+)
 from .svg import Form, paint, picture, series_paint
 
 if TYPE_CHECKING:
@@ -31,24 +41,24 @@ _SHARED_AXIS = 3.0
 _BINS = {"wide": 48, "narrow": 30}
 
 
-def histogram(curves: Sequence[Curve], *, budget: float | None, key: str) -> Markup:
+def histogram(curves: Sequence[Series], *, budget: float | None, key: str) -> Markup:
     """Draw one histogram per gate series with the budget, the P95 and its upper bound."""
     if not curves:
         return Markup("")
-    ends = [view_limit(curve.series.values, budget) for curve in curves]
+    ends = [view_limit(curve.values, budget) for curve in curves]
     # One axis for all is best to read, unless it would squeeze one of them into a few bars.
     shared = max(ends) <= _SHARED_AXIS * min(ends)
     spans = []
     for curve, end in zip(curves, ends, strict=True):
         limit = max(ends) if shared else end
-        least = min(float(one.series.values.min()) for one in (curves if shared else [curve]))
+        least = min(float(one.values.min()) for one in (curves if shared else [curve]))
         start = max(0.0, least - 0.04 * limit)
         spans.append((0.0 if start < 0.25 * limit else start, limit))
 
     def build(form: Form) -> Figure:
         drawn, rows = figure(form, heights=[178.0] * len(curves), sharex=shared)
         for axes, curve, (start, limit) in zip(rows, curves, spans, strict=True):
-            values = curve.series.values
+            values = curve.values
             counts, edges = np.histogram(values, bins=_BINS[form.name], range=(start, limit))
             axes.stairs(counts, edges, fill=True, color=paint("s1"), alpha=0.35, linewidth=0)
             axes.stairs(counts, edges, color=paint("s1"), linewidth=1.2)
@@ -56,10 +66,10 @@ def histogram(curves: Sequence[Curve], *, budget: float | None, key: str) -> Mar
             axes.set(xlim=(start, limit), ylim=(0, top * 1.62))
             axes.set_ylabel("calls")
             axes.set_yticks([0, _round_tick(top)])
-            axes.set_title(short(curve.series.name), loc="left", fontsize=form.font, pad=8)
+            axes.set_title(short(curve.name), loc="left", fontsize=form.font, pad=8)
             marks = [
                 (
-                    curve.series.quantile(0.95),
+                    curve.quantile(0.95),
                     "P95",
                     paint("ink"),
                     (0, (1.5, 1.6)),
@@ -90,19 +100,19 @@ def histogram(curves: Sequence[Curve], *, budget: float | None, key: str) -> Mar
     )
 
 
-def ecdf(curves: Sequence[Curve], *, budget: float | None, key: str) -> Markup:
+def ecdf(curves: Sequence[Series], *, budget: float | None, key: str) -> Markup:
     """Draw the share of calls that took at most so long, for every series."""
     curves = curves[:MOST_CURVES]
     if not curves:
         return Markup("")
-    limit = max(view_limit(curve.series.values, budget) for curve in curves)
+    limit = max(view_limit(curve.values, budget) for curve in curves)
 
     def build(form: Form) -> Figure:
-        legend = 21.0 * (len(curves) if form.narrow else (len(curves) + 1) // 2)
-        drawn, (axes,) = figure(form, heights=[268.0 + legend])
+        below = 21.0 * (len(curves) if form.narrow else (len(curves) + 1) // 2)
+        drawn, (axes,) = figure(form, heights=[268.0 + below])
         axes.grid(axis="y")
         for index, curve in enumerate(curves):
-            ordered = np.sort(curve.series.values)
+            ordered = np.sort(curve.values)
             axes.step(
                 np.concatenate([[0.0], ordered, [max(limit, ordered[-1])]]),
                 np.concatenate([[0.0], np.arange(1, ordered.size + 1) / ordered.size, [1.0]]),
@@ -110,12 +120,12 @@ def ecdf(curves: Sequence[Curve], *, budget: float | None, key: str) -> Markup:
                 color=series_paint(index),
                 linestyle=_DASHES[index % len(_DASHES)],
                 linewidth=1.8,
-                label=short(curve.series.name),
+                label=short(curve.name),
             )
         first = curves[0]
         if first.bound is not None:
             axes.plot(
-                [first.series.quantile(0.95), first.bound], [0.95, 0.95],
+                [first.quantile(0.95), first.bound], [0.95, 0.95],
                 color=paint("ink"), linewidth=2.2, solid_capstyle="butt", marker="|",
                 markersize=9, markeredgewidth=1.6, zorder=5,
             )  # fmt: skip
@@ -132,10 +142,7 @@ def ecdf(curves: Sequence[Curve], *, budget: float | None, key: str) -> Markup:
             )
         axes.set_xlabel("milliseconds per call")
         axes.set_ylabel("share of calls")
-        drawn.legend(
-            loc="outside lower left", ncols=1 if form.narrow else 2, borderaxespad=0.2,
-            labelspacing=0.35, columnspacing=1.6,
-        )  # fmt: skip
+        legend(drawn, 1 if form.narrow else 2, columnspacing=1.6)
         return drawn
 
     said = "; ".join(facts(curve) for curve in curves)
@@ -164,8 +171,8 @@ def stages(medians: Mapping[str, Mapping[str, float]], *, key: str) -> Markup:
     longest = max(sum(row.values()) for row in medians.values())
 
     def build(form: Form) -> Figure:
-        legend = 21.0 * (2 if form.narrow else 1)
-        drawn, (axes,) = figure(form, heights=[44.0 * len(medians) + 52.0 + legend])
+        below = 21.0 * (2 if form.narrow else 1)
+        drawn, (axes,) = figure(form, heights=[44.0 * len(medians) + 52.0 + below])
         for row, (series, parts) in enumerate(medians.items()):
             left = 0.0
             for index, stage in enumerate(names):
@@ -183,10 +190,7 @@ def stages(medians: Mapping[str, Mapping[str, float]], *, key: str) -> Markup:
         axes.set(xlim=(0, longest * 1.14), ylim=(len(medians) - 0.6, -0.85))
         axes.set_yticks([])
         axes.set_xlabel("median milliseconds")
-        drawn.legend(
-            loc="outside lower left", ncols=3 if form.narrow else 5, handlelength=1.0,
-            borderaxespad=0.2, labelspacing=0.35, columnspacing=1.2,
-        )  # fmt: skip
+        legend(drawn, 3 if form.narrow else 5, handlelength=1.0, columnspacing=1.2)
         return drawn
 
     said = "; ".join(

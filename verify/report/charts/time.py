@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from ..samples import Series
 from ..text import milliseconds
-from .figures import MOST_CURVES, Curve, budget_words, facts, figure, view_limit
+from .figures import MOST_CURVES, budget_line, budget_words, facts, figure, legend, view_limit
 from .svg import Form, paint, picture, series_paint
 
 if TYPE_CHECKING:
@@ -41,9 +42,8 @@ class RunPoint:
     same_host: bool
 
 
-def timeline(curve: Curve, *, budget: float | None, key: str) -> Markup:
+def timeline(series: Series, *, budget: float | None, key: str) -> Markup:
     """Draw every call in the order measured; warm-ups stand apart on the left."""
-    series = curve.series
     limit = view_limit(series.values, budget)
     warm = series.warmup
     n = series.values.size
@@ -82,20 +82,11 @@ def timeline(curve: Curve, *, budget: float | None, key: str) -> Markup:
                 axes, chosen.astype(float), series.values[chosen], limit, size,
                 shape=index, colour=series_paint(index), label=name,
             )  # fmt: skip
-        if budget is not None:
-            axes.axhline(budget, color=paint("bad"), linewidth=1.3)
-            axes.annotate(
-                f"budget {milliseconds(budget)}", (1.0, budget), (0, 3),
-                xycoords=("axes fraction", "data"), textcoords="offset points",
-                ha="right", va="bottom", color=paint("bad"), fontsize=form.font - 0.5,
-            )  # fmt: skip
+        budget_line(axes, budget, form, right=True)
         axes.set_xticks([at for at in axes.get_xticks() if 0 <= at <= n])
         axes.set_xlabel("call, in the order measured")
         axes.set_ylabel("milliseconds")
-        drawn.legend(
-            loc="outside lower left", ncols=2 if form.narrow else 4, handlelength=1.0,
-            borderaxespad=0.2, labelspacing=0.35, columnspacing=1.4,
-        )  # fmt: skip
+        legend(drawn, 2 if form.narrow else 4, handlelength=1.0, columnspacing=1.4)
         return drawn
 
     cut = f" {beyond} calls beyond the axis are drawn at its top edge." if beyond else ""
@@ -103,7 +94,7 @@ def timeline(curve: Curve, *, budget: float | None, key: str) -> Markup:
         build,
         key=key,
         label=f"Latency of every call over time, {series.name}",
-        description=f"{facts(curve)}; {series.processes} processes; {warm.size} warm-up calls"
+        description=f"{facts(series)}; {series.processes} processes; {warm.size} warm-up calls"
         f"{budget_words(budget)}.{cut}",
     )
 
@@ -138,13 +129,7 @@ def trend(points: Sequence[RunPoint], *, budget: float | None, key: str) -> Mark
                 color=colour, markerfacecolor=colour if point.same_host else paint("panel"),
                 markeredgewidth=1.5, linestyle="none",
             )  # fmt: skip
-        if budget is not None:
-            axes.axhline(budget, color=paint("bad"), linewidth=1.3)
-            axes.annotate(
-                f"budget {milliseconds(budget)}", (0.0, budget), (0, 3),
-                xycoords=("axes fraction", "data"), textcoords="offset points",
-                ha="left", va="bottom", color=paint("bad"), fontsize=form.font - 0.5,
-            )  # fmt: skip
+        budget_line(axes, budget, form, right=False)
         axes.set(xlim=(-0.5, len(points) - 0.5), ylim=(0, top * 1.14))
         step = max(1, -(-len(points) // (4 if form.narrow else 7)))
         shown = at[::-1][::step][::-1]
