@@ -10,7 +10,7 @@ The ratio of the quantiles gets the interval of `verify.statistics.ratio`, made 
 
 A difference is called real when its interval leaves 1 out *and* the ratio is further from 1 than
 ``SMALLEST_EFFECT``: two runs are never measured in turns, so a machine's slow changes between them
-(temperature, neighbours) cannot be told from a small difference.
+(temperature, neighbours) look like a small difference.
 """
 
 from __future__ import annotations
@@ -139,13 +139,13 @@ def _text_groups(a: Series, b: Series) -> tuple[Ints, Ints]:
     shares = counts / counts.sum(axis=1, keepdims=True)
     if float(np.abs(shares[0] - shares[1]).sum()) / 2 > _SAME_TEXTS:
         return one_group
-    edges, held = [], np.zeros(2, dtype=np.int64)
+    edges, group = [], np.zeros(2, dtype=np.int64)
     for index in range(lengths.size):
-        held = held + counts[:, index]
+        group = group + counts[:, index]
         rest = counts[:, index + 1 :].sum(axis=1)
-        if held.min() >= _SMALLEST_GROUP and rest.min() >= _SMALLEST_GROUP:
+        if group.min() >= _SMALLEST_GROUP and rest.min() >= _SMALLEST_GROUP:
             edges.append(lengths[index])
-            held = np.zeros(2, dtype=np.int64)
+            group = np.zeros(2, dtype=np.int64)
     first, second = (np.searchsorted(edges, run.tokens).astype(np.int64) for run in (a, b))
     return first, second
 
@@ -154,16 +154,19 @@ def _blocks(series: Series, groups: Ints) -> Blocks:
     """Cut each process's calls into blocks, each call around the median of its text length."""
     logs = np.log(series.values)
     level = np.zeros(logs.size)
-    for kind in np.unique(groups):
+    kinds = np.unique(groups)
+    for kind in kinds:
         level[groups == kind] = np.median(logs[groups == kind])
+    # Residuals around fitted medians are a little too small.
+    rest = (logs - level) * math.sqrt(logs.size / max(1, logs.size - kinds.size + 1))
     labels = np.unique(series.process)
     parts = [np.flatnonzero(series.process == label) for label in labels]
-    length = max(_length((logs - level)[part]) for part in parts)
+    length = max(_length(rest[part]) for part in parts)
     length = max(1, min(length, *(part.size for part in parts), logs.size // _LEAST_BLOCKS))
     whole = [part[: part.size // length * length].reshape(-1, length) for part in parts]
     calls = np.concatenate(whole)
     return Blocks(
-        values=np.exp((logs - level)[calls]),
+        values=np.exp(rest[calls]),
         level=np.exp(level[calls]),
         process=np.repeat(labels, [len(part) for part in whole]),
     )

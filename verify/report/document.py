@@ -53,7 +53,7 @@ class Host(_Model):
 
     fingerprint: Text = Field(
         description="sha256 of the part that does not change between runs. Runs with different "
-        "fingerprints are not compared unless told otherwise."
+        "fingerprints are compared only with `--other-host`."
     )
     kind: Text = Field(description="Operating system and architecture, `linux-x86_64`.")
     cpu: str | None = Field(default=None, description="Processor's name as the system gives it.")

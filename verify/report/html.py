@@ -1,4 +1,4 @@
-"""The report: one HTML page that stands alone, without scripts, from one ``verify.json``.
+"""The report: one HTML page, complete in itself and without scripts, from one ``verify.json``.
 
 The page loads nothing: styles and pictures are inside, and its Content-Security-Policy forbids
 both scripts and requests. The same document and history give the same bytes.

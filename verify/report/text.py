@@ -23,14 +23,14 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def objects(value: object) -> tuple[Mapping[str, Any], ...]:
-    """Return the objects of a list that evidence holds; anything else gives an empty tuple."""
+    """Return the objects of a list in the evidence; anything else gives an empty tuple."""
     if not isinstance(value, list):
         return ()
     return tuple(entry for entry in value if isinstance(entry, Mapping))
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """Return an object that evidence holds; anything else gives an empty one."""
+    """Return an object in the evidence; anything else gives an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 

@@ -26,7 +26,7 @@ class Bounds:
 def bounds_of(
     values: Floats, labels: npt.NDArray[np.intp] | None, quantile: float, confidence: float
 ) -> Bounds:
-    """Compute the bounds of a stable measurement; `labels` tell the process of each value."""
+    """Compute the bounds of a stable measurement; `labels` name the process of each value."""
     effective = effective_size(values, quantile=quantile, processes=labels)
     ordered = np.sort(values)
     upper = upper_rank(values.size, quantile=quantile, confidence=confidence, effective=effective)

@@ -1,4 +1,4 @@
-"""The gate: the P95 is within the budget, or beyond it, or it cannot be told."""
+"""The gate: the P95 is within the budget, or beyond it, or the samples leave it open."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Judgement:
         that of the part with the fewest.
     more_samples : int or None
         For an inconclusive judgement, about how many more samples would settle it; None when
-        that cannot be told.
+        the samples do not say.
     reason : str
         One sentence for a person.
     instability : tuple of Instability
@@ -282,7 +282,7 @@ def _more_samples(evidence: Evidence, budget_ms: float) -> int | None:
     n, effective = evidence.values.size, evidence.bounds.effective
     missing = evidence.min_samples - n
     if evidence.instability:
-        # More of an unstable measurement need not make it stable: only a plain lack is told.
+        # More of an unstable measurement need not make it stable: only a plain lack is reported.
         return missing if missing > 0 else None
     quantile, alpha = evidence.quantile, 1.0 - evidence.confidence
     tau = n / effective

@@ -236,7 +236,6 @@ def _widening(
     within, freedom = float(drawn.var()), answer.blocks - 1.0
     factor = math.sqrt(answer.blocks / (answer.blocks - 1.0))
     if not paired:
-        freedom = len(baseline.values) + len(candidate.values) - 2.0
         apart = [side.processes_apart(answer.quantile) for side in (baseline, candidate)]
         found = sum(variance for variance, _ in apart)
         between = max(0.0, found - within)

@@ -72,7 +72,7 @@ def find_instability(
     Returns
     -------
     tuple of Instability
-        At most one per kind of split, empty for a stable measurement or one too short to tell.
+        At most one per kind of split, empty for a stable measurement or one too short to judge.
     """
     n = values.size
     first = np.arange(n) < n // 2

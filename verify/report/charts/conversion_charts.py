@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from ..document import CheckEntry, Document
 from ..text import MISSING, is_number, mapping, number
-from .figures import figure, short
+from .figures import figure, short, words_beside
 from .svg import Form, paint, picture
 
 if TYPE_CHECKING:
@@ -44,18 +44,6 @@ class Package:
     def median(self) -> float:
         """The cosine that half of the cases reach."""
         return float(np.median(self.cosines))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackageRow:
-    """One line of the table."""
-
-    name: str
-    cases: int
-    worst: str
-    case: str
-    median: str
-    accumulate: str
 
 
 def packages(check: CheckEntry) -> tuple[Package, ...]:
@@ -92,17 +80,7 @@ def section(document: Document) -> dict[str, Any] | None:
         return None
     limit = check.limit
     return {
-        "rows": [
-            PackageRow(
-                name=entry.name,
-                cases=entry.cosines.size,
-                worst=number(entry.worst),
-                case=entry.worst_case or MISSING,
-                median=number(entry.median),
-                accumulate=MISSING if entry.accumulate is None else number(entry.accumulate),
-            )
-            for entry in found
-        ],
+        "packages": found,
         "chart": distribution(
             found[:_MOST_PACKAGES], limit=float(limit) if is_number(limit) else None, key="half"
         ),
@@ -149,12 +127,7 @@ def distribution(found: Sequence[Package], *, limit: float | None, key: str) -> 
         if limit is not None and limit < 1:
             at = 1.0 - limit
             axes.plot([at, at], [-0.72, len(found) - 0.5], color=paint("bad"), linewidth=1.5)
-            left = math.log10(at / low) > 0.6 * math.log10(high / low)
-            axes.annotate(
-                f"limit {limit:g}", (at, -0.85), (-5 if left else 5, 0),
-                textcoords="offset points", ha="right" if left else "left", va="center",
-                color=paint("bad"),
-            )  # fmt: skip
+            words_beside(axes, at, -0.85, f"limit {limit:g}", colour=paint("bad"))
         return drawn
 
     said = "; ".join(

@@ -59,8 +59,12 @@ def figure(
 def mark(axes: Axes, at: float, text: str, *, colour: str, dashes: Any, height: float) -> None:
     """Draw a vertical line of the given height with its words beside the top end."""
     axes.plot([at, at], [0, height], color=colour, linestyle=dashes, linewidth=1.5)
-    low, high = axes.get_xlim()
-    left = at > low + 0.6 * (high - low)
+    words_beside(axes, at, height, text, colour=colour)
+
+
+def words_beside(axes: Axes, at: float, height: float, text: str, *, colour: str) -> None:
+    """Write words beside a point, on the side that has more room."""
+    left = (axes.transScale + axes.transLimits).transform((at, height))[0] > 0.6
     axes.annotate(
         text, (at, height), (-5 if left else 5, 0), textcoords="offset points",
         ha="right" if left else "left", va="center", color=colour,

@@ -43,7 +43,7 @@ class RunPoint:
 
 
 def timeline(series: Series, *, budget: float | None, key: str) -> Markup:
-    """Draw every call in the order measured; warm-ups stand apart on the left."""
+    """Draw every call in the order measured; warm-ups are kept apart on the left."""
     limit = view_limit(series.values, budget)
     warm = series.warmup
     n = series.values.size
