@@ -1,0 +1,216 @@
+"""Whether the machine, and not the wheel, could explain a slow measurement.
+
+A pass is judged on every sample as it was measured: the machine never eases it. A failure needs
+more: the samples that the machine left alone must be beyond the budget by themselves, after what
+the calibrated loop says of the machine's speed meanwhile. Leaving out disturbed samples can only
+make the tail look better (a long call is disturbed more often than a short one), so a failure that
+is left is the wheel's own. Everything between is inconclusive, and says what the machine did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..statistics.gate import Judgement, judge_p95
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+# A thread that waited this share of its call (and this long) shows in the call's own time.
+DELAY_SHARE = 0.02
+DELAY_NS = 50_000
+# The loop of fixed work repeats within a few per cent on a machine that does nothing else.
+SLOWER = 1.10
+# A call that got less than this share of the processor time usual for its process was kept off it.
+STARVED = 0.5
+STOLEN = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What the machine did during each sample of one series; every array has shape (n,).
+
+    Parameters
+    ----------
+    wall, processor : ndarray of float64
+        Time of the call on the clock, and processor time of all threads of its process, ns.
+    delay : ndarray of float64
+        Longest time that one of its threads stood in a run queue, ns; NaN where unknown.
+    switches, stops : ndarray of float64
+        Involuntary context switches; how often the process was stopped and continued.
+    slowdown : ndarray of float64
+        Time of the calibrated loop beside the sample's block, relative to the fastest of the run;
+        NaN where none was measured.
+    stolen : ndarray of float64
+        Share of the cores' time that a hypervisor took during the sample's block; NaN if unknown.
+    process : ndarray of int
+        Which process measured the sample.
+    alone : bool
+        Nobody else used the processors meanwhile (:attr:`.machine.Machine.alone`). A thread that
+        waited then waited for its own process, which is the wheel's doing.
+    """
+
+    wall: Floats
+    processor: Floats
+    delay: Floats
+    switches: Floats
+    stops: Floats
+    slowdown: Floats
+    stolen: Floats
+    process: npt.NDArray[np.intp]
+    alone: bool = False
+
+    def causes(self) -> dict[str, Mask]:
+        """Return which samples the machine disturbed, by what it did."""
+        known = ~np.isnan(self.delay)
+        waited = known & (self.delay > np.maximum(DELAY_NS, DELAY_SHARE * self.wall))
+        waited |= ~known & (self.switches > 0)
+        share = self.processor / np.maximum(self.wall, 1.0)
+        usual = np.ones_like(share)
+        for label in np.unique(self.process):
+            mine = self.process == label
+            usual[mine] = np.median(share[mine])
+        return {
+            "waited for a processor": waited & (not self.alone),
+            "was stopped": self.stops > 0,
+            "was kept off the processor": share < STARVED * usual,
+            "ran on a slower machine": np.nan_to_num(self.slowdown, nan=1.0) > SLOWER,
+            "had its processor taken by the hypervisor": np.nan_to_num(self.stolen) > STOLEN,
+        }
+
+    def disturbed(self) -> Mask:
+        """Return which samples the machine disturbed, whatever it did."""
+        disturbed: Mask = np.any(list(self.causes().values()), axis=0)
+        return disturbed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blame:
+    """Who made a measurement slow.
+
+    Parameters
+    ----------
+    judgement : Judgement
+        The gate's final word.
+    party : {"wheel", "machine", "nobody"}
+        Whose the excess is; ``nobody`` where there is none, or where it cannot be told.
+    evidence : Mapping[str, Any]
+        Figures as JSON values: share of samples that were left alone, causes with their shares,
+        P95 and bounds of those samples, what they were divided by.
+    """
+
+    judgement: Judgement
+    party: str
+    evidence: Mapping[str, Any]
+
+
+def judge_fairly(
+    conditions: Conditions,
+    *,
+    budget_ms: float,
+    min_samples: int,
+    confidence: float = 0.95,
+) -> Blame:
+    """Judge a P95 against a budget, and tell the wheel's part from the machine's.
+
+    Parameters
+    ----------
+    conditions : Conditions
+        Every sample with what the machine did meanwhile.
+    budget_ms, min_samples, confidence
+        As :func:`~verify.statistics.gate.judge_p95`.
+
+    Returns
+    -------
+    Blame
+        Passed if and only if :func:`~verify.statistics.gate.judge_p95` passes all samples as they
+        are. Failed only if it fails all of them and, alone, those that the machine left alone,
+        divided by how much slower the machine was.
+    """
+    levels = {"budget_ms": budget_ms, "min_samples": min_samples, "confidence": confidence}
+    everything = _judge(conditions.wall, conditions.process, levels)
+    causes = conditions.causes()
+    alone = ~conditions.disturbed()
+    slowdown = _slowdown(conditions, alone)
+    evidence: dict[str, Any] = {
+        "undisturbed_share": round(float(alone.mean()), 4) if alone.size else 0.0,
+        "causes": {
+            name: round(float(mask.mean()), 4) for name, mask in causes.items() if mask.any()
+        },
+        "slowdown": round(slowdown, 4),
+        "processor_p95_ms": _p95(conditions.processor),
+    }
+    if everything.status != "failed":
+        return Blame(judgement=everything, party="nobody", evidence=evidence)
+    own = _judge(conditions.wall[alone] / slowdown, conditions.process[alone], levels)
+    evidence["undisturbed"] = {
+        "status": own.status,
+        "n": own.n,
+        "p95": own.p95,
+        "lower_bound": own.lower_bound,
+        "upper_bound": own.upper_bound,
+    }
+    if own.status == "failed":
+        return Blame(judgement=everything, party="wheel", evidence=evidence)
+    return Blame(
+        judgement=replace(
+            everything,
+            status="inconclusive",
+            reason=_sentence(everything, own, evidence, budget_ms),
+            more_samples=_more(own, min_samples, float(alone.mean())),
+        ),
+        party="machine",
+        evidence=evidence,
+    )
+
+
+def slowdowns(loops: Sequence[Mapping[str, int]]) -> list[float]:
+    """Return each calibrated loop's processor time relative to the fastest; NaN for a lost one.
+
+    Processor time and not the clock: that the loop had to wait is known from the run queue.
+    """
+    fastest = min((each["processor"] for each in loops if each), default=0)
+    return [each["processor"] / fastest if each and fastest else float("nan") for each in loops]
+
+
+def _judge(values: Floats, process: npt.NDArray[np.intp], levels: Mapping[str, Any]) -> Judgement:
+    return judge_p95(values, processes=[int(label) for label in process], **levels)
+
+
+def _slowdown(conditions: Conditions, alone: Mask) -> float:
+    """How much slower the machine was beside undisturbed samples, at least 1."""
+    known = conditions.slowdown[alone & ~np.isnan(conditions.slowdown)]
+    return max(1.0, float(np.median(known))) if known.size else 1.0
+
+
+def _p95(values: Floats) -> float | None:
+    if not values.size:
+        return None
+    return round(float(np.quantile(values, 0.95, method="inverted_cdf")) / 1e6, 3)
+
+
+def _sentence(
+    everything: Judgement, own: Judgement, evidence: Mapping[str, Any], budget_ms: float
+) -> str:
+    causes = sorted(evidence["causes"].items(), key=lambda item: -item[1])
+    what = ", ".join(f"{share:.0%} {name}" for name, share in causes) or "none was disturbed"
+    rest = (
+        f"The {own.n} calls that the machine left alone have a P95 of {own.p95:.2f} ms"
+        if own.p95 is not None
+        else "No call was left alone"
+    )
+    return (
+        f"The lower bound of {everything.lower_bound:.2f} ms is beyond {budget_ms:g} ms, but the "
+        f"machine could explain it: of the calls, {what}. {rest}: that does not show a slow wheel."
+    )
+
+
+def _more(own: Judgement, min_samples: int, share: float) -> int | None:
+    """About how many more calls give enough undisturbed ones, where any are."""
+    missing = own.more_samples if own.more_samples is not None else min_samples - own.n
+    return round(missing / share) if share > 0 and missing > 0 else None

@@ -1,0 +1,90 @@
+"""What the machine did to this process while a sample was taken.
+
+A wall clock cannot tell a slow wheel from a process that had to wait for a processor. Linux knows
+how long each thread stood in a run queue (the second number of ``/proc/self/task/*/schedstat``,
+nanoseconds, :doc:`kernel documentation, "scheduler/sched-stats"`); every Unix counts involuntary
+context switches; and a process that was stopped notices when it is continued (SIGCONT). All of it
+is read outside of the timed region.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+FIELDS = ("processor", "delay", "switches", "stops")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Counters at one moment: nanoseconds, and run-queue nanoseconds by thread."""
+
+    processor: int
+    waited: dict[str, int]
+    switches: int
+    stops: int
+
+
+@dataclass(kw_only=True)
+class Meter:
+    """Reads the counters before and after a sample.
+
+    ``tasks`` is where the kernel lists the threads of this process; where it does not exist (on
+    macOS), ``delay`` is always None.
+    """
+
+    tasks: Path = Path("/proc/self/task")
+    samples: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in FIELDS})
+    _stops: int = 0
+
+    def watch_stops(self) -> None:
+        """Count every SIGCONT from now on; only the main thread may ask for it."""
+        signal.signal(signal.SIGCONT, self._continued)
+
+    def _continued(self, number: int, frame: FrameType | None) -> None:
+        self._stops += 1
+
+    def read(self) -> Reading:
+        """Return the counters of this moment."""
+        return Reading(
+            processor=time.process_time_ns(),
+            waited=self._waited(),
+            switches=resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
+            stops=self._stops,
+        )
+
+    def keep(self, before: Reading) -> None:
+        """Append what happened since ``before`` to :attr:`samples`.
+
+        ``processor`` is the processor time of all threads (ns), ``delay`` the longest time that
+        one thread stood in a run queue (ns, None where the system does not say), ``switches`` the
+        involuntary context switches, ``stops`` how often the process was stopped and continued.
+        """
+        after = self.read()
+        self.samples["processor"].append(after.processor - before.processor)
+        self.samples["delay"].append(_longest(before.waited, after.waited))
+        self.samples["switches"].append(after.switches - before.switches)
+        self.samples["stops"].append(after.stops - before.stops)
+
+    def _waited(self) -> dict[str, int]:
+        waited = {}
+        try:
+            for thread in os.listdir(self.tasks):
+                text = (self.tasks / thread / "schedstat").read_bytes()
+                waited[thread] = int(text.split()[1])
+        except (OSError, IndexError, ValueError):
+            return {}
+        return waited
+
+
+def _longest(before: dict[str, int], after: dict[str, int]) -> int | None:
+    if not after:
+        return None
+    # A thread that is new has waited only since it exists.
+    return max(value - before.get(thread, 0) for thread, value in after.items())
