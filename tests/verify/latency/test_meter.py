@@ -1,0 +1,117 @@
+"""The meters, on real processes: one that is stopped, one that shares its only core."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from verify.latency import machine
+from verify.latency.calibration import CalibrationProcess, loop
+from verify.latency.meter_inside import Meter
+
+ROOT = Path(__file__).resolve().parents[3]
+ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
+LINUX = sys.platform.startswith("linux")
+SAMPLE = """\
+import json, os, sys, time
+from verify.latency.meter_inside import Meter
+if sys.argv[1:]: os.sched_setaffinity(0, {int(sys.argv[1])})
+meter = Meter()
+meter.watch_stops()
+before = meter.read()
+print("begun", flush=True)
+end = time.perf_counter() + 1.0
+while time.perf_counter() < end: pass
+meter.keep(before)
+print(json.dumps(meter.samples), flush=True)
+"""
+
+
+def sampling(*arguments: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SAMPLE, *arguments], stdout=subprocess.PIPE, text=True, env=ENV
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def test_a_stop_is_counted() -> None:
+    process = sampling()
+    for _ in range(2):
+        time.sleep(0.1)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGCONT)
+    out, _ = process.communicate(timeout=30)
+    found = json.loads(out)
+    assert found["stops"] == [2]
+    assert found["processor"][0] < 1.0e9
+
+
+@pytest.mark.skipif(not LINUX, reason="only Linux tells how long a thread stood in a run queue")
+def test_a_neighbour_on_the_only_core_shows_as_delay_and_as_switches() -> None:
+    core = sorted(os.sched_getaffinity(0))[0]
+    hog = subprocess.Popen(
+        [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"]
+    )
+    try:
+        out, _ = sampling(str(core)).communicate(timeout=30)
+    finally:
+        hog.kill()
+        hog.wait()
+    found = json.loads(out)
+    assert found["delay"][0] > 0.1e9
+    assert found["switches"][0] > 0
+
+
+def test_a_host_without_task_files_tells_no_delay(tmp_path: Path) -> None:
+    meter = Meter(tasks=tmp_path / "none")
+    meter.keep(meter.read())
+    assert meter.samples["delay"] == [None]
+
+
+def test_the_loop_does_the_same_work_in_a_process_of_its_own() -> None:
+    with CalibrationProcess(ENV) as process:
+        answers = [process.time() for _ in range(5)]
+    assert all(each["processor"] > 1e6 for each in answers)
+    assert min(a["processor"] for a in answers) < 4 * loop()["processor"]
+
+
+def test_a_loop_that_was_lost_judges_nobody() -> None:
+    with CalibrationProcess({**ENV, "PYTHONPATH": "/none", "PYTHONHOME": "/none"}) as process:
+        assert process.time() == {}
+
+
+def test_other_programs_are_told_from_ours() -> None:
+    before = machine.read_counters()
+    ours = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(0.6)
+        seen = machine.between(before, machine.read_counters())
+    finally:
+        ours.kill()
+        ours.wait()
+    assert not any("test_other" in each for each in seen.busiest)
+    used = psutil.cpu_count() or 1
+    assert 0 <= seen.others <= used
+    assert seen.seconds >= 0.6
+    assert seen.to_json()["load"] >= 0
+
+
+def test_a_machine_is_alone_only_where_nothing_says_otherwise() -> None:
+    quiet = machine.Machine(
+        seconds=10.0, others=0.02, stolen=0.0, pressure=0.5, throttled=0.0, load=2.0,
+        frequency_mhz=None, busiest=(), limits="",
+    )  # fmt: skip
+    assert quiet.alone
+    for change in ({"others": 0.2}, {"stolen": 0.05}, {"throttled": 1.0}):
+        assert not machine.Machine(**{**quiet.to_json(), **change}).alone
