@@ -1,50 +1,49 @@
-"""A loop of fixed work in a process of its own: ``python -m verify.latency.calibration``.
+"""A loop of fixed work in a process of its own.
 
 Its own time changes only with the machine: a lower clock, a sibling thread on the same core, a
-hypervisor that lends the processor to somebody else, a neighbour that fills the memory bus. Each
-line on standard input asks for one loop; the answer is ``{"wall": ns, "processor": ns}``. One loop
-hashes 4 MiB (arithmetic in the core) and copies 16 MiB (memory), some 15 ms in all.
+hypervisor that lends the processor to somebody else, a neighbour that fills the memory bus. One
+loop hashes 4 MiB (arithmetic in the core) and copies 16 MiB (memory), some 15 ms in all.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Generator
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-HASHED = bytes(4 << 20)
-COPIED = bytearray(16 << 20)
+from ..environment.channel import Worker
+
+_HASHED = 4 << 20
+_COPIED = 16 << 20
+_SECONDS = 30.0
 
 
-def loop() -> dict[str, int]:
-    """Do the fixed work once; wall and processor time in nanoseconds."""
-    wall, processor = time.perf_counter_ns(), time.process_time_ns()
-    hashlib.sha256(HASHED).digest()
-    bytes(COPIED)
-    return {
-        "wall": time.perf_counter_ns() - wall,
-        "processor": time.process_time_ns() - processor,
-    }
+def loops(payload: Any) -> Generator[dict[str, int], Any, None]:
+    """Yield wall and processor time of one loop after another, in nanoseconds."""
+    hashed, copied = bytes(_HASHED), bytearray(_COPIED)
+    while True:
+        wall, processor = time.perf_counter_ns(), time.process_time_ns()
+        hashlib.sha256(hashed).digest()
+        bytes(copied)
+        yield {
+            "wall": time.perf_counter_ns() - wall,
+            "processor": time.process_time_ns() - processor,
+        }
 
 
 class CalibrationProcess:
     """The loop in a child process; a context manager that ends it."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __spec__.name if __spec__ else "verify.latency.calibration"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=dict(env),
-            text=True,
-        )
+    def __init__(self, work: Path) -> None:
+        self._worker = Worker(Path(sys.executable), ".latency.calibration:loops", {}, work=work)
 
     def __enter__(self) -> CalibrationProcess:
-        self.time()  # the first loop pays for the pages
+        self._worker.__enter__()
+        self._worker.answer(_SECONDS)  # the first loop pays for the pages
         return self
 
     def __exit__(
@@ -53,28 +52,8 @@ class CalibrationProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.communicate()
+        self._worker.__exit__(kind, error, trace)
 
     def time(self) -> dict[str, int]:
         """Run the loop once; ``{}`` when the process is gone, which judges nobody."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:  # pragma: no cover - Popen was given pipes
-            return {}
-        try:
-            stdin.write("\n")
-            stdin.flush()
-            answer: dict[str, int] = json.loads(stdout.readline())
-        except (OSError, ValueError):
-            return {}
-        return answer
-
-
-def main() -> int:
-    """Answer each line with one loop."""
-    for _ in sys.stdin:
-        print(json.dumps(loop()), flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        return self._worker.ask(None, _SECONDS).value or {}
