@@ -39,7 +39,8 @@ def simulated(runs: int) -> dict[str, dict[str, Counter[str]]]:
 def show(table: dict[str, dict[str, Counter[str]]]) -> list[str]:
     """Return the table as Markdown lines."""
     lines = [
-        "| interference | good: passed | inconclusive | failed | bad: passed | inconclusive | failed |",
+        "| interference | good: passed | inconclusive | failed "
+        "| bad: passed | inconclusive | failed |",
         "|---|---|---|---|---|---|---|",
     ]
     for kind, wheels in table.items():

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verify.latency.interference import Conditions
+from verify.latency.meter_inside import Meter, Reading
 
 MS = 1e6
 BUDGET_MS = 20.0
@@ -15,6 +16,13 @@ TEXTS, PROCESSES = 60, 3
 # A queue of one neighbour gives the processor back after a few slices of 3 to 4 ms.
 SLICE_MS = 4.0
 KINDS = ("quiet", "hogs on all cores", "quota", "stops", "neighbour for half", "stolen", "clock")
+
+
+class QuietMeter(Meter):
+    """Of a machine that does nothing else, whatever this one does."""
+
+    def read(self) -> Reading:
+        return Reading(processor=0, waited={"1": 0}, switches=0, stops=0)
 
 
 def own_times(rng: np.random.Generator, rounds: int, p95_ms: float) -> npt.NDArray[np.float64]:

@@ -97,6 +97,7 @@ def sampler(context: TargetContext, payload: Any) -> Generator[dict[str, Any], d
             "warmup": [1] * request.get("settle", 0),
             "tokens": [7] * len(order),
             "stages": {"inference": [5] * len(order)},
+            "conditions": {"delay": [0] * len(order)},
         }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..environment.context import Provider, TargetContext
 from ..latency.evidence import judge, judgement_json, process_p95, stage_table
+from ..latency.interference import Blame
 from ..latency.queries import QUERIES
 from ..latency.series import Plan, SeriesSamples, SeriesSpec, coreml_cannot_execute, measure
 from ..policy.result import CheckResult
@@ -60,7 +61,7 @@ def latency_p95(context: TargetContext) -> CheckResult:
     mix, worst = measure(
         context,
         plan,
-        enough=lambda samples: judge(samples[0], context).status != "inconclusive",
+        enough=lambda samples: judge(samples[0], context).judgement.status != "inconclusive",
         more_seconds=context.adaptive_seconds or 0.0,
         say=lambda text: context.say(text, check="latency.p95"),
     )
@@ -84,12 +85,15 @@ def p95_result(
         Why the policy's provider could not be measured; the mix is then the fallback's.
     """
     budget = context.policy.limits.latency_p95_ms
-    judged = judge(mix, context)
-    extreme = judge(worst, context)
+    blame = judge(mix, context)
+    judged, extreme = blame.judgement, judge(worst, context).judgement
     evidence: dict[str, Any] = {
         "series": mix.spec.name,
         "provider": mix.spec.provider,
         **judgement_json(judged),
+        "party": blame.party,
+        "interference": blame.evidence,
+        "machine": mix.machine.to_json() if mix.machine else None,
         "confidence": context.policy.limits.latency_confidence,
         "processes": len(set(mix.process)),
         "process_p95_ms": process_p95(mix),
@@ -123,7 +127,7 @@ def p95_result(
         limit=budget,
         unit="ms",
         evidence=evidence,
-        hint=_hint(judged, evidence["stages_ms"], context),
+        hint=_hint(blame, mix, evidence["stages_ms"], context),
     )
 
 
@@ -132,10 +136,16 @@ def _sentence(judged: Judgement) -> str:
 
 
 def _hint(
-    judged: Judgement, stages: Mapping[str, Mapping[str, float]], context: TargetContext
+    blame: Blame,
+    mix: SeriesSamples,
+    stages: Mapping[str, Mapping[str, float]],
+    context: TargetContext,
 ) -> str:
+    judged = blame.judgement
     if judged.status == "passed":
         return ""
+    if blame.party == "machine":
+        return _wait(judged, mix)
     if judged.status == "failed":
         slowest = max(stages, key=lambda name: stages[name]["p95"], default="")
         return (
@@ -147,6 +157,16 @@ def _hint(
     if context.adaptive_seconds is None:
         return "Use `--adaptive 60` to sample until it can be told, or a quieter machine."
     return "Use a longer `--adaptive` time, or a quieter machine."
+
+
+def _wait(judged: Judgement, mix: SeriesSamples) -> str:
+    """Say what to stop, and how long sampling on this machine would take as it is."""
+    busiest = ", ".join(mix.machine.busiest) if mix.machine else ""
+    stop = f"Stop what else computes ({busiest})" if busiest else "Use a quieter machine"
+    if judged.more_samples is None or mix.machine is None:
+        return f"{stop}, and run it again."
+    seconds = judged.more_samples * mix.machine.seconds / len(mix.values)
+    return f"{stop}, or use `--adaptive {math.ceil(seconds / 10) * 10}`."
 
 
 def _ms(value: float | None) -> str:

@@ -137,7 +137,7 @@ def speedup_result(
         ],
         "not_measured": not_measured,
         "judged_by_latency_limits": {
-            one.spec.name: judgement_json(judge(one, context)) for one in samples
+            one.spec.name: judgement_json(judge(one, context).judgement) for one in samples
         },
     }
     return CheckResult(

@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 
 from ..environment.context import TargetContext
-from ..statistics.gate import Judgement, judge_p95
+from ..statistics.gate import Judgement
+from .interference import Blame, judge_fairly
 from .series import SeriesSamples
 
 NS_PER_MS = 1e6
 
 
-def judge(series: SeriesSamples, context: TargetContext) -> Judgement:
-    """Judge one series by the policy's limits."""
+def judge(series: SeriesSamples, context: TargetContext) -> Blame:
+    """Judge one series by the policy's limits, and say whose a failure would be."""
     limits = context.policy.limits
-    return judge_p95(
-        series.values,
+    return judge_fairly(
+        series.conditions(),
         budget_ms=limits.latency_p95_ms,
         min_samples=limits.latency_min_samples,
         confidence=limits.latency_confidence,
-        processes=series.process,
     )
 
 

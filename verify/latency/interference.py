@@ -9,7 +9,7 @@ is left is the wheel's own. Everything between is inconclusive, and says what th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,9 +26,8 @@ DELAY_SHARE = 0.02
 DELAY_NS = 50_000
 # The loop of fixed work repeats within a few per cent on a machine that does nothing else.
 SLOWER = 1.10
-# A call that got less than this share of the processor time usual for its process was kept off it.
-STARVED = 0.5
-STOLEN = 0.01
+# One tick of the kernel's own clock (10 ms) is more than 1 % of a short block.
+STOLEN = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,20 +64,51 @@ class Conditions:
     process: npt.NDArray[np.intp]
     alone: bool = False
 
+    @classmethod
+    def of(
+        cls, wall: npt.ArrayLike, process: npt.ArrayLike, recorded: Mapping[str, Any] | None
+    ) -> Conditions:
+        """Return the conditions of a series as verify.json has them.
+
+        Parameters
+        ----------
+        wall, process : array_like, shape (n,)
+            Nanoseconds, and the process of each sample.
+        recorded : Mapping or None
+            ``processor``, ``delay``, ``switches``, ``stops``, ``loop`` (processor time of the
+            slower of the two calibrated loops around the sample's block, ns, null when lost) and
+            ``stolen``, each with n entries, and ``alone``. Without it nothing is known, and
+            nothing excuses a slow sample.
+        """
+        times = np.asarray(wall, dtype=np.float64)
+        known = recorded or {}
+
+        def column(name: str, missing: float) -> Floats:
+            values = known.get(name, [missing] * times.size)
+            return np.array([missing if v is None else v for v in values], dtype=np.float64)
+
+        loop = column("loop", np.nan)
+        fastest = np.nanmin(loop) if np.isfinite(loop).any() else np.nan
+        return cls(
+            wall=times,
+            processor=column("processor", np.nan) if "processor" in known else times,
+            delay=column("delay", np.nan),
+            switches=column("switches", 0.0),
+            stops=column("stops", 0.0),
+            slowdown=loop / fastest,
+            stolen=column("stolen", np.nan),
+            process=np.asarray(process, dtype=np.intp),
+            alone=bool(known.get("alone", False)),
+        )
+
     def causes(self) -> dict[str, Mask]:
         """Return which samples the machine disturbed, by what it did."""
         known = ~np.isnan(self.delay)
         waited = known & (self.delay > np.maximum(DELAY_NS, DELAY_SHARE * self.wall))
         waited |= ~known & (self.switches > 0)
-        share = self.processor / np.maximum(self.wall, 1.0)
-        usual = np.ones_like(share)
-        for label in np.unique(self.process):
-            mine = self.process == label
-            usual[mine] = np.median(share[mine])
         return {
             "waited for a processor": waited & (not self.alone),
             "was stopped": self.stops > 0,
-            "was kept off the processor": share < STARVED * usual,
             "ran on a slower machine": np.nan_to_num(self.slowdown, nan=1.0) > SLOWER,
             "had its processor taken by the hypervisor": np.nan_to_num(self.stolen) > STOLEN,
         }
@@ -167,15 +197,6 @@ def judge_fairly(
         party="machine",
         evidence=evidence,
     )
-
-
-def slowdowns(loops: Sequence[Mapping[str, int]]) -> list[float]:
-    """Return each calibrated loop's processor time relative to the fastest; NaN for a lost one.
-
-    Processor time and not the clock: that the loop had to wait is known from the run queue.
-    """
-    fastest = min((each["processor"] for each in loops if each), default=0)
-    return [each["processor"] / fastest if each and fastest else float("nan") for each in loops]
 
 
 def _judge(values: Floats, process: npt.NDArray[np.intp], levels: Mapping[str, Any]) -> Judgement:

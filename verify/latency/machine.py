@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,17 @@ def between(before: Counters, after: Counters) -> Machine:
         busiest=tuple(f"{name} ({n:.2f} cores)" for n, name in strangers[:BUSIEST] if n >= 0.05),
         limits=_limits(),
     )
+
+
+def stolen_share() -> Callable[[], float | None]:
+    """Return a function that says what share of the cores a hypervisor took since now."""
+    began, before = time.monotonic(), getattr(psutil.cpu_times(), "steal", None)
+
+    def since() -> float | None:
+        whole = max(time.monotonic() - began, 1e-9) * (psutil.cpu_count() or 1)
+        return _share(before, getattr(psutil.cpu_times(), "steal", None), whole)
+
+    return since
 
 
 def _difference(before: float | None, after: float | None) -> float | None:

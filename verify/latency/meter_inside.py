@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,20 +31,20 @@ class Reading:
     stops: int
 
 
-@dataclass(kw_only=True)
 class Meter:
-    """Reads the counters before and after a sample.
+    """Reads the counters before and after a sample; made in the main thread, for its signals.
 
-    ``tasks`` is where the kernel lists the threads of this process; where it does not exist (on
-    macOS), ``delay`` is always None.
+    Parameters
+    ----------
+    tasks : Path
+        Where the kernel lists the threads of this process; where it does not exist (on macOS),
+        ``delay`` is always None.
     """
 
-    tasks: Path = Path("/proc/self/task")
-    samples: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in FIELDS})
-    _stops: int = 0
-
-    def watch_stops(self) -> None:
-        """Count every SIGCONT from now on; only the main thread may ask for it."""
+    def __init__(self, tasks: Path = Path("/proc/self/task")) -> None:
+        self._tasks = tasks
+        self._stops = 0
+        self._kept: dict[str, list[Any]] = {name: [] for name in FIELDS}
         signal.signal(signal.SIGCONT, self._continued)
 
     def _continued(self, number: int, frame: FrameType | None) -> None:
@@ -60,23 +60,28 @@ class Meter:
         )
 
     def keep(self, before: Reading) -> None:
-        """Append what happened since ``before`` to :attr:`samples`.
+        """Keep what happened since ``before``, for :meth:`take`.
 
         ``processor`` is the processor time of all threads (ns), ``delay`` the longest time that
         one thread stood in a run queue (ns, None where the system does not say), ``switches`` the
         involuntary context switches, ``stops`` how often the process was stopped and continued.
         """
         after = self.read()
-        self.samples["processor"].append(after.processor - before.processor)
-        self.samples["delay"].append(_longest(before.waited, after.waited))
-        self.samples["switches"].append(after.switches - before.switches)
-        self.samples["stops"].append(after.stops - before.stops)
+        self._kept["processor"].append(after.processor - before.processor)
+        self._kept["delay"].append(_longest(before.waited, after.waited))
+        self._kept["switches"].append(after.switches - before.switches)
+        self._kept["stops"].append(after.stops - before.stops)
+
+    def take(self) -> dict[str, list[Any]]:
+        """Return what was kept since the last time, a list for each of ``FIELDS``."""
+        kept, self._kept = self._kept, {name: [] for name in FIELDS}
+        return kept
 
     def _waited(self) -> dict[str, int]:
         waited = {}
         try:
-            for thread in os.listdir(self.tasks):
-                text = (self.tasks / thread / "schedstat").read_bytes()
+            for thread in os.listdir(self._tasks):
+                text = (self._tasks / thread / "schedstat").read_bytes()
                 waited[thread] = int(text.split()[1])
         except (OSError, IndexError, ValueError):
             return {}

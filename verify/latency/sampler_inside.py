@@ -18,6 +18,7 @@ import numpy as np
 
 from ..environment.context import TargetContext
 from ..errors import VerifyError
+from .meter_inside import Meter
 from .queries import workload
 
 if TYPE_CHECKING:
@@ -28,7 +29,12 @@ EmbedTimed = Callable[[str], "tuple[Any, StageTimes]"]
 
 
 def sample(
-    embed_timed: EmbedTimed, texts: Sequence[str], order: Sequence[int], *, settle: int = 0
+    embed_timed: EmbedTimed,
+    texts: Sequence[str],
+    order: Sequence[int],
+    *,
+    meter: Meter,
+    settle: int = 0,
 ) -> dict[str, Any]:
     """Embed texts one by one and keep every time.
 
@@ -40,14 +46,16 @@ def sample(
         The workload.
     order : sequence of int
         Which texts to embed, in this order.
+    meter : Meter
+        Reads what the machine does meanwhile; its own time is outside of what is timed.
     settle : int
         Calls at the start that are kept apart; they go through the order from its end.
 
     Returns
     -------
     dict
-        ``warmup`` and ``values`` (total of each call, ns), ``stages`` (ns of each call by stage)
-        and ``texts`` (the order).
+        ``warmup`` and ``values`` (total of each call, ns), ``stages`` (ns of each call by stage),
+        ``conditions`` (:meth:`.Meter.take`) and ``texts`` (the order).
 
     Raises
     ------
@@ -59,7 +67,9 @@ def sample(
     values: list[int] = []
     stages: dict[str, list[int]] = {name: [] for name in STAGES}
     for index in order:
+        before = meter.read()
         vector, times = embed_timed(texts[index])
+        meter.keep(before)
         if not np.isfinite(vector).all():
             raise VerifyError(
                 f"The vector of the text {texts[index][:40]!r} is not finite, so its time says "
@@ -70,7 +80,13 @@ def sample(
         values.append(found["total"])
         for name in STAGES:
             stages[name].append(found[name])
-    return {"warmup": warmup, "values": values, "stages": stages, "texts": list(order)}
+    return {
+        "warmup": warmup,
+        "values": values,
+        "stages": stages,
+        "conditions": meter.take(),
+        "texts": list(order),
+    }
 
 
 def serve(
@@ -99,7 +115,7 @@ def serve(
     """
     import onnxruntime
 
-    longest = context.encoder.max_length
+    longest, meter = context.encoder.max_length, Meter()
     with context.embedder(provider=payload["provider"], precision=payload["precision"]) as embedder:
         vector, _ = embedder.embed_timed(workload("mix", max_length=longest)[0])
         if not np.isfinite(vector).all():
@@ -108,6 +124,8 @@ def serve(
         while True:
             texts = workload(request["workload"], max_length=longest)
             order = request.get("order") or list(range(len(texts)))
-            found = sample(embedder.embed_timed, texts, order, settle=request.get("settle", 0))
+            found = sample(
+                embedder.embed_timed, texts, order, meter=meter, settle=request.get("settle", 0)
+            )
             counts = {index: len(embedder.token_ids(texts[index])) for index in set(order)}
             request = yield {**found, "tokens": [counts[index] for index in order]}

@@ -18,6 +18,9 @@ import numpy as np
 from ..environment.channel import Answer, Worker, call
 from ..environment.context import Precision, Provider, Role, TargetContext
 from ..errors import VerifyError
+from .calibration import CalibrationProcess
+from .interference import Conditions
+from .machine import Counters, Machine, between, read_counters, stolen_share
 
 SAMPLER = ".latency.sampler_inside:serve"
 START_SECONDS = 180.0
@@ -97,9 +100,17 @@ class SeriesSamples:
     tokens: list[int] = field(default_factory=list)
     warmup: list[int] = field(default_factory=list)
     stages: dict[str, list[int]] = field(default_factory=dict)
+    recorded: dict[str, Any] = field(default_factory=dict)
+    machine: Machine | None = None
 
-    def add(self, answer: Mapping[str, Any], *, slot: int, block: int) -> None:
-        """Append one block's answer."""
+    def add(
+        self, answer: Mapping[str, Any], *, slot: int, block: int, meanwhile: Mapping[str, Any]
+    ) -> None:
+        """Append one block's answer, and what the machine did ``meanwhile``."""
+        for name, values in answer["conditions"].items():
+            self.recorded.setdefault(name, []).extend(values)
+        for name, value in meanwhile.items():
+            self.recorded.setdefault(name, []).extend([value] * len(answer["values"]))
         self.warmup.extend(answer["warmup"])
         self.values.extend(answer["values"])
         self.tokens.extend(answer["tokens"])
@@ -107,6 +118,10 @@ class SeriesSamples:
         self.block.extend([block] * len(answer["values"]))
         for name, values in answer["stages"].items():
             self.stages.setdefault(name, []).extend(values)
+
+    def conditions(self) -> Conditions:
+        """Return what the machine did during each sample."""
+        return Conditions.of(self.values, self.process, self.recorded)
 
     def blocks(self) -> list[list[int]]:
         """Return the samples block by block."""
@@ -129,6 +144,7 @@ class SeriesSamples:
             "warmup": list(self.warmup),
             "values": list(self.values),
             "stages": {name: list(values) for name, values in self.stages.items()},
+            "conditions": dict(self.recorded),
         }
 
 
@@ -181,6 +197,8 @@ def measure(
             workers=_start(context, plan, stack),
             samples=tuple(SeriesSamples(spec=spec) for spec in plan.series),
             generator=np.random.default_rng(plan.seed),
+            calibration=stack.enter_context(CalibrationProcess(context.work)),
+            begun=read_counters(),
         )
         turns.warm_up()
         began = time.monotonic()
@@ -188,6 +206,7 @@ def measure(
         more_until: float | None = None
         while True:
             turns.one_round(rounds)
+            turns.look_around()
             rounds += 1
             now = time.monotonic()
             if say is not None:
@@ -242,6 +261,9 @@ class _Turns:
     workers: Mapping[_Key, Worker]
     samples: tuple[SeriesSamples, ...]
     generator: np.random.Generator
+    calibration: CalibrationProcess
+    begun: Counters
+    loop: int | None = None
     sizes: dict[str, int] = field(default_factory=dict)
     block: int = 0
 
@@ -253,6 +275,14 @@ class _Turns:
                     answer = self._ask(series.spec, slot, {})
                     series.warmup.extend(answer["values"])
                     self.sizes[series.spec.workload] = len(answer["values"])
+        self.loop = self.calibration.time().get("processor")
+
+    def look_around(self) -> None:
+        """Tell every series what the whole machine did since the start."""
+        machine = between(self.begun, read_counters())
+        for series in self.samples:
+            series.machine = machine
+            series.recorded["alone"] = machine.alone
 
     def one_round(self, number: int) -> None:
         """Give every series one block in every process; each round begins with another one."""
@@ -262,9 +292,16 @@ class _Turns:
             forward = self.block % 2 == 0
             for series in self.samples if forward else reversed(self.samples):
                 order = {"order": orders[series.spec.workload], "settle": self.plan.settle}
+                stolen = stolen_share()
                 answer = self._ask(series.spec, slot, order)
-                series.add(answer, slot=slot, block=self.block)
+                meanwhile = {"loop": self._slower_loop(), "stolen": stolen()}
+                series.add(answer, slot=slot, block=self.block, meanwhile=meanwhile)
             self.block += 1
+
+    def _slower_loop(self) -> int | None:
+        """Run the loop after a block; return the slower of the loops around that block, ns."""
+        before, self.loop = self.loop, self.calibration.time().get("processor")
+        return None if before is None or self.loop is None else max(before, self.loop)
 
     def _order(self, workload: str) -> list[int]:
         """Shuffle the texts; all come equally often before any comes again."""

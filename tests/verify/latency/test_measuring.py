@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.kit import worker_functions
+from tests.kit.latencies import QuietMeter
 from tests.kit.verify_examples import TINY, policy
 from verify.checks import robustness_inside as robustness
 from verify.checks.latency_p95 import p95_result
@@ -69,8 +70,9 @@ def series(embedder: VirtualEmbedder, *, blocks: int = 9, workload: str = "mix")
     found = SeriesSamples(spec=SeriesSpec(target="candidate", workload=workload))
     for block in range(blocks):
         order = np.random.default_rng(block).permutation(len(QUERIES)).tolist()
-        answer = sample(embedder.embed_timed, QUERIES, order, settle=2)
-        found.add({**answer, "tokens": [9] * len(order)}, slot=block % 3, block=block)
+        answer = sample(embedder.embed_timed, QUERIES, order, meter=QuietMeter(), settle=2)
+        answer["tokens"] = [9] * len(order)
+        found.add(answer, slot=block % 3, block=block, meanwhile={"loop": 10})
     return found
 
 
@@ -97,7 +99,7 @@ def test_an_unknown_workload_is_refused() -> None:
 
 def test_every_call_is_kept_and_warm_ups_are_apart() -> None:
     embedder = VirtualEmbedder()
-    found = sample(embedder.embed_timed, QUERIES, [4, 1, 1, 0], settle=3)
+    found = sample(embedder.embed_timed, QUERIES, [4, 1, 1, 0], meter=QuietMeter(), settle=3)
     assert embedder.calls == 7
     assert len(found["warmup"]) == 3
     assert len(found["values"]) == 4
@@ -111,7 +113,7 @@ def test_the_time_of_a_nan_is_no_sample() -> None:
         return vector * math.nan, times
 
     with pytest.raises(VerifyError, match="not finite"):
-        sample(embed_timed, QUERIES, [0])
+        sample(embed_timed, QUERIES, [0], meter=QuietMeter())
 
 
 # Processes that take turns ------------------------------------------------------------------
@@ -149,6 +151,10 @@ def test_blocks_of_two_environments_pair_up(
     assert len(one.warmup) == 2 * 4 + 6  # a pass in each process, and one call in each block
     entry = one.to_json()
     assert len({len(entry[key]) for key in ("values", "process", "tokens")}) == 1
+    assert len(entry["conditions"]["loop"]) == len(one.values)
+    assert all(time > 1_000_000 for time in entry["conditions"]["loop"])
+    assert one.machine is not None
+    assert entry["conditions"]["alone"] == one.machine.alone
 
 
 def test_sampling_goes_on_until_it_is_enough(
@@ -244,9 +250,10 @@ def paired(target: str, scale: float, seed: int, *, provider: str = "cpu") -> Se
     for block in range(12):
         values = (scale * MS * random.lognormal(sigma=0.2, size=60)).astype(int).tolist()
         found.add(
-            {"values": values, "warmup": [], "tokens": [9] * 60, "stages": {}},
+            {"values": values, "warmup": [], "tokens": [9] * 60, "stages": {}, "conditions": {}},
             slot=block % 2,
             block=block,
+            meanwhile={},
         )
     return found
 

@@ -95,7 +95,9 @@ def sabotaged(context: TargetContext, code: str) -> TargetContext:
 
 def test_sleep_in_one_call_out_of_ten_fails_p95_and_not_p50(context: TargetContext) -> None:
     found = latency_p95(sabotaged(context, SLEEPING))
-    assert found.status == "failed", found
+    # A machine that does other things meanwhile may make it inconclusive, and says so.
+    assert found.status == "failed" or found.evidence["party"] == "machine", found
+    assert found.status != "passed"
     assert found.measured > 20
     assert found.evidence["p50"] < 20
     kinds = {kind for kind, _ in context.samples}
