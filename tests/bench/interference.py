@@ -10,16 +10,28 @@ it breaks by 20 %. A good wheel must never fail, a bad one must never pass.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+import psutil
 
 from tests.kit.latencies import BUDGET_MS, KINDS, disturbed
+from verify.checks.policies import find_policy
 from verify.encoder.model_recipe import load_model_recipe, recipe_path
 from verify.environment.context import TargetContext
 from verify.latency.interference import Conditions, judge_fairly
 from verify.latency.series import Plan, SeriesSpec, measure
-from verify.policy.limits import load_policy
 
 GOOD, BAD = 0.8, 1.2
 STATES = ("passed", "inconclusive", "failed")
@@ -88,8 +100,6 @@ def stops() -> Iterator[None]:
     rng = np.random.default_rng(1)
 
     def torment() -> None:
-        import psutil
-
         while not over.wait(float(rng.uniform(0.05, 0.25))):
             children = psutil.Process().children(recursive=True)
             with contextlib.suppress(psutil.Error):
@@ -127,10 +137,10 @@ def quota() -> Iterator[None]:
     finally:
         (top / "cgroup.procs").write_text(str(os.getpid()))
         for _ in range(50):
-            with contextlib.suppress(OSError):
-                group.rmdir()
-                return
+            if not (group / "cgroup.procs").read_text():
+                break
             time.sleep(0.1)
+        group.rmdir()
 
 
 REAL: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
@@ -180,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 work=Path(work),
                 model_dir=options.model.resolve(),
                 encoder=load_model_recipe(recipe_path("all-minilm-l6-v2")).encoder,
-                policy=load_policy("linux"),
+                policy=find_policy("linux"),
                 quick=True,
                 targets={"candidate": options.python.absolute()},
                 host="linux-x86_64",
