@@ -148,6 +148,31 @@ class CheckEntry(_Model):
     seconds: Duration = Field(default=0.0, description="Wall time of the check in seconds.")
 
 
+class Conditions(_Model):
+    """What the machine did during each call of a series; lists as long as its values."""
+
+    processor: list[Natural] = Field(
+        description="Processor time of all threads of the process, ns."
+    )
+    delay: list[Natural | None] = Field(
+        description="Longest time that one thread of the process waited in a run queue, ns; null "
+        "where the system does not say."
+    )
+    switches: list[Natural] = Field(description="Involuntary context switches.")
+    stops: list[Natural] = Field(description="How often the process was stopped and continued.")
+    loop: list[Natural | None] = Field(
+        description="Processor time of a loop of fixed work, the slower of the two that ran "
+        "before and after the call's block, ns."
+    )
+    stolen: list[Annotated[float, Field(ge=0, le=1)] | None] = Field(
+        description="Share of the cores' time that a hypervisor took during the call's block."
+    )
+    alone: bool = Field(
+        description="Nobody else used the processors, as far as the host shows it: a thread that "
+        "waited then waited for its own process."
+    )
+
+
 class LatencySeries(_Model):
     """Every latency sample of one series, in the order measured."""
 
@@ -178,11 +203,21 @@ class LatencySeries(_Model):
         description="Time of each call by stage: `tokenise`, `tensors`, `inference`, `pool`, "
         "`normalise`.",
     )
+    conditions: Conditions | None = Field(
+        default=None,
+        description="What the machine did meanwhile; null in reports of older versions, where "
+        "nothing excuses a slow call.",
+    )
 
     @model_validator(mode="after")
     def _same_length(self) -> LatencySeries:
         lengths = {"process": len(self.process), "tokens": len(self.tokens)}
         lengths |= {f"stages.{name}": len(times) for name, times in self.stages.items()}
+        lengths |= {
+            f"conditions.{name}": len(column)
+            for name, column in self.conditions or ()
+            if isinstance(column, list)
+        }
         for name, length in lengths.items():
             if length != len(self.values):
                 raise ValueError(f"{name} has {length} entries, but values has {len(self.values)}")

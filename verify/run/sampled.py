@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from ..latency.interference import Conditions, judge_fairly
 from ..policy.limits import Limits
 from ..report.document import LatencySeries
 from ..report.samples import nanoseconds
-from ..statistics.gate import Judgement, judge_p95
+from ..statistics.gate import Judgement
 
 
 def judge_series(series: LatencySeries, limits: Limits) -> Judgement:
     """Judge one series as the gate does."""
-    return judge_p95(
-        nanoseconds(series),
+    recorded = series.conditions.model_dump() if series.conditions else None
+    return judge_fairly(
+        Conditions.of(nanoseconds(series), series.process, recorded),
         budget_ms=limits.latency_p95_ms,
         min_samples=limits.latency_min_samples,
         confidence=limits.latency_confidence,
-        processes=series.process,
-    )
+    ).judgement
 
 
 def with_bound(series: LatencySeries, limits: Limits) -> LatencySeries:

@@ -23,6 +23,7 @@ from verify.encoder.embedder import StageTimes
 from verify.environment.context import TargetContext
 from verify.errors import VerifyError
 from verify.latency import series as measuring
+from verify.latency.machine import Machine
 from verify.latency.queries import QUERIES, workload
 from verify.latency.sampler_inside import STAGES, sample
 from verify.latency.series import Plan, SeriesSamples, SeriesSpec, WorkerFailed, measure
@@ -222,6 +223,26 @@ def test_25_ms_of_sleep_in_one_call_out_of_ten_fails(context: TargetContext) -> 
     assert found.evidence["p50"] < 7
     assert np.mean(mix.values) < 20 * MS
     assert "inference" in found.hint
+
+
+def test_a_slow_run_on_a_busy_machine_is_inconclusive_and_says_what_to_stop(
+    context: TargetContext,
+) -> None:
+    mix = series(VirtualEmbedder(extra_ms=30))
+    mix.recorded["stops"] = [1] * len(mix.values)
+    mix.machine = Machine(
+        seconds=9.0, others=1.7, stolen=0.0, pressure=0.6, throttled=None, load=3.6,
+        frequency_mhz=None, busiest=("compiler (1.70 cores)",), limits="",
+    )  # fmt: skip
+    found = p95_result(context, mix, series(VirtualEmbedder(), workload="worst"))
+    assert found.status == "inconclusive"
+    assert found.evidence["party"] == "machine"
+    assert found.evidence["machine"]["load"] == 3.6
+    assert "100% was stopped" in found.summary
+    assert found.hint.startswith("Stop what else computes (compiler (1.70 cores))")
+    mix.recorded["stops"] = [0] * len(mix.values)
+    found = p95_result(context, mix, series(VirtualEmbedder(), workload="worst"))
+    assert (found.status, found.evidence["party"]) == ("failed", "wheel")
 
 
 def test_too_few_samples_are_inconclusive(context: TargetContext) -> None:
