@@ -10,16 +10,14 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from . import __version__, commands
 from .errors import BuildError, Interrupted, ResourceError, UsageError
-from .pipeline import build
 from .program import as_called, working_folder
 from .recipe.format import PLATFORMS
-from .request import fetch_inputs
 from .system.console import Reporter
-from .tree.workspace import Workspace, open_workspace
+from .tree.workspace import open_workspace
 
 DEFAULT_RECIPE = "onnxruntime-1.21.0"
 DEFAULT_MODEL = "all-minilm-l6-v2"
@@ -37,6 +35,10 @@ examples:
 
 exit codes:
 """
+
+
+# argparse's own class has no public name.
+_Adder: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,9 +70,16 @@ def _parser() -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     common.add_argument("--quiet", action="store_true", help="errors only")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    adder = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    inputs = _inputs(common)
+    _add_builds(adder, inputs)
+    _add_others(adder, common, inputs)
+    return parser
 
-    inputs = _Parser(add_help=False)
+
+def _inputs(common: _Parser) -> _Parser:
+    """Return the arguments of the commands that are about one recipe and one platform."""
+    inputs = _Parser(add_help=False, parents=[common])
     inputs.add_argument(
         "recipe",
         nargs="?",
@@ -90,29 +99,38 @@ def _parser() -> argparse.ArgumentParser:
         help="where sources may come from; auto goes from one origin to the next (default)",
     )
     inputs.add_argument("--offline", action="store_true", help="use the cache alone")
+    return inputs
 
-    run = commands.add_parser(
+
+def _add_builds(adder: _Adder, inputs: _Parser) -> None:
+    run = adder.add_parser(
         "run",
-        parents=[common, inputs],
+        parents=[inputs],
         help="build the wheel and the SDK into wheels/",
         description="Build the wheel and the native SDK into wheels/. A second run with the same "
         "recipe ends at once; a run that was stopped goes on where it was.",
     )
     run.add_argument("--jobs", type=_positive, help="compilers at once (default: cores, memory)")
     run.add_argument("--fresh", action="store_true", help="lay out the tree anew")
-    commands.add_parser(
-        "fetch", parents=[common, inputs], help="fetch and check every input, build nothing"
+    run.set_defaults(do=commands.run)
+    fetch = adder.add_parser(
+        "fetch", parents=[inputs], help="fetch and check every input, build nothing"
     )
-    plan = commands.add_parser(
+    fetch.set_defaults(do=commands.fetch)
+    plan = adder.add_parser(
         "plan",
-        parents=[common, inputs],
+        parents=[inputs],
         help="print the exact commands of a build, for any platform, on any machine",
     )
     plan.add_argument("--json", action="store_true", help="JSON on standard output")
     plan.add_argument(
         "--host", choices=PLATFORMS, help="the machine that would build (default: this one)"
     )
-    model = commands.add_parser(
+    plan.set_defaults(do=commands.plan)
+
+
+def _add_others(adder: _Adder, common: _Parser, inputs: _Parser) -> None:
+    model = adder.add_parser(
         "fetch-model", parents=[common], help="fetch and check a model's files into .work/models"
     )
     model.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="a model recipe")
@@ -124,32 +142,36 @@ def _parser() -> argparse.ArgumentParser:
         "--origin", choices=("auto", "upstream", "registry"), default="auto", help="as for run"
     )
     model.add_argument("--json", action="store_true", help="JSON on standard output")
-    source = commands.add_parser(
-        "input",
-        parents=[common, inputs],
-        help="print the path of one verified input in the cache",
+    model.set_defaults(do=commands.place_model)
+    source = adder.add_parser(
+        "input", parents=[inputs], help="print the path of one verified input in the cache"
     )
     source.add_argument("--name", required=True, help="a dependency's name, such as onnx")
-    commands.add_parser(
+    source.set_defaults(do=commands.print_input)
+    comparison = adder.add_parser(
         "inspect",
-        parents=[common, inputs],
-        help="hold the built wheel beside the official one: files and hardening",
+        parents=[inputs],
+        help="compare the built wheel with the official one: files and hardening",
     )
-    listing = commands.add_parser("recipes", parents=[common], help="list the recipes")
+    comparison.set_defaults(do=commands.inspect)
+    listing = adder.add_parser("recipes", parents=[common], help="list the recipes")
     listing.add_argument("--json", action="store_true", help="JSON on standard output")
-    recipe = commands.add_parser("recipe", help="work on one recipe")
+    listing.set_defaults(do=commands.list_recipes)
+    recipe = adder.add_parser("recipe", help="work on one recipe")
     verbs = recipe.add_subparsers(dest="verb", required=True, metavar="VERB")
     check = verbs.add_parser("check", parents=[common], help="validate a recipe")
     check.add_argument("file", help="a recipe's name or file")
-    schema = commands.add_parser(
+    check.set_defaults(do=commands.check_recipe)
+    schema = adder.add_parser(
         "schema", parents=[common], help="write the JSON schemas of the recipe formats"
     )
     schema.add_argument("--check", action="store_true", help="only say whether they are fresh")
-    clean = commands.add_parser(
+    schema.set_defaults(do=commands.write_schemas)
+    clean = adder.add_parser(
         "clean", parents=[common], help="remove source trees and objects; downloads stay"
     )
     clean.add_argument("--all", action="store_true", help="downloads and compiler cache as well")
-    return parser
+    clean.set_defaults(do=commands.clean)
 
 
 def _positive(text: str) -> int:
@@ -174,72 +196,40 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _as_interrupt)
     try:
-        arguments = _parser().parse_args(words)
-        workspace = open_workspace(working_folder(), environment)
-        return _dispatch(arguments, workspace, environment, reporter)
+        _carry_out(words, environment, reporter)
     except BuildError as error:
         reporter.error(error)
         if "--debug" in words:
             traceback.print_exc()
         return error.exit_code
-    except KeyboardInterrupt:
-        reporter.error(
-            Interrupted("stopped", hint="run the same command again: finished steps are kept")
-        )
-        return Interrupted.exit_code
     except BrokenPipeError:
         return 0
-    except OSError as error:
-        # The last net: a disk that fills up or a folder that is closed can fail anywhere.
-        reporter.error(
-            ResourceError(
-                f"{error.strerror or error}: {error.filename or 'this machine refused it'}",
-                hint="check that the folder may be written and that the disk is not full",
-            )
-        )
-        if "--debug" in words:
-            traceback.print_exc()
-        return ResourceError.exit_code
     except SystemExit as end:
         # argparse's own end, after --help and --version.
         return end.code if isinstance(end.code, int) else 0
+    return 0
+
+
+def _carry_out(words: Sequence[str], env: Mapping[str, str], reporter: Reporter) -> None:
+    try:
+        arguments = _parser().parse_args(words)
+        workspace = open_workspace(working_folder(), env)
+        arguments.do(
+            commands.Call(arguments=arguments, workspace=workspace, env=env, reporter=reporter)
+        )
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "stopped", hint="run the same command again: finished steps are kept"
+        ) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # The last net: a disk that fills up or a folder that is closed can fail anywhere.
+        raise ResourceError(
+            f"{error.strerror or error}: {error.filename or 'this machine refused it'}",
+            hint="check that the folder may be written and that the disk is not full",
+        ) from error
 
 
 def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _dispatch(
-    arguments: argparse.Namespace,
-    workspace: Workspace,
-    env: Mapping[str, str],
-    reporter: Reporter,
-) -> int:
-    match arguments.command:
-        case "run":
-            build(commands.make_request(arguments, workspace, env), reporter)
-        case "fetch":
-            inputs = fetch_inputs(commands.make_request(arguments, workspace, env), reporter)
-            total = sum(fetched.size for _, fetched in inputs if fetched)
-            reporter.finish(
-                f"{len(inputs)} inputs in the cache, {total / 1e6:.0f} MB, all verified"
-            )
-        case "plan":
-            commands.print_plan(
-                commands.make_request(arguments, workspace, env), as_json=arguments.json
-            )
-        case "fetch-model":
-            commands.place_model(arguments, workspace, env, reporter)
-        case "input":
-            commands.print_input(arguments, workspace, env, reporter)
-        case "inspect":
-            commands.inspect(commands.make_request(arguments, workspace, env), reporter)
-        case "recipes":
-            commands.list_recipes(workspace, as_json=arguments.json)
-        case "recipe":
-            commands.check_recipe(workspace, arguments.file, reporter)
-        case "schema":
-            return commands.write_schemas(workspace, check=arguments.check, reporter=reporter)
-        case "clean":
-            commands.clean(workspace, everything=arguments.all, reporter=reporter)
-    return 0

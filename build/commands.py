@@ -6,30 +6,42 @@ import argparse
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import errors
-from .compile.plan import build_environment, make_plan
-from .errors import UsageError, WheelError
-from .fetch.cache import ContentCache
-from .fetch.context import FetchContext
+from .compile.plan import BuildPlan, build_environment, make_plan
+from .errors import RecipeError, UsageError, WheelError
 from .fetch.models import fetch_model
-from .fetch.wanted import plan_fetch
+from .fetch.wanted import Wanted, plan_fetch
 from .package.comparison import inspect_wheels
 from .package.manifest import MANIFEST_NAME, load_manifest
+from .pipeline import build
 from .recipe.cross import find_cross
 from .recipe.format import PlatformName, Recipe, digest, sha1_alone
 from .recipe.load import load_model_recipe, load_recipe
 from .recipe.schema import SCHEMAS, schema_text
-from .request import Request, fetch_inputs, fetch_official
+from .request import Request, fetch_context, fetch_inputs, fetch_official
 from .system.console import Reporter
-from .toolchain.compiler import parallel_jobs
+from .system.files import write_whole
 from .toolchain.cross_layout import check_sdk
 from .toolchain.programs import programs_in
 from .tree.lock import hold_tree
 from .tree.workspace import Tree, Workspace, host_platform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What a command gets: its arguments, where it works, and whom it reports to."""
+
+    arguments: argparse.Namespace
+    workspace: Workspace
+    env: Mapping[str, str]
+    reporter: Reporter
+
+    def request(self) -> Request:
+        """Return what the arguments ask to build."""
+        return make_request(self.arguments, self.workspace, self.env)
 
 
 def recipe_file(workspace: Workspace, name: str, folder: str = ".") -> Path:
@@ -99,11 +111,24 @@ def _host(arguments: argparse.Namespace, recipe: Recipe, platform: PlatformName)
     return host
 
 
-def print_plan(request: Request, *, as_json: bool) -> None:
+def run(call: Call) -> None:
+    """Build the wheel and the SDK."""
+    build(call.request(), call.reporter)
+
+
+def fetch(call: Call) -> None:
+    """Bring every input into the cache."""
+    inputs = fetch_inputs(call.request(), call.reporter)
+    total = sum(fetched.size for _, fetched in inputs if fetched)
+    call.reporter.finish(f"{len(inputs)} inputs in the cache, {total / 1e6:.0f} MB, all verified")
+
+
+def plan(call: Call) -> None:
     """Print every input and every command of a build."""
+    request = call.request()
     recipe, workspace = request.recipe, request.workspace
-    tree = workspace.tree(recipe, request.platform)
     tools = workspace.tools(recipe.tools.lock_sha256) / "bin"
+    tree = workspace.tree(recipe, request.platform)
     places = request.places(tree)
     apple = request.platform == "macos-arm64" and not places
     # As a shell on the Mac would say it: only there xcrun answers.
@@ -128,30 +153,20 @@ def print_plan(request: Request, *, as_json: bool) -> None:
         for item in items
         if item.role == "dependency" and item.origins
     }
-    environment = build_environment(
-        recipe,
-        request.platform,
-        programs,
-        home="~",
-        compiler_cache=workspace.compiler_cache,
-        cache_socket="<temporary>/s",
-    )
-    plan = make_plan(
-        recipe,
-        request.platform,
-        tree=tree,
-        programs=programs,
-        chosen=chosen,
-        jobs=request.jobs or parallel_jobs(),
-        env=environment,
-    )
-    if as_json:
-        document: dict[str, Any] = asdict(plan)
+    env = build_environment(request, programs, home="~", cache_socket="<temporary>/s")
+    made = make_plan(request, tree, programs, chosen, env=env)
+    if call.arguments.json:
+        document: dict[str, Any] = asdict(made)
         document["repair"] = recipe.platforms[request.platform].repair
         document["minimum_os"] = recipe.platforms[request.platform].minimum_os
         document["inputs"] = [asdict(item) for item in items]
         print(json.dumps(document, indent=2, default=str))
-        return
+    else:
+        _print_plan(request, made, items)
+
+
+def _print_plan(request: Request, plan: BuildPlan, items: Sequence[Wanted]) -> None:
+    recipe = request.recipe
     print(f"{recipe.name} {plan.version} for {request.platform}")
     print(f"recipe digest {plan.recipe_digest}\n\ninputs, each from the first origin that answers:")
     for item in items:
@@ -160,14 +175,14 @@ def print_plan(request: Request, *, as_json: bool) -> None:
         for exclusion in item.excluded:
             print(f"  {'':<24} not {exclusion.kind}: {exclusion.reason}")
     print("\nenvironment of every command, whole:")
-    for name, value in environment.items():
+    for name, value in plan.step("configure").env.items():
         print(f"  {name}={value}")
     for step in plan.steps:
         print(f"\n{step.stage}:")
         _print_argv(step.argv)
     repair = recipe.platforms[request.platform].repair
     what = f"{repair} --require-archs=arm64" if repair == "delocate" else f"{repair} --plat auto"
-    if repair == "delocate" and places:
+    if repair == "delocate" and request.cross:
         what = "delocate's rules, checked without it"
     print(f"\nrepair:\n  {what}")
 
@@ -182,45 +197,38 @@ def _print_argv(argv: Sequence[str]) -> None:
     print(line)
 
 
-def place_model(
-    arguments: argparse.Namespace, workspace: Workspace, env: Mapping[str, str], reporter: Reporter
-) -> None:
+def place_model(call: Call) -> None:
     """Fetch a model's files and put them where the verification looks for them."""
+    arguments, workspace = call.arguments, call.workspace
     recipe = load_model_recipe(recipe_file(workspace, arguments.model, "models"))
-    context = FetchContext(
-        cache=ContentCache(workspace.cache),
-        recipes_dir=workspace.recipes,
-        env=env,
-        progress=reporter,
-        choice=arguments.origin,
-        offline=arguments.offline,
+    context = fetch_context(
+        workspace, call.env, call.reporter, choice=arguments.origin, offline=arguments.offline
     )
     models = workspace.models if arguments.work is None else arguments.work.resolve() / "models"
     target = models / recipe.name
-    with reporter.stage("model", recipe.name):
+    with call.reporter.stage("model", recipe.name):
         files = fetch_model(recipe, target, context)
     if arguments.json:
         print(json.dumps(asdict(files), default=str, indent=2))
-    reporter.finish(f"{recipe.name}: {len(recipe.files)} files verified")
+    call.reporter.finish(f"{recipe.name}: {len(recipe.files)} files verified")
 
 
-def print_input(
-    arguments: argparse.Namespace, workspace: Workspace, env: Mapping[str, str], reporter: Reporter
-) -> None:
-    """Print where one verified input stands in the cache."""
-    request = make_request(arguments, workspace, env)
+def print_input(call: Call) -> None:
+    """Print the path of one verified input in the cache."""
+    request, name = call.request(), call.arguments.name
     known = [each.name for each in request.recipe.dependencies]
-    if arguments.name not in known:
+    if name not in known:
         raise UsageError(
-            f"the recipe has no input called {arguments.name}", hint=f"it has {', '.join(known)}"
+            f"the recipe has no input called {name}", hint=f"it has {', '.join(known)}"
         )
-    for item, fetched in fetch_inputs(request, reporter):
-        if item.name == arguments.name and fetched:
+    for item, fetched in fetch_inputs(request, call.reporter):
+        if item.name == name and fetched:
             print(fetched.path)
 
 
-def inspect(request: Request, reporter: Reporter) -> None:
+def inspect(call: Call) -> None:
     """Compare the built wheel with the official one that the recipe pins; WheelError if weaker."""
+    request, reporter = call.request(), call.reporter
     manifest = load_manifest(request.workspace.wheels / MANIFEST_NAME)
     origin = request.recipe.platforms[request.platform].official
     if origin is None:
@@ -232,13 +240,13 @@ def inspect(request: Request, reporter: Reporter) -> None:
     ours = request.workspace.wheels / manifest.wheel.file
     found = inspect_wheels(ours, official.path)
     for difference in found.differences:
-        side = "ours" if difference.only_in == "ours" else "official"
-        reporter.say(f"only {side}: {difference.path}: {difference.explanation or 'UNEXPLAINED'}")
+        why = difference.explanation or "UNEXPLAINED"
+        reporter.say(f"only {difference.only_in}: {difference.path}: {why}")
     if found.faults:
         raise WheelError(
             f"{ours.name} falls behind the official wheel:\n"
             + "\n".join(f"  - {fault}" for fault in found.faults),
-            hint="explain the difference in build/package/file_list.py, or mend the build",
+            hint="explain the difference in build/package/comparison.py, or mend the build",
         )
     reporter.finish(
         f"{len(found.differences)} differences in files, each explained; "
@@ -246,23 +254,11 @@ def inspect(request: Request, reporter: Reporter) -> None:
     )
 
 
-def check_recipe(workspace: Workspace, name: str, reporter: Reporter) -> None:
-    """Validate a recipe, and say by name what it leaves weaker than it could be."""
-    recipe = load_recipe(recipe_file(workspace, name), recipes=workspace.recipes)
-    if weak := sha1_alone(recipe):
-        reporter.say(f"pinned by SHA-1 alone: {', '.join(weak)}")
-    if recipe.dependencies_by_cmake:
-        reporter.say("its dependencies are pinned by the SHA-1s of the tree's own cmake/deps.txt")
-    if recipe.build_script is None:
-        reporter.say("it does not list build.py's flags: a misspelt one shows when build.py runs")
-    reporter.finish(f"valid: {recipe.name} {recipe.version}, digest {digest(recipe)}")
-
-
-def list_recipes(workspace: Workspace, *, as_json: bool) -> None:
+def list_recipes(call: Call) -> None:
     """Print the recipes, one line each."""
     rows = []
-    for file in sorted(workspace.recipes.glob("*.toml")):
-        recipe: Recipe = load_recipe(file, recipes=workspace.recipes)
+    for file in sorted(call.workspace.recipes.glob("*.toml")):
+        recipe = load_recipe(file, recipes=call.workspace.recipes)
         rows.append(
             {
                 "name": file.stem,
@@ -272,33 +268,47 @@ def list_recipes(workspace: Workspace, *, as_json: bool) -> None:
                 "summary": recipe.summary,
             }
         )
-    if as_json:
+    if call.arguments.json:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
         print(f"{row['name']:<22} {str(row['digest'])[:8]}  {row['summary']}")
 
 
-def write_schemas(workspace: Workspace, *, check: bool, reporter: Reporter) -> int:
+def check_recipe(call: Call) -> None:
+    """Validate a recipe, and say by name what it leaves weaker than it could be."""
+    workspace, reporter = call.workspace, call.reporter
+    file = recipe_file(workspace, call.arguments.file)
+    recipe = load_recipe(file, recipes=workspace.recipes)
+    if weak := sha1_alone(recipe):
+        reporter.say(f"pinned by SHA-1 alone: {', '.join(weak)}")
+    if recipe.dependencies_by_cmake:
+        reporter.say("its dependencies are pinned by the SHA-1s of the tree's own cmake/deps.txt")
+    if recipe.build_script is None:
+        reporter.say("it does not list build.py's flags: a misspelt one shows when build.py runs")
+    reporter.finish(f"valid: {recipe.name} {recipe.version}, digest {digest(recipe)}")
+
+
+def write_schemas(call: Call) -> None:
     """Write the generated schemas, or only say whether they are fresh; RecipeError if stale."""
-    stale = []
+    check, stale = call.arguments.check, []
     for name in SCHEMAS:
-        file, text = workspace.recipes / name, schema_text(name)
+        file, text = call.workspace.recipes / name, schema_text(name)
         if file.exists() and file.read_text(encoding="utf-8") == text:
             continue
         stale.append(name)
         if not check:
-            file.write_text(text, encoding="utf-8")
+            write_whole(file, text)
     if stale and check:
-        raise errors.RecipeError(
+        raise RecipeError(
             f"stale: {', '.join(stale)}", hint="write them again with `python -m build schema`"
         )
-    reporter.finish("written: " + ", ".join(stale) if stale else "the schemas are fresh")
-    return 0
+    call.reporter.finish("written: " + ", ".join(stale) if stale else "the schemas are fresh")
 
 
-def clean(workspace: Workspace, *, everything: bool, reporter: Reporter) -> None:
+def clean(call: Call) -> None:
     """Remove trees and logs, or everything; a running build is waited for."""
+    workspace, reporter = call.workspace, call.reporter
     trees = workspace.cache / "trees"
     for folder in sorted(each for each in trees.glob("*") if each.is_dir()):
         tree = Tree(root=folder)
@@ -306,7 +316,7 @@ def clean(workspace: Workspace, *, everything: bool, reporter: Reporter) -> None
             reporter.say(f"removing {folder}")
             shutil.rmtree(folder)
     folders = [workspace.root / ".work" / "logs"]
-    if everything:
+    if call.arguments.all:
         folders = [workspace.cache, workspace.root / ".work"]
     for folder in folders:
         if folder.exists():

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .compile.plan import BuildPlan, Step, build_environment, make_plan
+from .compile.plan import Step, build_environment, make_plan
 from .fetch.fetched import Fetched
 from .fetch.wanted import Wanted
 from .package.artefacts import Artefacts, Packing, find_artefacts, pack_sdk, pack_wheel, publish
@@ -27,6 +27,7 @@ from .recipe.format import digest, source_digest
 from .request import Request, fetch_inputs, the_compiler
 from .stage import Engine, Stage, inputs_digest
 from .system.console import Reporter
+from .system.digest import tree_size
 from .system.environment import is_network
 from .system.files import check_writable
 from .system.process import LoggedRun
@@ -36,7 +37,6 @@ from .toolchain.compiler_cache import cache_server, cache_socket
 from .toolchain.cross import CrossPlaces
 from .toolchain.cross_layout import unpack_shared, write_own
 from .toolchain.prepare import prepare_tools
-from .toolchain.programs import Programs
 from .tree.lock import hold_tree
 from .tree.source import lay_out_source
 from .tree.workspace import Tree
@@ -109,7 +109,21 @@ class _Build:
         )
         with cache_socket() as socket:
             chosen = _chosen(inputs)
-            plan = self.plan(programs, chosen, socket)
+            env = build_environment(
+                request,
+                programs,
+                home=request.env.get("HOME", str(Path.home())),
+                cache_socket=socket,
+                network=request.env,
+            )
+            plan = make_plan(
+                request,
+                tree,
+                programs,
+                {name: each.kind for name, each in chosen.items() if name},
+                env=env,
+                as_root=hasattr(os, "geteuid") and os.geteuid() == 0,
+            )
             source = self.source(inputs, chosen)
             patches = engine.run(source)["patches"]
             configure = self.configure(plan.step("configure"), plan.top_level_include, source.key)
@@ -136,7 +150,7 @@ class _Build:
         if end_leftover(self.tree.running):
             self.reporter.say("ended what a killed build had left running in this tree")
         drop_logs(self.request.workspace.logs)
-        check_disk(self.tree.root, already=_size(self.tree.root))
+        check_disk(self.tree.root, already=tree_size(self.tree.root))
         if self.request.fresh:
             shutil.rmtree(self.tree.root, ignore_errors=True)
 
@@ -167,29 +181,6 @@ class _Build:
             title=self.compiler.identity,
             work=work,
             summary=lambda _: self.compiler.identity.partition(", recipe")[0],
-        )
-
-    def plan(self, programs: Programs, chosen: Mapping[str, Fetched], socket: str) -> BuildPlan:
-        """Work out the commands of the next stages."""
-        request = self.request
-        environment = build_environment(
-            request.recipe,
-            request.platform,
-            programs,
-            home=request.env.get("HOME", str(Path.home())),
-            compiler_cache=request.workspace.compiler_cache,
-            cache_socket=socket,
-            network=request.env,
-        )
-        return make_plan(
-            request.recipe,
-            request.platform,
-            tree=self.tree,
-            programs=programs,
-            chosen={name: each.kind for name, each in chosen.items() if name},
-            jobs=self.jobs,
-            env=environment,
-            as_root=hasattr(os, "geteuid") and os.geteuid() == 0,
         )
 
     def source(self, inputs: Inputs, chosen: Mapping[str, Fetched]) -> Stage[Outputs]:
@@ -345,14 +336,3 @@ def _without_jobs(argv: Sequence[str]) -> list[str]:
     words = list(argv)
     place = words.index("--parallel")
     return words[:place] + words[place + 2 :]
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(parent, name)).st_size
-            except OSError:
-                continue
-    return total

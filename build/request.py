@@ -105,7 +105,7 @@ def fetch_inputs(request: Request, reporter: Reporter) -> list[tuple[Wanted, Fet
             f"{request.recipe_file} leaves its dependencies to CMake, which needs a network",
             hint="build it without --offline, or list its dependencies in the recipe",
         )
-    context = _fetch_context(request, reporter)
+    context = _context(request, reporter)
     items = plan_fetch(
         request.recipe,
         request.platform,
@@ -117,7 +117,7 @@ def fetch_inputs(request: Request, reporter: Reporter) -> list[tuple[Wanted, Fet
 
 
 def fetch_official(request: Request, origin: PypiOrigin, reporter: Reporter) -> Fetched:
-    """Bring the published wheel that ours is held beside into the cache."""
+    """Bring the published wheel that ours is compared with into the cache."""
     item = Wanted(
         name="official wheel",
         version=origin.release,
@@ -125,15 +125,29 @@ def fetch_official(request: Request, origin: PypiOrigin, reporter: Reporter) -> 
         choice=request.choice,
         origins=(origin,),
     )
-    return deliver(item, _fetch_context(request, reporter))
+    return deliver(item, _context(request, reporter))
 
 
-def _fetch_context(request: Request, reporter: Reporter) -> FetchContext:
+def fetch_context(
+    workspace: Workspace,
+    env: Mapping[str, str],
+    reporter: Reporter,
+    *,
+    choice: Choice,
+    offline: bool,
+) -> FetchContext:
+    """Return what every fetch of a workspace goes by."""
     return FetchContext(
-        cache=ContentCache(request.workspace.cache),
-        recipes_dir=request.workspace.recipes,
-        env=request.env,
+        cache=ContentCache(workspace.cache),
+        recipes_dir=workspace.recipes,
+        env=env,
         progress=reporter,
-        choice=request.choice,
-        offline=request.offline,
+        choice=choice,
+        offline=offline,
+    )
+
+
+def _context(request: Request, reporter: Reporter) -> FetchContext:
+    return fetch_context(
+        request.workspace, request.env, reporter, choice=request.choice, offline=request.offline
     )

@@ -1,6 +1,6 @@
 """The engine: it runs a stage, or skips it where what the stage made is still right.
 
-A stage with a key leaves a record beside the tree: the digest of its inputs, its outputs, its
+A stage with a key leaves a record in the tree's folder: the digest of its inputs, its outputs, its
 duration. A build that was killed goes on after the last record.
 """
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..recipe.cross import cross_of
 from ..recipe.format import DefineValue, PlatformName, Recipe, digest
 from ..recipe.version import local_version, source_date_epoch
+from ..request import Request
 from ..system.environment import network_settings
+from ..toolchain.compiler import parallel_jobs
 from ..toolchain.cross import cross_defines, packing_environment
 from ..toolchain.programs import Programs
 from ..tree.workspace import Tree
@@ -107,12 +108,10 @@ def define_argument(name: str, value: DefineValue) -> str:
 
 
 def build_environment(
-    recipe: Recipe,
-    platform: PlatformName,
+    request: Request,
     programs: Programs,
     *,
     home: str,
-    compiler_cache: Path,
     cache_socket: str,
     network: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
@@ -121,8 +120,9 @@ def build_environment(
     ``network`` is the caller's environment: proxies and certificates are taken from it where CMake
     itself fetches the dependencies, and only there.
     """
+    recipe, compiler_cache = request.recipe, request.workspace.compiler_cache
     environment = {
-        # The cache may stand below somebody's repository, whose commit nothing must pick up.
+        # The cache may be below somebody's repository, whose commit nothing must pick up.
         "GIT_CEILING_DIRECTORIES": str(compiler_cache.parent),
         "HOME": home,
         "LC_ALL": "C",
@@ -135,7 +135,7 @@ def build_environment(
         "SOURCE_DATE_EPOCH": str(source_date_epoch(recipe)),
         "ZERO_AR_DATE": "1",
     }
-    environment.update(recipe.platforms[platform].environment)
+    environment.update(recipe.platforms[request.platform].environment)
     environment.update(programs.variables)
     if recipe.dependencies_by_cmake:
         environment.update(network_settings(network or {}))
@@ -143,13 +143,11 @@ def build_environment(
 
 
 def make_plan(
-    recipe: Recipe,
-    platform: PlatformName,
-    *,
+    request: Request,
     tree: Tree,
     programs: Programs,
     chosen: Mapping[str, str],
-    jobs: int,
+    *,
     env: Mapping[str, str],
     as_root: bool = False,
 ) -> BuildPlan:
@@ -157,29 +155,42 @@ def make_plan(
 
     All three are upstream's own ``tools/ci_build/build.py`` with the same arguments; only the
     phase differs, so that a phase can be repeated alone.
+
+    Parameters
+    ----------
+    request : Request
+        What is built.
+    tree : Tree
+        Where it is built.
+    programs : Programs
+        With what.
+    chosen : Mapping[str, str]
+        As for :func:`cmake_defines`.
+    env : Mapping[str, str]
+        The whole environment of the commands (:func:`build_environment`).
+    as_root : bool, optional
+        Whether the commands will run as root, which upstream's script must know.
     """
+    recipe, platform = request.recipe, request.platform
     defines = cmake_defines(recipe, platform, tree, programs, chosen=chosen)
-    arguments: list[str] = [
+    target_args, packing = recipe.platforms[platform].build_args, env
+    if programs.cross:
+        cross = cross_of(recipe, platform)
+        target_args = cross.target.build_args
+        packing = packing_environment(cross, programs.cross, env)
+    generator = ("--cmake_generator", "Ninja")
+    arguments = [
         *("--build_dir", str(tree.build)),
         *("--cmake_path", str(programs.cmake)),
         *("--ctest_path", str(programs.ctest)),
-        *("--cmake_generator", "Ninja"),
-        *("--parallel", str(jobs)),
+        *generator,
+        *("--parallel", str(request.jobs or parallel_jobs())),
         *recipe.build_args,
-        *(
-            cross_of(recipe, platform).target.build_args
-            if programs.cross
-            else recipe.platforms[platform].build_args
-        ),
+        *target_args,
+        *(["--allow_running_as_root"] if as_root else []),
     ]
-    if as_root:
-        arguments.append("--allow_running_as_root")
     extra = ["--cmake_extra_defines", *(define_argument(*pair) for pair in defines.items())]
     script = str(tree.source / "tools" / "ci_build" / "build.py")
-
-    packing = env
-    if programs.cross:
-        packing = packing_environment(cross_of(recipe, platform), programs.cross, env)
 
     def step(stage: str, *phase: str) -> Step:
         argv = (str(programs.python), script, *arguments, *phase, *extra)
@@ -189,7 +200,8 @@ def make_plan(
         version=local_version(recipe.version, digest(recipe)),
         platform=platform,
         recipe_digest=digest(recipe),
-        build_args=tuple(shown_arguments(arguments)),
+        # What the manifest shows: nothing that names a place on this machine.
+        build_args=(*generator, *recipe.build_args, *target_args),
         defines=defines,
         top_level_include=top_level_include(tree),
         steps=(
@@ -198,18 +210,3 @@ def make_plan(
             step("wheel", "--build", "--build_wheel"),
         ),
     )
-
-
-def shown_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return build arguments without the ones that name a place on this machine."""
-    local = {"--build_dir", "--cmake_path", "--ctest_path", "--parallel"}
-    shown: list[str] = []
-    skip = False
-    for argument in arguments:
-        if skip:
-            skip = False
-        elif argument in local:
-            skip = True
-        elif argument != "--allow_running_as_root":
-            shown.append(argument)
-    return shown

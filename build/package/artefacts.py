@@ -241,8 +241,8 @@ def _entry(fetched: Fetched, *, name: str, licence: str, kind: str) -> Input:
 def machine_paths(tree: Tree, workspace: Workspace) -> list[str]:
     """Return the paths of this machine that no artefact may hold.
 
-    A checkout or a cache directly below the root, ``/src`` say, is left out: such a name stands
-    inside the honest paths of any library as well (``/ortmill/deps/protobuf/src``).
+    A checkout or a cache directly below the root, ``/src`` say, is left out: such a name is
+    part of the honest paths of any library as well (``/ortmill/deps/protobuf/src``).
     """
     places = [tree.root, workspace.cache / "tools", workspace.compiler_cache]
     places += [each for each in (workspace.cache, workspace.root) if len(each.parts) > 2]

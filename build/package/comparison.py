@@ -1,23 +1,73 @@
-"""Hold the built wheel beside the official one: the same files, and binaries no weaker."""
+"""The built wheel compared with the official one: the same files, and binaries no weaker."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ..binary.elf import elf_facts
 from ..binary.macho import macho_facts
 from ..binary.rules import compare_elf, compare_macho
 from ..errors import WheelError
 from .archive import read_wheel
-from .file_list import Difference, compare_file_lists
 from .mac_wheel import oldest_macos
 
 _ARCHITECTURE = "arm64"
 Facts = TypeVar("Facts")
+Side = Literal["ours", "official"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Why files whose path matches a pattern are on one side alone."""
+
+    pattern: str
+    only_in: Side
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A file that only one of two wheels has; ``explanation`` is None where nothing explains it.
+
+    ``path`` has the version taken out of the ``.dist-info`` folder's name.
+    """
+
+    path: str
+    only_in: Side
+    explanation: str | None
+
+
+EXPLANATIONS = (
+    Explanation(
+        pattern=r"onnxruntime/capi/onnxruntime_pybind11_state\.cpython-\d+t?-[\w-]+\.so",
+        only_in="official",
+        why="Upstream's setup.py adds the ABI suffix only where it runs auditwheel itself.",
+    ),
+    Explanation(
+        pattern=r"onnxruntime/capi/onnxruntime_pybind11_state\.so",
+        only_in="ours",
+        why="The same module without the ABI suffix; the wheel's tag names the interpreter.",
+    ),
+    Explanation(
+        pattern=r"\.dist-info/licenses/[^/]+/.+",
+        only_in="ours",
+        why="Licence texts of the bundled dependencies, one folder each (PEP 639).",
+    ),
+    Explanation(
+        pattern=r"\.dist-info/(licenses/)?(LICENSE|ThirdPartyNotices\.txt)",
+        only_in="ours",
+        why="A newer setuptools copies upstream's licence files here by itself.",
+    ),
+    Explanation(
+        pattern=r"\.dist-info/sboms/ortmill\.cdx\.json",
+        only_in="ours",
+        why="The list of everything compiled in (PEP 770).",
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +110,50 @@ def inspect_wheels(ours: Path, official: Path) -> Inspection:
     mine, theirs = read_wheel(ours), read_wheel(official)
     compared = {**_compare_elf(mine, theirs), **_compare_macho(mine, theirs, ours.name)}
     return Inspection(
-        differences=tuple(compare_file_lists(ours, official)),
+        differences=tuple(compare_file_lists(mine, theirs)),
         weaknesses={name: found for name, found in compared.items() if found},
         binaries=len(compared),
     )
+
+
+def compare_file_lists(
+    ours: Iterable[str],
+    official: Iterable[str],
+    *,
+    explanations: Iterable[Explanation] = EXPLANATIONS,
+) -> list[Difference]:
+    """Return every file that only one of two wheels has, sorted by path.
+
+    Parameters
+    ----------
+    ours, official : iterable of str
+        The paths in the wheels.
+    explanations : iterable of Explanation, optional
+        What is known and meant.
+    """
+    table = tuple(explanations)
+    mine, theirs = _paths(ours), _paths(official)
+    sides: tuple[tuple[Side, set[str]], ...] = (
+        ("ours", mine - theirs),
+        ("official", theirs - mine),
+    )
+    return sorted(
+        (
+            Difference(path=path, only_in=side, explanation=_explain(path, side, table))
+            for side, paths in sides
+            for path in paths
+        ),
+        key=lambda difference: (difference.path, difference.only_in),
+    )
+
+
+def _paths(names: Iterable[str]) -> set[str]:
+    return {re.sub(r"^[^/]+\.dist-info/", ".dist-info/", name) for name in names}
+
+
+def _explain(path: str, side: Side, table: Iterable[Explanation]) -> str | None:
+    found = (each for each in table if each.only_in == side and re.fullmatch(each.pattern, path))
+    return next((each.why for each in found), None)
 
 
 def _compare_elf(ours: Mapping[str, bytes], official: Mapping[str, bytes]) -> dict[str, list[str]]:

@@ -95,7 +95,7 @@ class PatchEntry:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Flags:
-    """What upstream's build was told: arguments of its build script and CMake's defines."""
+    """What upstream's build was given: arguments of its build script and CMake's defines."""
 
     build_args: Sequence[str]
     defines: Mapping[str, DefineValue]
@@ -103,7 +103,7 @@ class Flags:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class StageEntry:
-    """How long a stage took in this run; ``skipped`` where its result stood already."""
+    """How long a stage took in this run; ``skipped`` where its result existed already."""
 
     name: Text
     seconds: Seconds
@@ -114,7 +114,7 @@ class StageEntry:
 class CrossEntry:
     """How artefacts were built on a machine of another platform.
 
-    ``host`` is that machine's platform, ``compiler`` what stood in for the platform's own
+    ``host`` is that machine's platform, ``compiler`` what was used for the platform's own
     compiler; ``system`` says where the declarations and symbols of the platform came from, and
     ``stand_ins`` which inputs are overlays of our own. ``executed`` is false: nothing of the
     artefacts has run.
@@ -173,7 +173,7 @@ def write_manifest(manifest: Manifest, into: Path, *, forbidden_paths: Sequence[
     into : Path
         The folder of the wheel and the SDK.
     forbidden_paths : sequence of str, optional
-        Paths of this machine that must not stand in it.
+        Paths of this machine that must not be in it.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """What a wheel says about itself, changed in every place at once and compared afterwards.
 
-The version stands in five places: the file's name, the ``.dist-info`` folder's name, METADATA,
+The version is in five places: the file's name, the ``.dist-info`` folder's name, METADATA,
 ``__version__`` of the package and ``capi/build_and_package_info.py``; RECORD holds a hash of
 each. Formats: the binary distribution format and PEP 639 on packaging.python.org.
 """
@@ -109,7 +109,7 @@ def set_version(files: Mapping[str, bytes], version: str) -> dict[str, bytes]:
     Raises
     ------
     WheelError
-        The version is not normal, is of another release, or stands nowhere or twice in a file.
+        The version is not normal, is of another release, or is nowhere or twice in a file.
     """
     info = dist_info(files)
     metadata = _part(files, f"{info}/METADATA")

@@ -77,7 +77,7 @@ def repair_environment(repair: Repair, *, scratch: Path, source_date_epoch: int)
 
 
 def _honest_tag(answer: str, wheel: Path) -> str:
-    # Warnings may stand before the answer where the runner keeps both outputs together.
+    # Warnings may come before the answer where both outputs are kept together.
     start = max(0, f"\n{answer}".find("\n{"))
     try:
         shown, _ = json.JSONDecoder().raw_decode(answer[start:])

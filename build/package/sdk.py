@@ -148,7 +148,7 @@ def _check(members: Mapping[str, Member], names: Mapping[str, str], build_dir: P
 
 
 def _mac_readme(members: Mapping[str, Member], library: str, minimum_os: str) -> str:
-    """Judge the library for macOS and return what the README adds about it."""
+    """Check the library for macOS and return what the README adds about it."""
     content = members[f"lib/{library}"].content
     facts = inspect_macho(content, architecture=_MAC_ARCHITECTURE, name=library)
     check_binaries({library: content}, architecture=_MAC_ARCHITECTURE, minimum_os=minimum_os)
@@ -240,7 +240,7 @@ def make_sdk(
 
 
 def _own_texts(release: Release, members: Mapping[str, Member], library: str) -> dict[str, Member]:
-    """Return the pkg-config file and the README; the library for macOS is judged on the way."""
+    """Return the pkg-config file and the README; the library for macOS is checked on the way."""
     upstream = release.upstream_version
     readme = _README.format(upstream=upstream, version=release.version, platform=release.platform)
     if release.platform == "macos-arm64":

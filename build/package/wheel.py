@@ -77,7 +77,7 @@ def check_binaries(files: Mapping[str, bytes], *, architecture: str, minimum_os:
     Raises
     ------
     WheelError
-        One has a weakness; the first is named, the rest stands in the context.
+        One has a weakness; the first is named, the rest is in the context.
     """
     weaknesses = {
         name: elf_weaknesses(facts) for name, facts in elf_facts(sorted(files.items())).items()

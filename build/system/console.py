@@ -113,7 +113,7 @@ class Reporter:
                     self._print("::endgroup::", plain=True)
 
     def done(self, name: str, text: str, seconds: float, *, skipped: bool = False) -> None:
-        """Print that a stage is done, or that its result stood already."""
+        """Print that a stage is done, or that its result is unchanged."""
         if self._quiet:
             return
         mark = "[dim]=[/dim]" if skipped else "[green]✓[/green]"

@@ -1,4 +1,4 @@
-"""What a long step tells the reader while it runs."""
+"""What a long step reports while it runs."""
 
 from __future__ import annotations
 

@@ -9,9 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -216,11 +218,15 @@ def test_wheels_cannot_be_written_is_told_before_any_work(
     assert not machine.cache.exists()
     wheels.unlink()
 
-    def read_only(*_: object, **__: object) -> None:
-        raise OSError(errno.EROFS, "Read-only file system", str(wheels))
+    real = tempfile.TemporaryFile
+
+    def read_only(*arguments: Any, dir: Path | None = None, **more: Any) -> Any:
+        if dir == wheels:
+            raise OSError(errno.EROFS, "Read-only file system", str(wheels))
+        return real(*arguments, dir=dir, **more)
 
     # Root may write anywhere, so a folder's mode would prove nothing here.
-    monkeypatch.setattr("build.system.files.tempfile.TemporaryFile", read_only)
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
     code, _, err = machine("run", "small")
     assert code == 8
     assert f"cannot write to {wheels}: Read-only file system" in err
@@ -281,7 +287,7 @@ def test_a_signal_ends_it_with_130(
         os.kill(os.getpid(), number)
         signal.pause()
 
-    monkeypatch.setattr(cli, "fetch_inputs", arrive)
+    monkeypatch.setattr(commands, "fetch_inputs", arrive)
     code, _, err = machine("fetch", "small")
     assert code == 130
     assert "interrupted: stopped" in err

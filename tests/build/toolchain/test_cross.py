@@ -194,15 +194,14 @@ def test_the_plan_of_a_cross_build_says_everything() -> None:
     assert defines["CMAKE_TOOLCHAIN_FILE"] == "/t/toolchain/toolchain.cmake"
     assert defines["Iconv_LIBRARY"] == "/t/toolchain/sysroot/usr/lib/libiconv.tbd"
     assert defines["CMAKE_OSX_ARCHITECTURES"] == "arm64"
-    plan = make_plan(
-        recipe,
-        "macos-arm64",
-        tree=tree,
-        programs=programs,
-        chosen={},
-        jobs=1,
-        env={"A": "b"},
+    request = Request(
+        recipe=recipe,
+        recipe_file="recipe.toml",
+        platform="macos-arm64",
+        workspace=Workspace(root=Path("/w"), cache=Path("/c")),
+        env={},
     )
+    plan = make_plan(request, tree, programs, {}, env={"A": "b"})
     assert "--use_binskim_compliant_compile_flags" not in plan.step("configure").argv
     assert plan.step("configure").env == {"A": "b"}
     assert plan.step("wheel").env["PYTHONPATH"] == "/t/toolchain/packing"
