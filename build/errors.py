@@ -12,7 +12,7 @@ from .program import as_called
 
 
 class BuildError(Exception):
-    """A build that cannot go on: one sentence, with what to do next.
+    """A build that cannot go on, reported in one sentence with what to do next.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def asked(recipe: Recipe, platform: PlatformName) -> Request:
         recipe=recipe,
         recipe_file="recipe.toml",
         platform=platform,
-        workspace=Workspace(root=ROOT, cache=Path("/cache")),
+        workspace=Workspace(root=ROOT, cache=Path("/cache"), recipes=ROOT / "recipes"),
         env={},
         jobs=4,
     )

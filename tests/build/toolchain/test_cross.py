@@ -198,7 +198,7 @@ def test_the_plan_of_a_cross_build_says_everything() -> None:
         recipe=recipe,
         recipe_file="recipe.toml",
         platform="macos-arm64",
-        workspace=Workspace(root=Path("/w"), cache=Path("/c")),
+        workspace=Workspace(root=Path("/w"), cache=Path("/c"), recipes=Path("/r")),
         env={},
     )
     plan = make_plan(request, tree, programs, {}, env={"A": "b"})
