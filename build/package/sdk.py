@@ -19,11 +19,10 @@ from ..system.digest import file_sha256
 from ..system.files import check_writable, replacing
 from ..system.process import Run
 from .licences import placed_licences
-from .release import Release
+from .release import MAC_ARCHITECTURE, Release
 from .wheel import check_binaries, check_paths
 
 NAME = "onnxruntime"
-_MAC_ARCHITECTURE = "arm64"
 _UPSTREAM_TEXTS = ("LICENSE", "ThirdPartyNotices.txt", "VERSION_NUMBER")
 _HEADERS = ("onnxruntime_c_api.h", "onnxruntime_cxx_api.h")
 _PACKAGE = ("Config.cmake", "ConfigVersion.cmake", "Targets.cmake", "Targets-release.cmake")
@@ -150,8 +149,8 @@ def _check(members: Mapping[str, Member], names: Mapping[str, str], build_dir: P
 def _mac_readme(members: Mapping[str, Member], library: str, minimum_os: str) -> str:
     """Check the library for macOS and return what the README adds about it."""
     content = members[f"lib/{library}"].content
-    facts = inspect_macho(content, architecture=_MAC_ARCHITECTURE, name=library)
-    check_binaries({library: content}, architecture=_MAC_ARCHITECTURE, minimum_os=minimum_os)
+    facts = inspect_macho(content, architecture=MAC_ARCHITECTURE, name=library)
+    check_binaries({library: content}, minimum_os=minimum_os)
     name = install_name(library)
     return _README_MACOS.format(minos=facts.minos, name=name)
 

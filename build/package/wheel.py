@@ -25,7 +25,7 @@ from .metadata import (
     set_version,
     with_record,
 )
-from .release import Release
+from .release import MAC_ARCHITECTURE, Release
 from .repair import Repair, repair_wheel
 
 SBOM_NAME = "ortmill.cdx.json"
@@ -64,14 +64,14 @@ def check_paths(files: Mapping[str, bytes], forbidden: Sequence[str]) -> None:
             )
 
 
-def check_binaries(files: Mapping[str, bytes], *, architecture: str, minimum_os: str) -> None:
+def check_binaries(files: Mapping[str, bytes], *, minimum_os: str) -> None:
     """Make sure that every library among the files is fit to be shipped.
 
     Parameters
     ----------
     files : Mapping[str, bytes]
         Content by path.
-    architecture, minimum_os : str
+    minimum_os : str
         What those for macOS may ask for (:func:`build.binary.rules.macho_weaknesses`).
 
     Raises
@@ -82,9 +82,9 @@ def check_binaries(files: Mapping[str, bytes], *, architecture: str, minimum_os:
     weaknesses = {
         name: elf_weaknesses(facts) for name, facts in elf_facts(sorted(files.items())).items()
     }
-    for name, facts in macho_facts(sorted(files.items()), architecture=architecture).items():
+    for name, facts in macho_facts(sorted(files.items()), architecture=MAC_ARCHITECTURE).items():
         weaknesses[name] = macho_weaknesses(
-            facts, architecture=architecture, minimum_os=minimum_os, file=name
+            facts, architecture=MAC_ARCHITECTURE, minimum_os=minimum_os, file=name
         )
     for name, weak in weaknesses.items():
         if weak:
@@ -157,7 +157,7 @@ def finish_wheel(
             unrepaired, into=repaired, repair=repair, source_date_epoch=epoch, run=run
         )
         filename, final = written.name, with_record(read_wheel(written))
-    check_binaries(final, architecture=repair.architecture, minimum_os=repair.deployment_target)
+    check_binaries(final, minimum_os=repair.deployment_target)
     check_paths(final, release.forbidden_paths)
     target = release.into / filename
     with replacing(target) as part:

@@ -127,9 +127,9 @@ def ask(
 class Run(Protocol):
     """Run a program and return what it printed on its standard output.
 
-    ``env`` is the child's whole environment, not an addition. A status other than zero, or a
-    ``timeout`` in seconds that has passed, raises a subclass of :class:`build.errors.BuildError`.
-    :class:`LoggedRun` is one; tests have others.
+    ``env`` is the child's whole environment, not an addition. A status other than zero
+    raises a subclass of :class:`build.errors.BuildError`. :class:`LoggedRun` is one; tests have
+    others.
     """
 
     def __call__(
@@ -138,7 +138,6 @@ class Run(Protocol):
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        timeout: float | None = None,
     ) -> str:
         """Run ``argv`` and return its standard output as text."""
         ...
@@ -179,7 +178,6 @@ class LoggedRun:
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        timeout: float | None = None,
     ) -> str:
         """Run ``argv``; return what it wrote to its standard output.
 
@@ -190,8 +188,7 @@ class LoggedRun:
         Interrupted
             Ctrl-C or SIGTERM arrived; the program and its children have been ended.
         BuildError
-            The program failed or took longer than ``timeout`` seconds; the tail of its output
-            and the log's path are in the context.
+            The program failed; the tail of its output and the log's path are in the context.
         """
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("a", encoding="utf-8", errors="replace") as stream:
@@ -216,11 +213,7 @@ class LoggedRun:
             try:
                 if self._note:
                     write_note(self._note, child.pid)
-                code = child.wait(timeout=timeout)
-            except subprocess.TimeoutExpired:
-                end_child(child)
-                reader.join(_READ_SECONDS)
-                raise self._failed(argv, lines, f"took longer than {timeout:g} s") from None
+                code = child.wait()
             except KeyboardInterrupt:
                 end_child(child)
                 reader.join(_READ_SECONDS)
@@ -236,7 +229,11 @@ class LoggedRun:
                     self._note.unlink(missing_ok=True)
             reader.join()
         if code:
-            raise self._failed(argv, lines, f"ended with status {code}")
+            raise self._error(
+                f"{_name(argv)} ended with status {code}",
+                hint="the whole output is in the log",
+                context={"log": str(self._log), "output": "\n" + first_error(lines)},
+            )
         return "\n".join(lines) + "\n" if lines else ""
 
     def _read(self, child: subprocess.Popen[str], stream: TextIO, lines: list[str]) -> None:
@@ -246,13 +243,6 @@ class LoggedRun:
                 lines.append(line.rstrip("\n"))
                 if self._on_line:
                     self._on_line(lines[-1])
-
-    def _failed(self, argv: Sequence[str], lines: Sequence[str], what: str) -> BuildError:
-        return self._error(
-            f"{_name(argv)} {what}",
-            hint="the whole output is in the log",
-            context={"log": str(self._log), "output": "\n" + first_error(lines)},
-        )
 
 
 def first_error(lines: Sequence[str], *, most: int = 25) -> str:

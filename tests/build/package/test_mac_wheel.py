@@ -27,9 +27,7 @@ from tests.kit.macho_files import DYNAMIC, SYSTEM, X86_64, macho, universal
 VERSION = "1.21.0+ortmill.0b5e77aa"
 EPOCH = 1_700_000_000
 TAGS = ("macosx_13_3_arm64", "macosx_14_0_arm64")
-REPAIR = Repair(
-    kind="macho", python=Path("/t/bin/python"), architecture="arm64", deployment_target="13.3"
-)
+REPAIR = Repair(kind="macho", python=Path("/t/bin/python"), deployment_target="13.3")
 CAPI = "onnxruntime/capi"
 MODULE = f"{CAPI}/onnxruntime_pybind11_state.so"
 LIBRARY = f"{CAPI}/libonnxruntime.1.21.0.dylib"

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from build.errors import CompileError, Interrupted, ToolchainError, WheelError
+from build.errors import Interrupted, ToolchainError, WheelError
 from build.system import session
-from build.system.process import LoggedRun, first_error
+from build.system.process import LoggedRun, capture, first_error
 from build.system.session import end_leftover, session_members
 
 ENV = {"PATH": os.environ.get("PATH", "")}
@@ -128,10 +128,9 @@ def test_without_an_error_the_end_is_told() -> None:
 
 @pytest.mark.usefixtures("_short_grace")
 def test_a_time_out_ends_the_program(tmp_path: Path) -> None:
-    run = LoggedRun(env=ENV, log=tmp_path / "x.log")
     note = tmp_path / "pids"
-    with pytest.raises(CompileError, match="took longer than 3 s"):
-        run(python(STUBBORN, str(note)), timeout=3)
+    with pytest.raises(TimeoutError, match="took too long"):
+        capture(python(STUBBORN, str(note)), env=ENV, seconds=3)
     assert not any(lives(int(pid)) for pid in wait_for(note).split())
 
 
