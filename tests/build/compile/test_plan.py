@@ -303,14 +303,9 @@ def test_on_a_mac_the_plan_asks_xcrun(capsys: pytest.CaptureFixture[str], tmp_pa
 
 def test_what_the_compiler_brings_is_in_every_environment() -> None:
     apple = {"DEVELOPER_DIR": "/X.app/Contents/Developer", "SDKROOT": "/X.app/MacOSX15.1.sdk"}
-    found = build_environment(
-        shipped(),
-        "macos-arm64",
-        replace(PROGRAMS, variables=apple),
-        home="/home/me",
-        compiler_cache=Path("/cache/sccache"),
-        cache_socket="/tmp/s",
-    )
+    programs = replace(PROGRAMS, variables=apple)
+    request = asked(shipped(), "macos-arm64")
+    found = build_environment(request, programs, home="/home/me", cache_socket="/tmp/s")
     assert found.items() >= apple.items()
 
 
