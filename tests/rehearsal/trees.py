@@ -36,7 +36,7 @@ cmake_minimum_required(VERSION 3.15)
 project(pybind11 LANGUAGES CXX)
 set(pybind11_INCLUDE_DIR "${CMAKE_CURRENT_LIST_DIR}/include" CACHE INTERNAL "")
 add_library(pybind11_headers INTERFACE)
-add_library(pybind11::pybind11_headers ALIAS pybind11_headers)
+add_library(pybind11::headers ALIAS pybind11_headers)
 target_include_directories(pybind11_headers SYSTEM INTERFACE "${pybind11_INCLUDE_DIR}")
 target_compile_features(pybind11_headers INTERFACE cxx_inheriting_constructors cxx_user_literals
                                                   cxx_right_angle_brackets)
