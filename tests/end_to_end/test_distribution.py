@@ -305,6 +305,26 @@ def test_texts_are_embedded(installed: Installed, model: Path, tmp_path: Path) -
     assert text == "(2, 384) float32 [1.0, 1.0]\n"
 
 
+@pytest.mark.parametrize("package", ["ortmill", "verify"])
+def test_the_lines_of_the_readme_run(
+    installed: Installed, model: Path, package: str, tmp_path: Path
+) -> None:
+    """The first from anywhere, with the wheel installed; the second from the checkout's own code."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (lines,) = (each for each in blocks if f"from {package} import Embedder" in each)
+    said = re.search(r"# (\w+) \[(\d+), (\d+)\], L2 norm 1$", lines, re.MULTILINE)
+    assert said, "the README says what comes out"
+    (tmp_path / ".work" / "models").mkdir(parents=True)
+    shutil.copytree(model, tmp_path / ".work" / "models" / MODEL)
+    lines += "print(vectors.dtype, list(vectors.shape), abs((vectors**2).sum(1) - 1).max() < 1e-5)"
+    if package == "verify":
+        lines = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{lines}"
+    dtype, batch, width = said.groups()
+    told = installed("python", "-c", lines, cwd=tmp_path)
+    assert told == f"{dtype} [{batch}, {width}] True\n"
+
+
 @pytest.mark.network
 def test_the_official_wheel_is_proven(installed: Installed, model: Path, tmp_path: Path) -> None:
     subprocess.run(
