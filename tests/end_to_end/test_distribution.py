@@ -309,7 +309,7 @@ def test_texts_are_embedded(installed: Installed, model: Path, tmp_path: Path) -
 def test_the_lines_of_the_readme_run(
     installed: Installed, model: Path, package: str, tmp_path: Path
 ) -> None:
-    """The first from anywhere, with the wheel installed; the second from the checkout's own code."""
+    """The first from anywhere, with the wheel installed; the second from the checkout."""
     text = (ROOT / "README.md").read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     (lines,) = (each for each in blocks if f"from {package} import Embedder" in each)

@@ -8,6 +8,7 @@ from build.package import manifest
 from build.recipe.schema import SCHEMAS, schema_text
 from tests.gen import commands, verify_document
 from tests.gen.check_table import check_table
+from tests.house import picture
 
 
 def generated(root: Path) -> dict[str, str]:
@@ -19,6 +20,7 @@ def generated(root: Path) -> dict[str, str]:
         **{f"recipes/{name}": schema_text(name) for name in SCHEMAS},
         "wheels/manifest.schema.json": manifest.schema_text(),
         "verify/report/verify.schema.json": verify_document.schema_text(),
+        picture.FILE: picture.draw(Path(__file__).resolve().parents[2]),
         "docs/commands.md": commands.page(),
         "docs/verification.md": _renewed(root / "docs/verification.md", "checks", check_table()),
         "docs/verification-report.md": _renewed(
