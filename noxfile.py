@@ -105,6 +105,14 @@ def inspect(session: nox.Session) -> None:
 
 
 @nox.session
+def pins(session: nox.Session) -> None:
+    """Write another version's recipe: `-- 1.32.0`; say which pins no longer hold: `-- --check`."""
+    words = [word for word in session.posargs if word != "--check"]
+    verb = "pins" if "--check" in session.posargs else "new"
+    ortmill(session, "build", "recipe", verb, *words)
+
+
+@nox.session
 def surface(session: nox.Session) -> None:
     """Check the Apple declarations of the cross build against the sources, the docs and pyobjc."""
     session.run(

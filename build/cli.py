@@ -14,6 +14,7 @@ from typing import NoReturn, TypeAlias
 
 from . import __version__, commands
 from .errors import BuildError, Interrupted, ResourceError, UsageError
+from .pins.command import add_verbs
 from .program import as_called, working_folder
 from .recipe.format import PLATFORMS
 from .system.console import Reporter
@@ -162,6 +163,7 @@ def _add_others(adder: _Adder, common: _Parser, inputs: _Parser) -> None:
     check = verbs.add_parser("check", parents=[common], help="validate a recipe")
     check.add_argument("file", help="a recipe's name or file")
     check.set_defaults(do=commands.check_recipe)
+    add_verbs(verbs, common)
     schema = adder.add_parser(
         "schema", parents=[common], help="write the JSON schemas of the recipe formats"
     )

@@ -176,13 +176,13 @@ def _page_there(url: str, transfer: Transfer) -> str:
         return ""
 
 
-def _refused(git: _Git, origin: GitOrigin, outcome: Outcome, what: str) -> TransferError:
+def _refused(git: _Git, url: str, outcome: Outcome, what: str, **more: str) -> TransferError:
     page = ""
     if _NO_SERVER.search(outcome.err):
-        page = _page_there(origin.url, git.transfer)
+        page = _page_there(url, git.transfer)
     for pattern, reason in _NOT_REACHED.items():
         if re.search(pattern, outcome.err, re.IGNORECASE):
-            return unreachable(origin.url, reason)
+            return unreachable(url, reason)
     lines = [line for line in outcome.err.strip().splitlines() if line.strip()] or ["no message"]
     said = f"it answered with {page}" if page else lines[-1].removeprefix("fatal: ")
     hint = "check the address and the commit in the recipe"
@@ -193,30 +193,57 @@ def _refused(git: _Git, origin: GitOrigin, outcome: Outcome, what: str) -> Trans
         brief=said,
         hint=hint,
         context={
-            "url": redact(origin.url),
-            "commit": origin.commit,
+            "url": redact(url),
+            **more,
             "git said": " | ".join(lines[-3:]),
         },
     )
 
 
-def _check_tag(git: _Git, origin: GitOrigin, label: str) -> None:
-    """Ask where the tag points; without a tag, only whether the repository answers."""
-    refs = [f"refs/tags/{origin.tag}", f"refs/tags/{origin.tag}^{{}}"] if origin.tag else ["HEAD"]
+def tagged_commit(
+    url: str, tag: str, *, transfer: Transfer, env: Mapping[str, str], label: str
+) -> str:
+    """Return the commit that a repository's tag points at.
+
+    Raises
+    ------
+    TransferError
+        The repository could not be reached, or has no such tag.
+    FetchError
+        There is no git on this machine.
+    """
+    folder = transfer.cache.scratch_folder()
     try:
-        outcome = git.ask("ls-remote", origin.url, *refs, seconds=_PROBE_SECONDS)
-    except TimeoutError:
-        raise unreachable(origin.url, f"no answer in {_PROBE_SECONDS:.0f} s") from None
-    if outcome.code:
-        raise _refused(
-            git, origin, outcome, f"{label}: {redact(origin.url)} cannot be read with git"
+        git = _Git(folder=folder, env=_environment(env), transfer=transfer)
+        commit = _points_at(git, mirrored(url, transfer.options.mirrors), tag, label)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not commit:
+        raise TransferError(
+            f"{label}: {redact(url)} has no tag {tag}",
+            brief=f"no tag {tag}",
+            hint="check the version: `git ls-remote --tags` lists what there is",
         )
-    if not origin.tag:
-        return
+    return commit
+
+
+def _points_at(git: _Git, url: str, tag: str, label: str) -> str:
+    """Return where a tag points, nothing where there is none; without a tag, just ask."""
+    refs = [f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}"] if tag else ["HEAD"]
+    try:
+        outcome = git.ask("ls-remote", url, *refs, seconds=_PROBE_SECONDS)
+    except TimeoutError:
+        raise unreachable(url, f"no answer in {_PROBE_SECONDS:.0f} s") from None
+    if outcome.code:
+        raise _refused(git, url, outcome, f"{label}: {redact(url)} cannot be read with git")
     found = {ref: commit for commit, _, ref in map(_split_ref, outcome.out.splitlines())}
     # An annotated tag is an object of its own; the second line is the commit that it names.
-    points_at = found.get(refs[1]) or found.get(refs[0])
-    if points_at == origin.commit:
+    return found.get(refs[-1]) or found.get(refs[0]) or ""
+
+
+def _check_tag(git: _Git, origin: GitOrigin, label: str) -> None:
+    points_at = _points_at(git, origin.url, origin.tag, label)
+    if not origin.tag or points_at == origin.commit:
         return
     state = f"points at {points_at}" if points_at else "is gone"
     raise IntegrityError(
@@ -250,9 +277,8 @@ def _fetch_commit(git: _Git, origin: GitOrigin, label: str) -> None:
     except TimeoutError:
         raise unreachable(origin.url, "the fetch did not end within an hour") from None
     if outcome.code:
-        raise _refused(
-            git, origin, outcome, f"{label}: {redact(origin.url)} did not hand out {origin.commit}"
-        )
+        what = f"{label}: {redact(origin.url)} did not hand out {origin.commit}"
+        raise _refused(git, origin.url, outcome, what, commit=origin.commit)
     actual = git("rev-parse", "--verify", "FETCH_HEAD^{commit}").out.strip()
     if actual != origin.commit:
         raise IntegrityError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import mimetypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from unearth.fetchers import DEFAULT_SECURE_ORIGINS, Fetcher
 
 from ...errors import IntegrityError
 from ...recipe.format import PackagedModelOrigin, PypiOrigin
-from ...system.digest import hash_file
+from ...system.digest import file_sha256, hash_file
 from ..download import Transfer, copy_local, download
 from ..http import HttpOptions, TransferError, host_of, make_session, redact, request_arguments
 from ..integrity import Pin, mismatch
@@ -168,6 +168,68 @@ def fetch_pypi(
     if wrong:
         raise wrong[0]
     raise _not_found(origin, settings, failures, pages.answers, label)
+
+
+def fetch_release(
+    project: str,
+    release: str,
+    choose: Callable[[Sequence[str]], Sequence[str]],
+    *,
+    settings: PipSettings,
+    transfer: Transfer,
+) -> list[tuple[PypiOrigin, Path]]:
+    """Fetch some files of a release that nobody has pinned yet, and pin them.
+
+    Parameters
+    ----------
+    project, release : str
+        Which release.
+    choose : callable
+        Given the names of its files, returns those that are wanted.
+
+    Returns
+    -------
+    list of (PypiOrigin, Path)
+        From the first place that has the release; nothing where none has.
+
+    Raises
+    ------
+    IntegrityError
+        A file is not the one that the place states.
+    TransferError
+        A file could not be had.
+    """
+    transfer = replace(transfer, options=http_options(settings, transfer.options))
+    with make_session(transfer.hosts, transfer.options) as session:
+        pages = _Pages(session=session, settings=settings, options=transfer.options)
+        for place, finder in _finders(settings, pages):
+            packages = finder.find_all_packages(project, allow_yanked=True)
+            links = {p.link.filename: p.link for p in packages if p.version == release}
+            found = []
+            for file in choose(list(links)):
+                link = links[file]
+                stated = (link.hash_option or {}).get("sha256", [])
+                sha256 = file_sha256(link.file_path) if link.is_file else next(iter(stated), "")
+                path = _take(
+                    link,
+                    place=place,
+                    pin=Pin(sha256=sha256),
+                    settings=settings,
+                    transfer=transfer,
+                    label=file,
+                )
+                origin = PypiOrigin(
+                    kind="pypi",
+                    project=project,
+                    release=release,
+                    file=file,
+                    size=path.stat().st_size,
+                    sha256=sha256,
+                )
+                found.append((origin, path))
+            if found:
+                return found
+    return []
 
 
 class _OtherFile(Exception):
