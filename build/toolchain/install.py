@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from filelock import FileLock
+
 from ..errors import ToolchainError
 from ..fetch.origins.pip_settings import last_error, last_lines, run_module
 from ..fetch.origins.wheelhouse import check_lock
@@ -32,7 +34,8 @@ def install_tools(
 
     The environment holds no pip of its own (the caller's pip installs into it), so that it can
     be made where Python comes without ensurepip. No network is used. One that is complete and
-    belongs to the same lock and interpreter is left as it is; any other is made anew.
+    belongs to the same lock and interpreter is left as it is; any other is made anew. Several
+    checkouts share it: which environment of theirs the build runs in makes no difference.
 
     Raises
     ------
@@ -40,18 +43,37 @@ def install_tools(
         The environment cannot be made.
     """
     check_lock(lock, lock_sha256)
-    inside = venv_dir / "bin" / "python"
     record = {
         "schema": _SCHEMA,
         "wheelhouse": wheels.name,
-        "python": f"{python} {sys.version}",
+        "python": f"{Path(python).resolve()} {sys.version}",
     }
-    done = venv_dir / _INSTALLED
+    venv_dir.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(venv_dir.with_name(venv_dir.name + ".lock")):
+        return _installed(venv_dir, record) or _install(
+            venv_dir, record, wheels=wheels, lock=lock, env=env, python=python
+        )
+
+
+def _installed(venv_dir: Path, record: Mapping[str, object]) -> Path | None:
+    inside, done = venv_dir / "bin" / "python", venv_dir / _INSTALLED
     try:
-        if inside.exists() and json.loads(done.read_text(encoding="utf-8")) == record:
-            return inside
+        complete = inside.exists() and json.loads(done.read_text(encoding="utf-8")) == record
     except (OSError, ValueError):
-        pass
+        return None
+    return inside if complete else None
+
+
+def _install(
+    venv_dir: Path,
+    record: Mapping[str, object],
+    *,
+    wheels: Path,
+    lock: Path,
+    env: Mapping[str, str],
+    python: str,
+) -> Path:
+    inside = venv_dir / "bin" / "python"
     plain = network_environment(env)
     _must(
         run_module(python, "venv", "--clear", "--without-pip", str(venv_dir), env=plain),
@@ -66,7 +88,7 @@ def install_tools(
         run_module(python, "pip", *words, env=offline),
         f"cannot install the build tools into {venv_dir}",
     )
-    write_whole(done, json.dumps(record) + "\n")
+    write_whole(venv_dir / _INSTALLED, json.dumps(record) + "\n")
     return inside
 
 

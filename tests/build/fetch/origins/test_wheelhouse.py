@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import time
 import zipfile
 from dataclasses import dataclass
@@ -59,13 +60,14 @@ class Bench:
     def context(self) -> FetchContext:
         return FetchContext(cache=self.cache, recipes_dir=self.lock.parent, env=self.env)
 
-    def install(self, folder: Path) -> Path:
+    def install(self, folder: Path, python: str = sys.executable) -> Path:
         return install_tools(
             folder,
             wheels=self.fill(),
             lock=self.lock,
             lock_sha256=sha256(self.lock),
             env=self.env,
+            python=python,
         )
 
     def python(self, inside: Path, code: str) -> str:
@@ -73,6 +75,19 @@ class Bench:
             [inside, "-I", "-c", code], check=True, capture_output=True, text=True
         )
         return done.stdout.strip()
+
+
+def test_two_checkouts_with_one_interpreter_share_the_tools(bench: Bench, tmp_path: Path) -> None:
+    """Each has an environment of its own; the second must not empty what the first runs."""
+    tools = tmp_path / "tools"
+    bench.install(tools)
+    mark = tools / "mark"
+    mark.touch()
+    other = tmp_path / "other" / "python"
+    other.parent.mkdir()
+    other.symlink_to(Path(sys.executable).resolve())
+    bench.install(tools, python=str(other))
+    assert mark.exists()
 
 
 @pytest.fixture
