@@ -17,6 +17,7 @@ _HEAD = """\
 Written by `nox -s gen` from the commands' own help.
 `nox -s SESSION -- ARGUMENTS` passes its arguments on: `nox -s build` is `python -m build run`,
 `nox -s verify` is `python -m verify run`, and the sessions of other commands have their names.
+Where ortmill is installed, the commands are `ortmill build …` and `ortmill verify …`.
 """
 
 
