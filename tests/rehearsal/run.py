@@ -32,7 +32,7 @@ RECIPE, MODEL = "onnxruntime-1.21.0", "all-minilm-l6-v2"
 # GitHub's and the hub's other hosts: what an address redirects to.
 STORAGE = {"github.com": "codeload.github.com", "huggingface.co": "cdn-lfs.huggingface.co"}
 _COPIED = ("build", "verify", "recipes", "noxfile.py", "pyproject.toml", "LICENSE", "README.md")
-_SHARED = ("sccache", "tools", "wheelhouse")
+_SHARED = ("sccache", "wheelhouse")
 
 
 class Failed(Exception):
