@@ -212,7 +212,7 @@ def blocks_interval(
         batch=max(1, min(250, _MOST_AT_ONCE // both.size)),
         rng=np.random.default_rng(seed),
     )
-    widen = _widening(baseline, candidate, drawn.bootstrap_distribution, paired, answer)
+    widen = _widening(baseline, candidate, drawn.bootstrap_distribution, answer)
     centre = math.log(ratio)
     low, high = (
         centre + (float(end) - centre) * widen
@@ -223,9 +223,7 @@ def blocks_interval(
     )
 
 
-def _widening(
-    baseline: Blocks, candidate: Blocks, drawn: Floats, paired: bool, answer: RatioInterval
-) -> float:
+def _widening(baseline: Blocks, candidate: Blocks, drawn: Floats, answer: RatioInterval) -> float:
     """Return the factor by which the bootstrap's interval is too narrow.
 
     The bootstrap of B blocks spreads sqrt((B - 1) / B) too little and uses the normal instead of
@@ -235,14 +233,13 @@ def _widening(
     """
     within, freedom = float(drawn.var()), answer.blocks - 1.0
     factor = math.sqrt(answer.blocks / (answer.blocks - 1.0))
-    if not paired:
-        apart = [side.processes_apart(answer.quantile) for side in (baseline, candidate)]
-        found = sum(variance for variance, _ in apart)
-        between = max(0.0, found - within)
-        if between > 0 and within > 0:
-            own = found**2 / sum(variance**2 / count for variance, count in apart)
-            total = within + between
-            freedom = total**2 / (within**2 / freedom + between**2 / own)
-            factor *= math.sqrt(total / within)
+    apart = [side.processes_apart(answer.quantile) for side in (baseline, candidate)]
+    found = sum(variance for variance, _ in apart)
+    between = max(0.0, found - within)
+    if between > 0 and within > 0:
+        own = found**2 / sum(variance**2 / count for variance, count in apart)
+        total = within + between
+        freedom = total**2 / (within**2 / freedom + between**2 / own)
+        factor *= math.sqrt(total / within)
     tail = 0.5 + answer.confidence / 2.0
     return factor * float(stats.t.ppf(tail, freedom) / stats.norm.ppf(tail))
