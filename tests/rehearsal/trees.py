@@ -83,9 +83,9 @@ def make_tree(dependency: Dependency, folder: Path, *, cache: ContentCache, reci
             for name, text in recover_protos(wheel).items():
                 (into / name).write_text(text, encoding="utf-8")
             note += f" and {locator(origin.descriptors)}"
+        note += _with_patched_lines(dependency, tree, folder / "source")
     else:
         _unpack(dependency.name, _file(cache, origin), tree, origin)
-        note += _with_patched_lines(dependency, tree, folder / "source")
     for licence in dependency.licence_files:
         if not (tree / licence).exists():
             (tree / licence).write_text(f"No registry carries {licence}.\n", encoding="utf-8")
