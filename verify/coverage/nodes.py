@@ -34,10 +34,16 @@ class ModelFacts:
     node_inputs : Mapping[str, tuple of Shape]
         Shapes of each named node's inputs, as far as ONNX's shape inference finds them. An axis
         that it does not find is ``"?"``; an input without any shape is left out.
+    half : bool
+        Whether a weight, an input or an output is in half precision.
+    external : bool
+        Whether weights are in another file than the model's.
     """
 
     inputs: Mapping[str, Shape]
     node_inputs: Mapping[str, tuple[Shape, ...]]
+    half: bool = False
+    external: bool = False
 
     @property
     def dynamic_axes(self) -> tuple[str, ...]:
@@ -102,7 +108,15 @@ def facts(model: onnx.ModelProto) -> ModelFacts:
         for node in graph.node
         if node.name
     }
-    return ModelFacts(inputs=inputs, node_inputs=nodes)
+    weights = model.graph.initializer
+    types = {item.data_type for item in weights}
+    types |= {item.type.tensor_type.elem_type for item in (*graph.input, *graph.output)}
+    return ModelFacts(
+        inputs=inputs,
+        node_inputs=nodes,
+        half=onnx.TensorProto.FLOAT16 in types,
+        external=any(item.data_location == onnx.TensorProto.EXTERNAL for item in weights),
+    )
 
 
 def expand(given: Sequence[Path]) -> list[Path]:

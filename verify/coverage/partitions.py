@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ..encoder.sessions import COREML
 from ..environment.context import TargetContext
 from ..errors import VerifyError, WheelNotUsable
+from ..report.known_faults import known_faults
 from .advice import advise
 from .nodes import ModelFacts, Shape, facts, load
 from .provider_inside import Coverage
@@ -66,6 +67,7 @@ class Answer:
     dynamic_axes: tuple[str, ...]
     left: tuple[Left, ...]
     judged: bool
+    warnings: tuple[str, ...] = ()
 
     def problems(self, limits: Limits) -> list[str]:
         """Return where the answer is over the limits; empty when it is not judged."""
@@ -90,6 +92,7 @@ class Answer:
             "dynamic_axes": list(self.dynamic_axes),
             "judged": self.judged,
             "problems": self.problems(limits),
+            "warnings": list(self.warnings),
             "left_behind": [
                 {
                     "op": left.op,
@@ -165,6 +168,12 @@ def measure(
                     dynamic_axes=known.dynamic_axes,
                     left=group(coverage, known),
                     judged=question.judged and model_format in judged,
+                    warnings=known_faults(
+                        half=known.half,
+                        fixed_shapes=not known.dynamic_axes,
+                        external=known.external,
+                        model_format=model_format,
+                    ),
                 )
             )
     return answers

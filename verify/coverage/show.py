@@ -51,6 +51,10 @@ def show(answers: Sequence[Answer], limits: Limits, console: Console) -> None:
             style="red" if answer.problems(limits) else None,
         )
     console.print(table)
+    for warning in dict.fromkeys(each for answer in answers for each in answer.warnings):
+        graphs = [each.coverage.graph for each in answers if warning in each.warnings]
+        line = f"warning: {', '.join(dict.fromkeys(graphs))}: {warning}"
+        console.print(line, markup=False, soft_wrap=True, style="yellow")
     shown: dict[object, tuple[str, tuple[Left, ...], list[str]]] = {}
     for answer in answers:
         merged, name = _without_shapes(answer.left), answer.coverage.format
@@ -109,6 +113,7 @@ def render(answers: Sequence[Answer], limits: Limits, *, wheel: str) -> str:
                 "cells": _picture(answer, nodes, title),
                 "legend": _legend(answer, nodes),
                 "left": answer.left,
+                "warnings": answer.warnings,
             }
         )
     style = reports.get_template("style.css").render()

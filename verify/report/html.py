@@ -22,6 +22,7 @@ from .charts import overview as charts
 from .charts import time as charts_time
 from .charts.graph_picture import Left, left_behind, legend, node_picture
 from .document import Coverage, Document
+from .known_faults import of_graphs
 from .samples import Series, gate_series, latency_series
 from .text import is_number, milliseconds, moment, seconds_text, value_text
 from .two_runs import Comparison, compare
@@ -118,6 +119,7 @@ def render(document: Document, *, history: Sequence[Document] = ()) -> str:
         notes=view.selection_notes(document.selection),
         latency=_latency(document),
         graphs=[_graph(entry, index) for index, entry in enumerate(document.coverage)],
+        known_faults=of_graphs(document.coverage),
         open_pictures=_OPEN_PICTURES,
         half=conversion.section(document),
         runs=_runs(document, history),

@@ -118,6 +118,13 @@ def test_every_picture_has_a_text_alternative_with_numbers(page: Page) -> None:
     assert any("budget 20.0 ms" in label and "upper bound" in label for label in labels)
 
 
+def test_a_half_precision_graph_carries_what_is_known_of_macos_15(document: dict[str, Any]) -> None:
+    assert "onnxruntime#32569" not in render(schema.parse(document))
+    first = document["coverage"][0]
+    half = {**document, "coverage": [{**first, "graph": "static [1,128] fp16"}, first]}
+    assert render(schema.parse(half)).count("onnxruntime#32569") == 1
+
+
 def test_the_page_needs_no_network_and_no_script(html: str, page: Page) -> None:
     assert not [tag for tag, _ in page.tags if tag in ("script", "iframe", "img", "object")]
     addresses = [
