@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 _TOKEN = re.compile(r'#[^\n]*|"((?:[^"\\]|\\.)*)"|([()])|([^\s()"#]+)', re.DOTALL)
@@ -17,6 +18,7 @@ _PATCH = re.compile(r"\$\{PROJECT_SOURCE_DIR\}/(patches/\S+\.patch)")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _ON = frozenset({"1", "ON", "YES", "TRUE", "Y"})
 _OFF = frozenset({"", "0", "OFF", "NO", "FALSE", "N", "IGNORE", "NOTFOUND"})
+_UNARY = frozenset({"TARGET", "EXISTS", "COMMAND", "POLICY", "DEFINED", "IS_DIRECTORY"})
 _ENDS_OF_VALUE = frozenset({"CACHE", "PARENT_SCOPE"})
 
 
@@ -58,8 +60,21 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
             name = word
 
 
-def truth(words: Sequence[str], variables: Mapping[str, str | None]) -> bool | None:
-    """Return whether a condition holds, None where that depends on what is not known.
+class Truth(IntEnum):
+    """Whether something holds; "and" is the smaller of two, "or" the greater."""
+
+    NO = 0
+    MAYBE = 1
+    YES = 2
+
+    @property
+    def opposite(self) -> Truth:
+        """NOT, as CMake says."""
+        return Truth(2 - self)
+
+
+def truth(words: Sequence[str], variables: Mapping[str, str | None]) -> Truth:
+    """Return whether a condition holds.
 
     ``variables`` maps a name to its value, or to None where CMake alone knows it.
     """
@@ -71,16 +86,16 @@ class _Condition:
     words: list[str]
     variables: Mapping[str, str | None]
 
-    def alternatives(self) -> bool | None:
+    def alternatives(self) -> Truth:
         found = self._all()
         while self._next("OR"):
-            found = _either(found, self._all())
+            found = max(found, self._all())
         return found
 
-    def _all(self) -> bool | None:
+    def _all(self) -> Truth:
         found = self._one()
         while self._next("AND"):
-            found = _both(found, self._one())
+            found = min(found, self._one())
         return found
 
     def _next(self, word: str) -> bool:
@@ -89,28 +104,27 @@ class _Condition:
             return True
         return False
 
-    def _one(self) -> bool | None:
+    def _one(self) -> Truth:
         if self._next("NOT"):
-            return _opposite(self._one())
+            return self._one().opposite
         if self._next("("):
             found = self.alternatives()
             self._next(")")
             return found
         word = self.words.pop(0) if self.words else ""
-        if word in ("TARGET", "EXISTS", "COMMAND", "POLICY", "DEFINED", "IS_DIRECTORY"):
+        if word in _UNARY:
             del self.words[:1]
-            return None
+            return Truth.MAYBE
+        value = self._value(word)
         if self.words and self.words[0] not in ("AND", "OR", ")"):
             operator, other = self.words.pop(0), self.words.pop(0) if self.words else ""
-            return self._compared(word, operator, other)
-        value = self._value(word)
-        return None if value is None else is_true(value)
-
-    def _compared(self, word: str, operator: str, other: str) -> bool | None:
-        value = self._value(word)
-        if value is None or operator not in ("STREQUAL", "MATCHES"):
-            return None
-        return value == other if operator == "STREQUAL" else bool(re.search(other, value))
+            if value is None or operator not in ("STREQUAL", "MATCHES"):
+                return Truth.MAYBE
+            holds = value == other if operator == "STREQUAL" else re.search(other, value)
+            return Truth.YES if holds else Truth.NO
+        if value is None:
+            return Truth.MAYBE
+        return Truth.NO if value.upper() in _OFF or value.endswith("-NOTFOUND") else Truth.YES
 
     def _value(self, word: str) -> str | None:
         name = match[1] if (match := _VARIABLE.fullmatch(word)) else word
@@ -122,63 +136,30 @@ class _Condition:
         return "" if name.startswith("onnxruntime_") else None
 
 
-def is_true(value: str) -> bool:
-    """Return whether CMake takes a variable's value for true."""
-    return value.upper() not in _OFF and not value.upper().endswith("-NOTFOUND")
-
-
-def _both(one: bool | None, two: bool | None) -> bool | None:
-    if one is False or two is False:
-        return False
-    return None if one is None or two is None else True
-
-
-def _opposite(value: bool | None) -> bool | None:
-    return None if value is None else not value
-
-
-def _either(one: bool | None, two: bool | None) -> bool | None:
-    return _opposite(_both(_opposite(one), _opposite(two)))
-
-
-@dataclass
-class _Branch:
-    """Whether this branch of an ``if`` is taken, and whether one before it was."""
-
-    taken: bool | None
-    before: bool | None
-
-
 class _Reader:
     def __init__(self, folder: Path, variables: dict[str, str | None]) -> None:
         self.folder = folder
         self.variables = variables
         self.found: list[Content] = []
-        self._branches: list[_Branch] = []
+        # Of each open `if`: whether this branch is taken, and whether one so far was.
+        self._branches: list[tuple[Truth, Truth]] = []
         self._inside = 0  # functions and macros: their bodies run elsewhere, if at all
 
     def read(self, file: Path) -> None:
         for name, words in commands(file.read_text(encoding="utf-8", errors="replace")):
             if name in ("function", "macro", "endfunction", "endmacro"):
                 self._inside += -1 if name.startswith("end") else 1
-            elif not self._inside and not self._branched(name, words) and self._live() is not False:
+            elif not self._inside and not self._branched(name, words) and self._live():
                 self._run(name, words)
 
-    def _live(self) -> bool | None:
-        live: bool | None = True
-        for branch in self._branches:
-            live = _both(live, branch.taken)
-        return live
+    def _live(self) -> Truth:
+        return min((taken for taken, _ in self._branches), default=Truth.YES)
 
     def _branched(self, name: str, words: list[str]) -> bool:
-        if name == "if":
-            found = truth(words, self.variables)
-            self._branches.append(_Branch(found, found))
-        elif name in ("else", "elseif"):
-            last = self._branches[-1]
-            found = truth(words, self.variables) if name == "elseif" else True
-            last.taken = _both(_opposite(last.before), found)
-            last.before = _either(last.before, found)
+        if name in ("if", "else", "elseif"):
+            before = Truth.NO if name == "if" else self._branches.pop()[1]
+            holds = Truth.YES if name == "else" else truth(words, self.variables)
+            self._branches.append((min(before.opposite, holds), max(before, holds)))
         elif name == "endif":
             self._branches.pop()
         else:
@@ -193,11 +174,8 @@ class _Reader:
         elif name == "option" and len(words) > 1:
             self.variables.setdefault(words[0], words[2] if words[2:] else "OFF")
         elif name == "cmake_dependent_option" and len(words) == 5:
-            held: bool | None = True
-            for condition in words[3].split(";"):
-                held = _both(held, truth(condition.split(), self.variables))
-            value = None if held is None else words[2] if held else words[4]
-            self.variables.setdefault(words[0], value)
+            holds = min(truth(each.split(), self.variables) for each in words[3].split(";"))
+            self.variables.setdefault(words[0], (words[4], None, words[2])[holds])
         elif name == "set" and words:
             self._set(words)
         elif name.endswith("fetchcontent_declare"):
@@ -207,16 +185,15 @@ class _Reader:
         end = next((i for i, word in enumerate(words) if word in _ENDS_OF_VALUE), len(words))
         if words[end : end + 1] == ["CACHE"] and words[0] in self.variables:
             return
-        value: str | None = _VARIABLE.sub(
-            lambda match: self.variables.get(match[1]) or match[0], " ".join(words[1:end])
-        )
-        self.variables[words[0]] = value if self._live() else None
+        known = self._live() == Truth.YES
+        self.variables[words[0]] = self._expanded(" ".join(words[1:end])) if known else None
+
+    def _expanded(self, text: str) -> str:
+        return _VARIABLE.sub(lambda match: self.variables.get(match[1]) or match[0], text)
 
     def _declare(self, words: list[str]) -> None:
         text = " ".join(words)
-        address = _ADDRESS.search(text)
-        if not address:
-            return
-        command = _VARIABLE.sub(lambda match: self.variables.get(match[1]) or match[0], text)
-        patches = tuple(f"cmake/{file}" for file in _PATCH.findall(command))
-        self.found.append(Content(name=words[0], dependency=address[1], patches=patches))
+        if address := _ADDRESS.search(text):
+            patches = tuple(f"cmake/{file}" for file in _PATCH.findall(self._expanded(text)))
+            content = Content(name=words[0], dependency=address[1], patches=patches)
+            self.found.append(content)

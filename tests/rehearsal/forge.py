@@ -111,7 +111,7 @@ def _filled(
     file: Path, folder: Path, *, platform: PlatformName, cache: ContentCache, say: Say
 ) -> Forge:
     recipe = load_recipe(file)
-    url, repository, commit = _source(recipe, folder, cache=cache, say=say)
+    tree = _source_tree(recipe, folder, cache=cache)
     archives: dict[str, Path] = {}
     for dependency in recipe.dependencies:
         if platform not in dependency.platforms or platform not in dependency.hosts:
@@ -125,23 +125,34 @@ def _filled(
         archives |= _archives(dependency, stand, folder, day=recipe.source.date)
         say(f"  {stand.name}: {stand.note}")
     hashes: dict[str, FileHashes] = {address: hash_file(path) for address, path in archives.items()}
-    text = with_pins(file.read_text(encoding="utf-8"), commit=commit, archives=hashes)
-    return Forge(archives=archives, repositories={url: repository}, recipe=text)
-
-
-def _source(
-    recipe: Recipe, folder: Path, *, cache: ContentCache, say: Say
-) -> tuple[str, Path, str]:
+    list_archives(tree / "cmake" / "deps.txt", hashes)
     origin = next(each for each in recipe.source.origins if isinstance(each, GitOrigin))
+    repository, tag = folder / "git" / "source.git", origin.tag or "release"
+    commit = publish(tree, repository, tag=tag, day=recipe.source.date)
+    say(
+        f"  source: the distribution's, these archives in deps.txt, commit {commit[:12]}, tag {tag}"
+    )
+    text = with_pins(file.read_text(encoding="utf-8"), commit=commit, archives=hashes)
+    return Forge(archives=archives, repositories={origin.url: repository}, recipe=text)
+
+
+def list_archives(deps: Path, hashes: Mapping[str, FileHashes]) -> None:
+    """Let upstream's own list of archives name these, by the SHA-1s that they have here."""
+    rows = [line.split(";") for line in deps.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        if len(row) == 3 and row[1] in hashes:
+            row[2] = hashes[row[1]].sha1
+    deps.write_text("".join(";".join(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _source_tree(recipe: Recipe, folder: Path, *, cache: ContentCache) -> Path:
     stand = next(each for each in recipe.source.origins if isinstance(each, DebianOrigin))
     found = cache.find(stand.sha256)
     if found is None:
         raise FileNotFoundError(f"{stand.path} is not in the cache: run `nox -s fetch`")
-    tree, repository = folder / "trees" / "source", folder / "git" / "source.git"
+    tree = folder / "trees" / "source"
     unpack(found, tree, strip_root=True)
-    commit = publish(tree, repository, tag=origin.tag or "release", day=recipe.source.date)
-    say(f"  source: content of debian:{stand.path}, commit {commit[:12]}, tag {origin.tag}")
-    return origin.url, repository, commit
+    return tree
 
 
 def _archives(dependency: Dependency, stand: Stand, folder: Path, *, day: str) -> dict[str, Path]:

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from build.tree.workspace import host_platform, open_workspace
 from tests.rehearsal import namespace
 from tests.rehearsal.compare import compare, tree_contents, wheel_contents
 from tests.rehearsal.forge import make_forge
+from tests.rehearsal.new_recipe import differences, spoilt
 from tests.rehearsal.web import Asked, Site, make_certificate, serving
 
 HERE = Path(__file__).resolve().parents[2]
@@ -243,6 +244,8 @@ def _walk(stage: Stage, site: Site) -> None:
         command("build", "fetch", "--origin", "upstream", "--offline")
         if len(site.asked) != asked:
             raise Failed("a fetch with --offline asked a server")
+    with step("recipe new: what was written by hand, or why not"):
+        _write_again(stage, command)
     with step("The model hub: gated, a pointer, a login page, and then the files"):
         for mood, code in (("gated", 4), ("pointer", 5), ("login", 5)):
             site.mood = mood
@@ -257,6 +260,22 @@ def _walk(stage: Stage, site: Site) -> None:
     with step("verify"):
         # 2: nothing failed, but this machine is too busy for a verdict about time.
         command("verify", "run", python=stage.verify, expected=(0, 2))
+
+
+def _write_again(stage: Stage, command: Callable[..., str]) -> None:
+    """Let the recipe of this version be written from its tag; compare it with the one by hand."""
+    by_hand = (stage.checkout / "recipes" / f"{RECIPE}.toml").read_text(encoding="utf-8")
+    like, written = stage.folder / "spoilt.toml", stage.folder / "written.toml"
+    like.write_text(spoilt(by_hand, keep="eigen-mirror"), encoding="utf-8")
+    written.unlink(missing_ok=True)
+    version = RECIPE.rpartition("-")[2]
+    words = ("recipe", "new", version, "--like", str(like), "--output", str(written))
+    command("build", *words)
+    found = differences(by_hand, written.read_text(encoding="utf-8"))
+    for path, why in found.items():
+        say(f"  {path}: {why or 'UNEXPLAINED'}")
+    if unexplained := [path for path, why in found.items() if not why]:
+        raise Failed(f"recipe new writes otherwise: {', '.join(unexplained)}")
 
 
 def _all_were_asked(site: Site, addresses: Mapping[str, Path]) -> None:

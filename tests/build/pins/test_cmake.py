@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from build.pins.cmake import commands, declared, truth
+from build.pins.cmake import Truth, commands, declared, truth
 
 KNOWN = {"YES_": "ON", "NO_": "OFF", "NAME": "Linux", "PROCESSOR": "x86_64", "OPEN": None}
 
@@ -38,7 +38,8 @@ KNOWN = {"YES_": "ON", "NO_": "OFF", "NAME": "Linux", "PROCESSOR": "x86_64", "OP
     ],
 )
 def test_conditions(condition: str, expected: bool | None) -> None:
-    assert truth(condition.split(), KNOWN) is expected
+    found = truth(condition.split(), KNOWN)
+    assert {Truth.YES: True, Truth.NO: False, Truth.MAYBE: None}[found] is expected
 
 
 def test_commands_are_read_with_comments_quotes_and_parentheses() -> None:
