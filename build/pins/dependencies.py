@@ -131,7 +131,7 @@ def _obtain(
             first = first or error
             continue
         if first:
-            writing.say(f"{first.problem}; taken from {way.url}")
+            writing.say(f"{name}: taken from {way.url}, because of: {first.problem}")
         sha1 = {"sha1": way.sha1} if way.sha1 else {}
         origin = {"kind": "archive", "url": way.url, "sha256": fetched.sha256, **sha1}
         return origin, fetched

@@ -9,7 +9,7 @@ from typing import Any
 
 _UPSTREAM = ("git", "archive")
 _PIN = re.compile(r'(?m)^(commit|sha1|sha256) = "([0-9a-f]+)"')
-_ALL_WHEELS = "only this platform's wheel, for one Python, lies where pip looks here"
+_ALL_WHEELS = "pip looks into a folder here, in which not all official wheels are"
 
 EXPLAINED: Mapping[str, str] = {
     "summary": "each says who wrote it",
@@ -17,6 +17,7 @@ EXPLAINED: Mapping[str, str] = {
     r"platforms\..*\.official": _ALL_WHEELS,
     "data": "it replaces what a registry's tree lacks; the tag's tree lacks nothing",
     r"dependencies\.coremltools\.origins\..*\.sha256": "nobody has published one; it is computed",
+    r"dependencies\.mp11\.licence_files": "the tree that stands for it has one of its own",
     r"dependencies\.flatbuffers\.patches": "for AIX and flatc's warnings: left out by hand",
 }
 """Paths (regular expressions) where the two may differ, and why."""

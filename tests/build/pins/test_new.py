@@ -139,10 +139,9 @@ def test_an_archive_that_is_another_one_is_refused(world: World) -> None:
 def test_an_address_that_is_dead_is_said(world: World) -> None:
     code, said, text = world.new("1.0.0")
     assert code == 0
-    assert (
-        f"answered 404 Not Found; taken from https://forge.invalid/m/moved/archive/moved-{COMMIT}"
-        in said
-    )
+    assert f"moved: taken from https://forge.invalid/m/moved/archive/moved-{COMMIT}.zip" in said
+    assert "/old/moved/" in said
+    assert "answered 404" in said
     assert "the mirror whose bytes stayed" in text
 
 
