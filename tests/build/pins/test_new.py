@@ -127,6 +127,35 @@ def test_each_difference_is_named(world: World) -> None:
     assert "# no version of macOS" in text
 
 
+@pytest.mark.parametrize(("protoc", "held"), [("no licence", True), ("another one", False)])
+def test_what_versions_share_stays_shared_where_it_holds(
+    world: World, protoc: str, held: bool
+) -> None:
+    file = world.upstream.recipes / "onnxruntime-1.0.0.toml"
+    text = file.read_text()
+    at = text.index('[[dependencies]]\nname = "protoc_mac"')
+    script = re.search(r"\[build_script\](\n.+)+\n", text)
+    assert script
+    shared = world.upstream.recipes / "shared"
+    shared.mkdir()
+    (shared / "protoc.toml").write_text(text[at:])
+    (shared / "script.toml").write_text(script[0])
+    include = 'schema = 1\ninclude = ["shared/protoc.toml", "shared/script.toml"]'
+    file.write_text(text[:at].replace(script[0], "").replace("schema = 1", include))
+    flags = "" if held else '    parser.add_argument("--another")'
+    world.upstream.publish("1.1.0", protoc=protoc, flags=flags)
+    code, said, written = world.new("1.1.0")
+    assert code == 0, said
+    recipe = load_recipe(world.upstream.folder / "new.toml", recipes=world.upstream.recipes)
+    assert recipe.include == (("shared/protoc.toml", "shared/script.toml") if held else ())
+    assert ("include: shared/protoc.toml is not for this version" in said) is not held
+    assert recipe.dependencies[-1].name == "protoc_mac"
+    assert recipe.dependencies[-1].hosts == ("macos-arm64",)
+    assert recipe.build_script
+    assert ("--another" in recipe.build_script.flags) is not held
+    assert written.count("protoc_mac") == (0 if held else 1)
+
+
 def test_an_archive_that_is_another_one_is_refused(world: World) -> None:
     world.upstream.publish("1.1.0", tiny="2.0")
     (world.upstream.folder / "tiny2.0.zip").write_bytes(b"moved")

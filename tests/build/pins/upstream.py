@@ -125,7 +125,15 @@ class Upstream:
                 zipped.writestr(zipfile.ZipInfo(f"{name}-1/{file}"), text)
         return path
 
-    def publish(self, version: str, *, flags: str = "", tiny: str = "1.0", **texts: str) -> str:
+    def publish(
+        self,
+        version: str,
+        *,
+        flags: str = "",
+        tiny: str = "1.0",
+        protoc: str = "no licence",
+        **texts: str,
+    ) -> str:
         """Tag a tree; return its commit."""
         tree = self.folder / f"tree-{version}"
         archives = {
@@ -135,7 +143,7 @@ class Upstream:
             ),
             "json": self.archive("json", {"LICENSE.MIT": "json", "docs/LICENSE": "no"}),
             "moved": self.archive("moved", {"COPYING": "moved"}),
-            "protoc": self.archive("protoc", {"readme.txt": "no licence"}),
+            "protoc": self.archive("protoc", {"readme.txt": protoc}),
             "kleidiai": self.archive("kleidiai", {"LICENSES/Apache-2.0.txt": "Apache License"}),
         }
         pins = {name: hash_file(path).sha1 for name, path in archives.items()}
