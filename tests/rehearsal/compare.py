@@ -19,6 +19,11 @@ class Difference:
     there: tuple[str, ...]
     changed: tuple[str, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names that one side alone has."""
+        return (*self.here, *self.there)
+
     def __bool__(self) -> bool:
         return bool(self.here or self.there or self.changed)
 

@@ -114,6 +114,7 @@ def test_each_kind_of_difference_is_told(tmp_path: Path) -> None:
         "only there: 1 (yours)",
         "other content: 1 (both)",
     ]
+    assert compare(here, there).names == ("mine", "yours")
     assert not compare(here, here)
     (tmp_path / "a/same").chmod(0o755)
     assert compare(tree_contents(tmp_path / "a"), here).changed == ("same",)
