@@ -45,12 +45,15 @@ def test_a_small_tree_has_the_hash_that_the_format_says(tmp_path: Path) -> None:
 
 def test_the_recipe_differs_in_its_pins_alone() -> None:
     recipe = load_recipe(SHIPPED)
-    urls = [o.url for d in recipe.dependencies for o in d.origins if isinstance(o, ArchiveOrigin)]
+    before = SHIPPED.read_text(encoding="utf-8")
+    archives = [o for d in recipe.dependencies for o in d.origins if isinstance(o, ArchiveOrigin)]
+    # What versions share, protoc, stands in a file of its own.
+    urls = [origin.url for origin in archives if origin.url in before]
+    assert len(urls) > 15
     hashes = {
         url: FileHashes(size=number + 1, sha1=f"{number:040x}", sha256=f"{number:064x}")
         for number, url in enumerate(urls)
     }
-    before = SHIPPED.read_text(encoding="utf-8")
     after = with_pins(before, commit="c" * 40, archives=hashes)
     pairs = list(zip(before.splitlines(), after.splitlines(), strict=True))
     changed = [new.partition(" = ")[0] for old, new in pairs if old != new]
