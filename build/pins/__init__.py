@@ -1,1 +1,1 @@
-"""Pins: read a new version's from its tree and check whether a recipe's still hold."""
+"""Pins: read those of a new version from its tree; say which pins of a recipe no longer hold."""

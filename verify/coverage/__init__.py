@@ -1,1 +1,1 @@
-"""``python -m verify coverage``: what the CoreML provider takes of a model, and what would help."""
+"""What the CoreML provider takes of a model, and what would help."""
