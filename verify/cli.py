@@ -57,6 +57,18 @@ def main(argv: list[str] | None = None) -> int:
             console.print_exception()
         _report(error, console)
         return error.exit_code
+    except Exception as error:
+        # A fault of ours, or something that no module foresaw: never 1, which is a failed check.
+        if "--debug" in arguments:
+            console.print_exception()
+        said = " ".join(str(error).split())
+        ours = VerifyError(
+            f"{type(error).__name__}: {said}" if said else f"{type(error).__name__}.",
+            hint="Nothing was judged. This is a fault of ortmill: please report it with what "
+            "--debug prints.",
+        )
+        _report(ours, console)
+        return ours.exit_code
     except KeyboardInterrupt:
         console.print("interrupted: the checks' processes were ended, nothing was judged.")
         return EXIT_INTERRUPTED

@@ -14,10 +14,10 @@ from typing import Any
 from rich.console import Console
 
 from ..conversion import own_model as own
-from ..conversion.outcome import exit_code, judge, judge_device
+from ..conversion.outcome import exit_code, judge, judge_device, judge_nodes
 from ..conversion.package import allowed_spec_version, recipe_minimum_os
 from ..conversion.proof import Setting, prove
-from ..coverage.nodes import load
+from ..coverage.nodes import is_onnx, load
 from ..encoder.graph import Precision
 from ..encoder.model_recipe import ModelRecipe, load_model_recipe, recipe_path
 from ..errors import VerifyError
@@ -131,6 +131,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
             )
     limits = policy.limits
     results = judge(measured, exact=limits.conversion_exact_min, half=limits.conversion_half_min)
+    if subject.model:
+        # Without a policy named, any share is a proof of that share.
+        asked = limits.coverage_nodes_min if options.policy else 0.0
+        least = asked if options.min_nodes is None else options.min_nodes
+        results.append(judge_nodes(measured, least=least))
     results.append(judge_device(measured, half=limits.conversion_half_min))
     seconds = round(time.monotonic() - started, 1)
     code = exit_code(results)
@@ -161,13 +166,18 @@ class Subject:
 def _subject(options: argparse.Namespace) -> Subject:
     """Find out what is asked about; options that would have no effect are refused."""
     mine = own.given_options(options)
-    if options.model.endswith(".onnx"):
+    if is_onnx(Path(options.model)):
         for name in ("buckets", "precision", "texts", "models"):
             if getattr(options, name) is not None:
                 raise VerifyError(
                     f"--{name} has no effect beside a model of your own.",
                     hint="Fix its axes with --fix AXIS=N, and choose its inputs with --inputs.",
                 )
+        if options.min_nodes is not None and not 0 <= options.min_nodes <= 1:
+            raise VerifyError(
+                f"--min-nodes {options.min_nodes} is not between 0 and 1.",
+                hint="0.98 means 98 % of the nodes.",
+            )
         path = Path(options.model)
         load(path)  # a wrong file is refused before an environment is made
         recipe = load_model_recipe(recipe_path(DEFAULT_MODEL))
@@ -225,6 +235,9 @@ def text(
             f"{_distance(exact):>9} "
             f"{_below(half, min):>9} {_below(half, median):>9} {_below(rough, min):>10}"
         )
+    for entry in measured:
+        for sentence in (entry["modes"].get("fp16-accumulate") or {}).get("overflow", ())[:1]:
+            lines.append(f"  {entry['label']}, sums in half: {sentence}")
     lines.append("")
     for result in results:
         lines.append(f"{result.id}: {result.status}: {result.summary}")
@@ -271,6 +284,8 @@ def _below(mode: Mapping[str, Any] | None, pick: Callable[[Sequence[float]], flo
     """Return one of the cosines with seven digits, cut and not rounded: only 1 reads as 1."""
     if mode is None:
         return "not run"
+    if mode["overflow"]:
+        return "overflow"
     return format(math.floor(pick(mode["cosines"]) * 1e7) / 1e7, ".7f")
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..checks.policies import find_policy
 from ..coverage import show
-from ..coverage.nodes import expand, load
+from ..coverage.nodes import ModelFileError, expand, load
 from ..coverage.partitions import FORMATS, Answer, Format, Limits, Question, check_provider, measure
 from ..encoder import graph_family
 from ..encoder.model_recipe import load_model_recipe, recipe_path
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Measure, show, judge; 1 when a judged graph is over the limits."""
+    """Measure, show, judge; 1 when a judged graph is over the limits, 3 when one has no answer."""
     with Progress(console) as progress:
         return _run(options, console, progress.say)
 
@@ -81,8 +81,7 @@ def _run(options: argparse.Namespace, console: Console, say: Say) -> int:
     paths = expand(options.models_asked)
     if paths:
         graph_family.refuse(options, beside="a model's file")
-    for path in paths:
-        load(path)  # a wrong file is refused before an environment is made
+    refuse_wrong(paths)
     formats: tuple[Format, ...] = FORMATS if options.format == "both" else (options.format,)
     judged: tuple[Format, ...] = ("MLProgram",) if options.format == "both" else formats
     questions = _named(paths) if paths else _family(options, say)
@@ -102,8 +101,12 @@ def _run(options: argparse.Namespace, console: Console, say: Say) -> int:
 
 
 def report(answers: Sequence[Answer], limits: Limits, *, wheel: str, as_json: bool) -> int:
-    """Print the answers in the form asked for; return the exit code."""
+    """Print the answers in the form asked for; return the exit code.
+
+    3 when the provider was never asked about a judged graph, else 1 when one is over the limits.
+    """
     over = any(answer.problems(limits) for answer in answers)
+    unanswered = any(answer.unanswered for answer in answers)
     if as_json:
         print(
             report_json.dumps(
@@ -120,7 +123,25 @@ def report(answers: Sequence[Answer], limits: Limits, *, wheel: str, as_json: bo
         if not output.is_terminal:
             output.width = max(output.width, 120)
         show.show(answers, limits, output)
-    return 1 if over else 0
+    return VerifyError.exit_code if unanswered else 1 if over else 0
+
+
+def refuse_wrong(paths: Sequence[Path]) -> None:
+    """Tell of files that are no models before an environment is made; one good file is enough.
+
+    Raises
+    ------
+    ModelFileError
+        That of the first file, when none is a model.
+    """
+    errors = []
+    for path in paths:
+        try:
+            load(path)
+        except ModelFileError as error:
+            errors.append(error)
+    if paths and len(errors) == len(paths):
+        raise errors[0]
 
 
 @contextmanager

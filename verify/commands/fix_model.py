@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from ..coverage.fixed_shapes import (
     fold,
     load_whole,
     parse_fixes,
+    set_constants,
     write_model,
     write_record,
 )
@@ -22,6 +24,7 @@ from ..coverage.partitions import FORMATS, Limits, Question, measure
 from ..encoder import graph_family
 from ..errors import VerifyError
 from . import coverage
+from .equal_spelling import improve
 
 Say = Callable[[str], None]
 
@@ -33,6 +36,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from-onnx", type=Path, metavar="FILE", help="an exported model, in place of the recipe"
     )
     add_fix(group)
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="INPUT=VALUE",
+        help="make an input a constant, so that what it decides is folded; may be repeated",
+    )
+    group.add_argument(
+        "--rewrite",
+        action="store_true",
+        help="spell what the provider leaves behind with operators that it takes, where that is "
+        "proven equal on the CPU provider and gains something",
+    )
     group.add_argument(
         "--output", type=Path, metavar="FILE", help="default: <FILE's name>-fixed.onnx beside it"
     )
@@ -50,7 +66,7 @@ def refuse(options: argparse.Namespace) -> None:
     VerifyError
         Naming the option that would have no effect.
     """
-    for name in ("fix", "output", "wheel"):
+    for name in ("fix", "set", "rewrite", "output", "wheel"):
         if getattr(options, name):
             raise VerifyError(
                 f"--{name} has no effect without --from-onnx.",
@@ -68,7 +84,7 @@ def run(options: argparse.Namespace, console: Console, say: Say) -> int:
             f"--output {target} is the model itself.", hint="Name another file for the result."
         )
     fixes = parse_fixes(options.fix)
-    fixed = fix_axes(load_whole(source), fixes)
+    fixed = fix_axes(set_constants(load_whole(source), options.set), fixes)
     policy = find_policy(None)
     with coverage.opened_wheel(options, policy, say=say) as (context, wheel):
         say("folding constants")
@@ -79,7 +95,13 @@ def run(options: argparse.Namespace, console: Console, say: Say) -> int:
             console.print(
                 "half precision beside single: the constants are not folded and stay as they are"
             )
-        record = write_record(source, target, fixes=fixes, wheel=wheel if folded else None)
+        steps = improve(context, target, say=say) if options.rewrite else []
+        record = write_record(
+            source,
+            target,
+            wheel=wheel if folded else None,
+            changes={"fixed": fixes, "set": options.set, "rewritten": [asdict(s) for s in steps]},
+        )
         answers = measure(
             context,
             [
@@ -95,4 +117,8 @@ def run(options: argparse.Namespace, console: Console, say: Say) -> int:
         partitions=policy.limits.coverage_partitions_max, nodes=policy.limits.coverage_nodes_min
     )
     console.print(f"{target} sha256 {record['graph_sha256']}", markup=False, soft_wrap=True)
+    for step in steps:
+        console.print(step.sentence(), markup=False, soft_wrap=True)
+    if options.rewrite and not steps:
+        console.print("nothing to rewrite: no node left behind has another spelling")
     return coverage.report(answers, limits, wheel=wheel, as_json=options.json)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..encoder.number_types import widened
+from ..encoder.number_types import DOUBLE, FLOAT, retyped, widened
 from ..encoder.sessions import COREML, COREML_OPTIONS, CPU, load_tokenizer, make_session
 from ..environment.context import TargetContext
 
@@ -67,7 +67,7 @@ def values(context: TargetContext, payload: Mapping[str, Any]) -> bool:
         for feeds, mask in runs:
             found = session.run(entry["values"], feeds)
             for row, value in zip(rows, found, strict=True):
-                row.append(value)
+                row.append(np.array(value))  # asked for an input, the runtime gives the feed itself
             if mask is not None:
                 masks.append(mask)
         content = {f"v{place}": np.stack(found) for place, found in enumerate(rows)}
@@ -76,6 +76,40 @@ def values(context: TargetContext, payload: Mapping[str, Any]) -> bool:
                 content[MASK] = np.stack(masks)
             np.savez(stream, allow_pickle=False, **content)
     return True
+
+
+def noise(context: TargetContext, payload: Mapping[str, Any]) -> float:
+    """Return how far the CPU provider's own kernels are from themselves on one graph.
+
+    The same values (``payload`` is an entry as :func:`values` takes it, with ``feeds``) without
+    optimisation, with all of it, and in double precision where every kernel has one: the largest
+    difference of an element from the usual answer, as a share of the value's largest.
+    """
+    import onnxruntime
+
+    path, names = Path(payload["graph"]), payload["values"]
+    level = onnxruntime.GraphOptimizationLevel
+    usual = _session(path, names)
+    others: list[tuple[Any, type[Any]]] = [
+        (_session(path, names, level=level.ORT_DISABLE_ALL), np.float32)
+    ]
+    try:
+        others.append((_session(path, names, double=True), np.float64))
+    except Exception:  # the runtime raises classes of its own for a kernel that it has not
+        print("no double precision for this graph", file=sys.stderr)
+    worst = 0.0
+    for feeds, _ in _given(Path(payload["feeds"]), payload.get("rows")):
+        before = usual.run(names, feeds)
+        for session, kind in others:
+            given = {
+                name: value.astype(kind) if value.dtype == np.float32 else value
+                for name, value in feeds.items()
+            }
+            for one, two in zip(before, session.run(names, given), strict=True):
+                gap = np.abs(np.asarray(one, np.float64) - np.asarray(two, np.float64))
+                size = np.abs(np.asarray(two, np.float64)).max(initial=0.0)
+                worst = max(worst, float(np.nan_to_num(gap).max(initial=0.0) / (size or 1.0)))
+    return worst
 
 
 def _tokenised(
@@ -101,7 +135,8 @@ def _given(path: Path, chosen: Sequence[int] | None) -> Iterator[tuple[dict[str,
         arrays = {name: _wide(stored[f"v{place}"]) for place, name in enumerate(names)}
         count = int(stored["count"])
     for row in range(count) if chosen is None else chosen:
-        yield {name: array[row] for name, array in arrays.items()}, None
+        # With the dots a row of numbers gives an array without axes: the runtime takes no number.
+        yield {name: array[row, ...] for name, array in arrays.items()}, None
 
 
 def _wide(array: Any) -> Any:
@@ -109,7 +144,7 @@ def _wide(array: Any) -> Any:
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
-def _session(path: Path, names: list[str]) -> Any:
+def _session(path: Path, names: list[str], *, level: Any = None, double: bool = False) -> Any:
     """Make a session of the CPU provider with some inner values as graph outputs."""
     import onnx
     import onnxruntime
@@ -118,4 +153,11 @@ def _session(path: Path, names: list[str]) -> Any:
     there = {output.name for output in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in there)
     onnxruntime.set_default_logger_severity(3)
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=[CPU])
+    if double:
+        model = retyped(model, FLOAT, DOUBLE)
+        model.graph.ClearField("value_info")
+    options = onnxruntime.SessionOptions()
+    if level is not None:
+        options.graph_optimization_level = level
+    content = model.SerializeToString()
+    return onnxruntime.InferenceSession(content, sess_options=options, providers=[CPU])

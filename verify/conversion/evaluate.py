@@ -30,6 +30,13 @@ MOVING = frozenset(
     }
 )
 """Operations that only move values: what they give is rounded because what they got was."""
+_BOUNDS = frozenset(
+    {
+        ("clip", "alpha"),
+        ("clip", "beta"),
+        *((kind, side) for kind in ("maximum", "minimum") for side in "xy"),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +107,23 @@ def constants_for(program: Program, mode: Mode) -> Constants:
         return Constants(values=program.constants, lost=())
     values: dict[str, Any] = {}
     lost: list[Lost] = []
+    bounds = _bounds(program)
     for name, value in program.constants.items():
         values[name] = value if isinstance(value, str) else rounded(value)
-        if not isinstance(value, str):
+        if not isinstance(value, str) and name not in bounds:
             lost += losses(value, values[name], operation="constant", value=name)
     return Constants(values=values, lost=tuple(lost))
+
+
+def _bounds(program: Program) -> set[str]:
+    """Return the constants that only bound others: one that becomes infinite bounds nothing."""
+    roles: dict[str, set[bool]] = {}
+    for operation in program.operations:
+        for argument, names in operation.inputs.items():
+            bound = (operation.kind, argument) in _BOUNDS
+            for name in names:
+                roles.setdefault(name, set()).add(bound)
+    return {name for name, found in roles.items() if found == {True}}
 
 
 def evaluate(
@@ -153,6 +172,8 @@ def evaluate(
             if half and operation.kind not in MOVING:
                 values[name] = rounded(result)
                 lost += losses(result, values[name], operation=operation.kind, value=name)
+                if mode == "fp16-accumulate":
+                    lost += _sum_lost(operation, values, values[name])
             if not first_nan and _has_nan(values[name]):
                 first_nan = f"{operation.kind} {name}"
         for name in last_use.get(place, ()):
@@ -165,17 +186,34 @@ def evaluate(
     )
 
 
+def _sum_lost(operation: Operation, values: Mapping[str, Any], result: Any) -> list[Lost]:
+    """Return the overflow of a sum inside an operation whose inputs are finite."""
+    finite = all(
+        np.isfinite(np.asarray(values[name])).all()
+        for name in operation.reads
+        if np.asarray(values[name]).dtype.kind == "f"
+    )
+    if operation.kind not in PESSIMISTIC or not finite or np.isfinite(result).all():
+        return []
+    (whole,) = run_operation(operation, values)
+    infinite = np.where(np.isfinite(result), result, np.copysign(np.inf, whole))
+    return losses(
+        whole, infinite, operation=f"the sum inside {operation.kind}", value=operation.outputs[0]
+    )
+
+
 def first_departure(
     program: Program,
     reference: Mapping[str, Any],
     *,
     tolerance: float = 1e-5,
+    scale_least: float = 1.0,
 ) -> Departure | None:
     """Return the first operation that departs when it is fed with the reference's own values.
 
     Each operation gets the reference's values where there are any, so that an error does not
     travel: what departs is the culprit and not one that it fed. ``tolerance`` is relative to the
-    largest element of the reference's value, or to 1 where that is smaller.
+    largest element of the reference's value, or to ``scale_least`` where that is smaller.
     """
     values: dict[str, Any] = {**program.constants}
     values.update({name: _single(value) for name, value in reference.items()})
@@ -191,7 +229,7 @@ def first_departure(
                 unproven[name] = chain
                 continue
             worst = _distance(result, values[name])
-            scale = max(1.0, float(np.abs(values[name]).max(initial=0.0)))
+            scale = max(scale_least, float(np.abs(values[name]).max(initial=0.0)))
             if not worst <= tolerance * scale:
                 return _departure(chain, values, worst)
     return None

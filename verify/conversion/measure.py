@@ -24,6 +24,7 @@ from .package import integrity, read_package
 from .program import NotEvaluated, Program, load_program
 
 Array = NDArray[Any]
+NOT_FINITE = "NaN or infinity"
 
 
 def measure_jobs(context: TargetContext, payload: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -159,7 +160,7 @@ def check_finite(known: Known, row: int) -> None:
         value = known.data[name][row]
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise NotEvaluated(
-                f"the CPU provider itself has NaN or infinity in {name} for case {row}; "
+                f"the CPU provider itself has {NOT_FINITE} in {name} for case {row}; "
                 "give other inputs"
             )
 

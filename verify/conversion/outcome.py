@@ -8,6 +8,8 @@ from typing import Any
 from ..policy.result import CheckResult, Status
 
 EXACT, HALF, PACKAGE = "conversion.exact", "conversion.half", "conversion.package"
+NODES = "conversion.nodes"
+"""How much of a model of one's own is proven; the command has it."""
 DEVICE = "conversion.device"
 """Core ML's own predictions; the command has it, a run of all checks executes by other checks."""
 MIN_COSINE_EXACT = 0.9999999
@@ -165,13 +167,20 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
     }
     if departures and check == EXACT:
         evidence["departures"] = departures
-    bad = _bad(ran, limit, MAX_DIFFERENCE_EXACT if check == EXACT else None)
+    noise = {entry["label"]: entry["noise"] for entry in measured if entry.get("noise")}
+    if noise and check == EXACT:
+        evidence["noise"] = noise
+    judged = {
+        label: _allowed(result, noise.get(label, 0.0), limit) if check == EXACT else result
+        for label, result in ran.items()
+    }
+    bad = _bad(judged, limit, MAX_DIFFERENCE_EXACT if check == EXACT else None)
     status: Status = "failed" if bad else "not-run" if missing else "passed"
     summary = bad
     if not bad and missing:
         label, why = next(iter(missing.items()))
         summary = f"{len(missing)} of {len(measured)} packages not evaluated; {label}: {why}"
-    worst = min((result["worst_cosine"] for result in ran.values()), default=None)
+    worst = min((result["worst_cosine"] for result in judged.values()), default=None)
     if worst is not None and status != "not-run":
         name = "conversion_exact_min" if check == EXACT else "conversion_half_min"
         # A NaN, an overflow or a wrong element fails by itself, whatever the limit.
@@ -179,7 +188,7 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
             result["overflow"]
             or result["first_nan"]
             or (check == EXACT and _too_far(result, MAX_DIFFERENCE_EXACT))
-            for result in ran.values()
+            for result in judged.values()
         )
         evidence["judged"] = {name: "nan" if odd else worst}
     if not summary:
@@ -190,6 +199,8 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
         if check == HALF:
             summary += f" ({_case(last)}, {label})"
         vanished = sum(len(result["vanished"]) for result in ran.values())
+        if judged != ran:
+            summary += "; the CPU provider's own kernels differ as much from each other"
         if vanished:
             summary += f"; {vanished} values vanish in half precision"
     if bad and check == EXACT and departures:
@@ -202,8 +213,45 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
         limit=limit,
         unit="cosine",
         evidence=evidence,
-        hint=_hint(check, status),
+        hint=_hint(check, status, [entry.get("advice", "") for entry in measured]),
     )
+
+
+def judge_nodes(measured: Measured, *, least: float) -> CheckResult:
+    """Judge how much of a model is proven at all: the rest is the CPU's, and nothing is said of it.
+
+    ``least`` is the least share of nodes allowed, 0 to 1.
+    """
+    taken = [entry["taken"] for entry in measured if "taken" in entry]
+    if not taken:
+        return _nothing(NODES)
+    nodes, total = taken[0]["nodes"], taken[0]["of"]
+    share = nodes / total if total else 0.0
+    limit = f", at least {100 * least:g} %" if least else ""
+    return CheckResult(
+        id=NODES,
+        status="passed" if share >= least else "failed",
+        summary=f"{nodes} of {total} nodes are CoreML's ({100 * share:.1f} %){limit}; nothing is "
+        "said of the others"
+        if nodes < total
+        else f"all {total} nodes are CoreML's",
+        measured=round(share, 6),
+        limit=least,
+        unit="share of nodes",
+        hint="" if nodes == total else "`python -m verify coverage MODEL` says what helps.",
+    )
+
+
+def _allowed(result: Mapping[str, Any], noise: float, limit: float) -> Mapping[str, Any]:
+    """Return a result without what the CPU provider's own kernels differ by.
+
+    Twice as much is allowed, for theirs and ours may err to opposite sides. ``noise`` is there
+    only where every operation is right by itself.
+    """
+    furthest = result["max_abs_vector"]
+    if not noise or furthest is None or not furthest <= 2 * noise:
+        return result
+    return {**result, "max_abs_vector": 0.0, "worst_cosine": max(result["worst_cosine"], limit)}
 
 
 def _bad(ran: Mapping[str, Mapping[str, Any]], limit: float, furthest: float | None) -> str:
@@ -248,9 +296,10 @@ def _why(entry: Mapping[str, Any]) -> str:
     return str(entry["refused"] or "left out")
 
 
-def _hint(check: str, status: Status) -> str:
+def _hint(check: str, status: Status, advice: Sequence[str] = ()) -> str:
     if status == "not-run":
-        return "Nothing is said about what was not evaluated: prove it on a Mac."
+        plain = "Nothing is said about what was not evaluated: prove it on a Mac."
+        return next(filter(None, advice), plain)
     if status == "passed":
         return ""
     if check == HALF:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..coverage.fixed_shapes import add_fix, fix_axes, fold, load_whole, parse_fixes, write_model
+from ..coverage.partitions import Question, measure
+from ..encoder.sessions import COREML_OPTIONS
 from ..environment.context import TargetContext
 from ..errors import VerifyError
-from .proof import Cases, Graph, ProofError, Say, Setting, fresh_home, prove_graphs
+from .measure import NOT_FINITE
+from .proof import Cases, Graph, ProofError, Say, Setting, edge_values, fresh_home, prove_graphs
 
 if TYPE_CHECKING:
     import onnx
@@ -58,11 +62,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw an input evenly between two numbers; default: normal for floats, 0 or 1 for "
         "integers; may be repeated",
     )
+    group.add_argument(
+        "--min-nodes",
+        type=float,
+        metavar="SHARE",
+        help="least share of nodes that CoreML must take, 0 to 1; default: --policy's, or any",
+    )
 
 
 def given_options(options: argparse.Namespace) -> list[str]:
     """Return which of this module's options were given."""
-    names = ("fix", "inputs", "cases", "seed", "range")
+    names = ("fix", "inputs", "cases", "seed", "range", "min_nodes")
     return [name for name in names if getattr(options, name) not in (None, [])]
 
 
@@ -107,9 +117,69 @@ def prove_model(
     say("folding constants")
     fold(context, plain, folded)
     write_feeds(file, feeds)
+    taken = _taken(context, folded, path.stem, say)
     graph = Graph(label=path.stem, path=folded, folder=home / "packages", feeds=file)
     names = tuple(f"input {number}" for number in range(count))
-    return prove_graphs(context, [graph], Cases(names=names), setting, say=say)
+    measured = prove_graphs(context, [graph], Cases(names=names), setting, say=say)
+    infinite = any(NOT_FINITE in entry["refused"] for entry in measured)
+    advice = ""
+    if infinite and options.inputs is None:
+        say("looking for inputs without NaN and infinity")
+        advice = _finite_option(context, graph, inputs, feeds, ranges)
+    return [{**entry, "taken": taken, "advice": advice} for entry in measured]
+
+
+def _taken(context: TargetContext, path: Path, label: str, say: Say) -> dict[str, int]:
+    """Return how many of the graph's nodes the provider takes.
+
+    Raises
+    ------
+    ProofError
+        When no session is made, with the node that the provider was at.
+    """
+    question = Question(path=path, label=label)
+    (answer,) = measure(
+        context, [question], ("MLProgram",), judged=(), options=COREML_OPTIONS, say=say
+    )
+    found = answer.coverage
+    if found.failure:
+        raise ProofError(
+            f"The provider makes no session of {label}: {found.failure}.",
+            hint=answer.hint or "`python -m verify coverage MODEL` tells more of a model.",
+            context={"known fault": " ".join(answer.warnings)} if answer.warnings else None,
+        )
+    return {"nodes": found.nodes_taken, "of": found.nodes_total}
+
+
+def _finite_option(
+    context: TargetContext,
+    graph: Graph,
+    inputs: Sequence[Input],
+    feeds: Mapping[str, Array],
+    ranges: Mapping[str, tuple[float, float]],
+) -> str:
+    """Return the option that keeps the CPU provider's values finite: a mask of ones, or of zeros.
+
+    It is tried, and an empty string when neither helps for any one input.
+    """
+    edges = list(edge_values(graph))
+    file, values = graph.folder / "tried-inputs.npz", graph.folder / "tried.npz"
+    for entry in inputs:
+        if entry.dtype.kind not in "iub" or entry.name in ranges:
+            continue
+        for number in (1, 0):
+            write_feeds(file, {**feeds, entry.name: np.full_like(feeds[entry.name], number)})
+            wanted = {"graph": str(graph.path), "values": edges, "file": str(values)}
+            job = {"graphs": [{**wanted, "feeds": str(file)}], "texts": []}
+            call = context.call(".conversion.emit_inside:values", job, timeout=900.0)
+            if call.value is not True:
+                continue
+            with np.load(values, allow_pickle=False) as stored:
+                arrays = [stored[key] for key in stored.files]
+            if all(array.dtype.kind != "f" or np.isfinite(array).all() for array in arrays):
+                option = shlex.quote(f"{entry.name}={number}:{number}")
+                return f"The values stay finite with --range {option}."
+    return ""
 
 
 def model_inputs(model: onnx.ModelProto) -> list[Input]:

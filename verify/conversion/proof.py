@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..coverage.advice import cure
 from ..encoder.graph import Precision
 from ..encoder.reference import default_folder, load_texts
 from ..environment.channel import Worker, call
@@ -273,6 +274,17 @@ def _jobs(
     return jobs
 
 
+def edge_values(graph: Graph) -> dict[str, None]:
+    """Return the ONNX values at the edges of a graph's packages, each once, in order."""
+    there = graph_values(graph.path)
+    edges: dict[str, None] = {}
+    for folder in find_packages(graph.folder):
+        package = read_package(folder)
+        names = map_names([*package.inputs, *package.outputs], there)
+        edges.update(dict.fromkeys(names.values()))
+    return edges
+
+
 def _cost(package: Package) -> int:
     """Return how many elements the outputs have times operations: to share work out evenly."""
     elements: int = sum(
@@ -288,8 +300,9 @@ def _call(context: TargetContext, name: str, payload: Mapping[str, Any]) -> str:
     call = context.call(f".conversion.emit_inside:{name}", payload, timeout=900.0)
     if call.value is not True:
         raise ProofError(
-            f"The wheel's onnxruntime {_DOING[name]}: {call.last_words}",
-            hint="`python -m verify run --only provider.registered` tells more of the wheel, "
+            f"The wheel's onnxruntime {_DOING[name]}: {call.sentence}",
+            hint=cure(call.sentence)
+            or "`python -m verify run --only provider.registered` tells more of the wheel, "
             "`python -m verify coverage MODEL` of a model.",
         )
     return call.stderr
@@ -319,8 +332,19 @@ def _located(
     _call(context, "values", {"graphs": [entry], **cases.only(worst)})
     data, _ = stored_values(file, {value: f"v{place}" for place, value in enumerate(values)})
     file.unlink()
-    departure = first_departure(program, {name: data[value][0] for name, value in names.items()})
-    return {**answer, "departure": departure.sentence() if departure else "none by itself"}
+    known = {name: data[value][0] for name, value in names.items()}
+    departure = first_departure(program, known)
+    if departure is None and graph.feeds:
+        # Every operation is right by itself: is the CPU provider as far from itself?
+        edges = [names[name] for name in program.outputs if name in names]
+        entry = graph.wanted(edges, file) | {"rows": exact["texts"]}
+        call = context.call(".conversion.emit_inside:noise", entry, timeout=900.0)
+        if isinstance(call.value, float):
+            answer = {**answer, "noise": call.value}
+    # What is left below the absolute tolerance is named too, by the share of its own value.
+    departure = departure or first_departure(program, known, tolerance=1e-6, scale_least=1e-30)
+    said = departure.sentence() if departure else f"no one of {len(program.operations)} operations"
+    return {**answer, "departure": said}
 
 
 def _profiled(

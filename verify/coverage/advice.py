@@ -6,16 +6,106 @@ The reasons are the provider's own words (builders/impl/*.cc, base_op_builder.cc
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..program import as_called
-from .nodes import UNKNOWN, Shape
+from .axes import fix_words, to_give
+from .nodes import Shape
+
+if TYPE_CHECKING:
+    import onnx
 
 _TYPE = re.compile(r"Input type: \[(\d+)\]")
 _INTEGERS = {"6": "int32", "7": "int64"}
 _HALF = "10"
-_SPELLED = {"ReduceL2": "Sqrt of a ReduceSum of squares"}
+REWRITTEN = {
+    "Abs": "Max of x and -x",
+    "ConvTranspose": "ConvTranspose with pads",
+    "Flatten": "Reshape",
+    "HardSigmoid": "Mul, Add and Clip",
+    "HardSwish": "Mul, Add, Clip and Mul",
+    "Mean": "Add and Mul",
+    "Min": "Max of the negatives",
+    "Neg": "Mul by -1",
+    "Reciprocal": "Div",
+    "ReduceL2": "Sqrt of a ReduceSum of squares",
+    "ReduceSumSquare": "ReduceSum of squares",
+    "Softsign": "Div by 1 and Max of x and -x",
+    "Sum": "Add",
+}
+"""Operators that 1.21.0's provider does not take, or gets wrong, and how :mod:`.rewrite` spells
+them."""
+_FUSED = frozenset(
+    {
+        "Attention",
+        "BiasGelu",
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeMatMul",
+        "EmbedLayerNormalization",
+        "FastGelu",
+        "FusedConv",
+        "FusedGemm",
+        "FusedMatMul",
+        "GroupQueryAttention",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "MatMulNBits",
+        "MultiHeadAttention",
+        "QuantizeLinear",
+        "QuickGelu",
+        "RotaryEmbedding",
+        "SkipLayerNormalization",
+        "SkipSimplifiedLayerNormalization",
+    }
+)
+KNOWN_FAULTS = {
+    "Reciprocal": "1.21.0's provider writes Reciprocal, and what divides by a root with it, with "
+    "an epsilon of 1e-4: wrong where its input is small. `--rewrite` makes it a Div.",
+    "ConvTranspose": "1.21.0's provider aborts the process at a ConvTranspose without pads: write "
+    "pads of zero, as `--rewrite` does.",
+    "Shape": "1.21.0's provider refuses a Shape whose `end` is the number of axes: fix the axes, "
+    "and the Shape is folded away.",
+    "Pow": "Pow of 2: on some devices Core ML's pow(2, 0) is 0 and not 1 (coremltools#2628): "
+    "compare on a Mac, or write it as Exp.",
+}
+_CURES = (
+    (
+        r"Unsupported model IR version: (\d+), max supported IR version: (\d+)",
+        "Set `model.ir_version = {1}` with onnx.load and onnx.save: a model that uses nothing of "
+        "version {0} is then read; or take a newer onnxruntime.",
+    ),
+    (
+        r"Opset (\d+) is under development.*is till opset (\d+)",
+        "Export with opset {1} at most, or convert with onnx.version_converter.convert_version("
+        "model, {1}); or take an onnxruntime that knows opset {0}.",
+    ),
+    (
+        r"(\S+?)\(-?\d+\) is not a registered function/op",
+        "{0} is an operator of a library of its own, which this wheel does not hold: export the "
+        "model without it.",
+    ),
+    (
+        r"Unable to get shape for output",
+        "The provider needs the rank of that output, which follows from fixed axes: `{command}`.",
+    ),
+    (
+        r"HandleNegativeAxis",
+        "That is the provider's fault, not the model's: fix the axes with `{command}`, which folds "
+        "the node away.",
+    ),
+    (
+        r"killed by SIG",
+        "The provider ended the process; leave that node to the CPU, or spell it otherwise: "
+        "`{command} --rewrite` does where it can.",
+    ),
+    (r"was ended after", "The session took too long: ask about a smaller part of the model."),
+)
 _SIZED = frozenset({"Slice", "Reshape", "Expand", "Resize", "Range", "ConstantOfShape", "Tile"})
 """Operators whose sizes are inputs: computed from a dynamic axis, they are no constants."""
 _NEEDS_PROGRAM = {
@@ -28,7 +118,13 @@ _NEEDS_PROGRAM = {
 
 
 def advise(
-    op: str, reason: str, *, shapes: Sequence[Shape], axes: Sequence[str], model_format: str
+    op: str,
+    reason: str,
+    *,
+    shapes: Sequence[Shape],
+    axes: Sequence[str],
+    model_format: str,
+    inside: int = 0,
 ) -> str:
     """Return one sentence that helps with a node left behind, or an empty string.
 
@@ -44,15 +140,35 @@ def advise(
         The dynamic axes of the model's inputs.
     model_format : {"NeuralNetwork", "MLProgram"}
         What the provider was asked to write.
+    inside : int
+        Nodes inside the node's subgraphs.
     """
+    if op in ("If", "Loop", "Scan"):
+        return (
+            f"The {inside} nodes inside stay on the CPU. An If whose condition is constant goes "
+            f"away: where an input decides it, set that with `{_command(axes)} --set INPUT=VALUE`."
+        )
+    if op in _FUSED or op.startswith(("QLinear", "QAttention", "QGemm")):
+        return (
+            f"{op} is written by tools that fuse or quantise for the CPU: take the float, "
+            "unoptimised export."
+        )
+    if "external" in reason:
+        return (
+            "The provider leaves weights in files beside the model to the CPU: write one file "
+            f"with `{_command(axes)}`."
+        )
     kind = _TYPE.search(reason)
     if kind and kind.group(1) == _HALF and model_format == "NeuralNetwork":
         return "NeuralNetwork holds no half precision: use ModelFormat=MLProgram."
     if axes and op == "Shape":  # goes away with the axis: its value is then a constant
         return _about_axes(shapes, axes)
+    if op in REWRITTEN and op not in KNOWN_FAULTS and not (axes and kind):
+        return f"Spell it as {REWRITTEN[op]}: `{_command(axes)} --rewrite` does."
+    if axes and ("has no shape" in reason or "dimension values of 0" in reason):
+        return _about_axes(shapes, axes)
     if not reason:
-        instead = _SPELLED.get(op, "other operators")
-        return f"This provider has no writer for {op}: spell it with {instead}."
+        return f"This provider has no writer for {op}: spell it with other operators."
     if kind and kind.group(1) in _INTEGERS:
         return (
             f"It works on {_INTEGERS[kind.group(1)]}: at the graph's entry it stays on the CPU at "
@@ -86,8 +202,45 @@ def _about_axes(shapes: Sequence[Shape], axes: Sequence[str]) -> str:
     own = {dim for shape in shapes for dim in shape if isinstance(dim, str)}
     named = [name for name in axes if name in own] if own and own <= set(axes) else list(axes)
     words = ", ".join(f"`{name}`" for name in named)
-    fixes = "".join(f" --fix {name}=N" for name in named if name != UNKNOWN)
-    return (
-        f"dynamic {'axis' if len(named) == 1 else 'axes'} {words}: fix with "
-        f"`{as_called('python -m verify')} model --from-onnx FILE{fixes}`."
-    )
+    return f"dynamic {'axis' if len(named) == 1 else 'axes'} {words}: fix with `{_command(axes)}`."
+
+
+def _command(axes: Sequence[str]) -> str:
+    """Return the command that fixes all axes; it refuses to leave one dynamic."""
+    fixes = fix_words(to_give(axes, axes))
+    return f"{as_called('python -m verify')} model --from-onnx FILE {fixes}".strip()
+
+
+def cure(failure: str, *, axes: Sequence[str] = ()) -> str:
+    """Return what helps with a model of which the runtime made no session; empty when unknown."""
+    for words, sentence in _CURES:
+        found = re.search(words, failure)
+        if found:
+            return sentence.format(*found.groups(), command=_command(axes))
+    return ""
+
+
+def node_faults(model: onnx.ModelProto) -> dict[str, str]:
+    """Return, by operator, what is known to go wrong with nodes of this model on CoreML."""
+    constants = {item.name: item for item in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        given = {entry.name for entry in node.attribute}
+        plain = node.op_type == "ConvTranspose" and not given & {"pads", "auto_pad"}
+        base = constants.get(node.input[0]) if node.op_type == "Pow" else None
+        if (
+            node.op_type == "Reciprocal"
+            or plain
+            or (node.op_type == "Shape" and "end" in given)
+            or (base is not None and _is_two(base))
+        ):
+            found[node.op_type] = KNOWN_FAULTS[node.op_type]
+    return found
+
+
+def _is_two(tensor: onnx.TensorProto) -> bool:
+    from onnx import numpy_helper
+
+    if math.prod(tensor.dims) != 1 or tensor.data_location == tensor.EXTERNAL:
+        return False
+    return bool((numpy_helper.to_array(tensor) == 2).all())

@@ -18,12 +18,17 @@ from ..encoder.model_recipe import file_sha256
 from ..encoder.number_types import FLOAT, FLOAT16, float_types, retyped, widened
 from ..errors import VerifyError
 from ..files import replacing, write_text
-from .nodes import UNKNOWN, ModelFileError, facts, load
+from .advice import cure
+from .axes import LARGEST_SIZE, set_inputs, set_outputs, size_of
+from .nodes import ModelFileError, external_files, load
 
 if TYPE_CHECKING:
     import onnx
 
     from ..environment.context import TargetContext
+
+LARGEST_FILE = 2**31 - 1
+"""Bytes of a protobuf message at most."""
 
 
 def add_fix(group: argparse._ActionsContainer) -> None:
@@ -33,8 +38,54 @@ def add_fix(group: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         metavar="AXIS=N",
-        help="set a dynamic axis; may be repeated",
+        help="set a dynamic axis, by name or as INPUT:PLACE; may be repeated",
     )
+
+
+def set_constants(model: onnx.ModelProto, pairs: Sequence[str]) -> onnx.ModelProto:
+    """Return a copy of a model in which some inputs are constants: ``INPUT=VALUE`` words.
+
+    An input that decides an If (a sampling rate, a flag) is best set for good: the branch not
+    taken goes away with the folding. Dynamic axes of the input become 1.
+
+    Raises
+    ------
+    VerifyError
+        When a word is no such pair, or the value does not fit the input.
+    """
+    import numpy as np
+    import onnx
+
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    for pair in pairs:
+        name, _, text = pair.rpartition("=")
+        item = next((entry for entry in made.graph.input if entry.name == name), None)
+        if item is None:
+            listed = ", ".join(entry.name for entry in made.graph.input)
+            raise VerifyError(
+                f"--set {pair} names no input of the model.",
+                hint=f"Write INPUT=VALUE; its inputs are {listed}.",
+            )
+        kind = item.type.tensor_type
+        words = {"true": 1, "false": 0}
+        try:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+            number = words.get(text.lower())
+            whole = np.issubdtype(dtype, np.integer) or dtype == np.bool_
+            value = number if number is not None else int(text) if whole else float(text)
+            shape = [size_of(dim) or 1 for dim in kind.shape.dim]
+            array = np.full(shape, value, dtype)
+        except (KeyError, OverflowError, ValueError) as error:
+            raise VerifyError(
+                f"--set {pair} does not fit the input {name}: {error}.",
+                hint="Give a number, true or false.",
+            ) from None
+        made.graph.input.remove(item)
+        kept = [entry for entry in made.graph.initializer if entry.name != name]
+        del made.graph.initializer[:]
+        made.graph.initializer.extend([*kept, onnx.numpy_helper.from_array(array, name)])
+    return made
 
 
 def parse_fixes(pairs: Sequence[str]) -> dict[str, int]:
@@ -48,10 +99,11 @@ def parse_fixes(pairs: Sequence[str]) -> dict[str, int]:
     fixes: dict[str, int] = {}
     for pair in pairs:
         name, _, number = pair.rpartition("=")
-        if not name or not number.isdecimal() or int(number) < 1:
+        whole = number.isascii() and number.isdecimal()
+        if not name or not whole or not 1 <= int(number[:20]) <= LARGEST_SIZE:
             raise VerifyError(
-                f"--fix {pair} is not of the form AXIS=N with N at least 1.",
-                hint="For example --fix batch=1 --fix sequence=128.",
+                f"--fix {pair} is not of the form AXIS=N with N from 1 to {LARGEST_SIZE}.",
+                hint="For example --fix batch=1 --fix sequence=128, or --fix pixels:2=224.",
             )
         if name in fixes:
             raise VerifyError(f"--fix {name} is given twice.")
@@ -65,11 +117,19 @@ def load_whole(path: Path) -> onnx.ModelProto:
     Raises
     ------
     ModelFileError
-        When it is no ONNX model, or a file that it refers to is missing.
+        When it is no ONNX model, a file that it refers to is missing, or it is over 2 GiB.
     """
     import onnx
 
-    load(path)
+    size = path.stat().st_size if path.is_file() else 0
+    size += sum(external_files(load(path)).values())
+    if size > LARGEST_FILE:
+        raise ModelFileError(
+            f"{path} holds {size / 1e9:.1f} GB with its weights, and one file of ONNX ends at "
+            f"{LARGEST_FILE / 1e9:.1f} GB.",
+            hint="Export it in half precision, or take a part with onnx.utils.extract_model; "
+            "`python -m verify coverage FILE` asks about the model as it is.",
+        )
     try:
         return onnx.load(str(path))
     except Exception as error:
@@ -80,7 +140,7 @@ def load_whole(path: Path) -> onnx.ModelProto:
 
 
 def fix_axes(model: onnx.ModelProto, fixes: Mapping[str, int]) -> onnx.ModelProto:
-    """Return a copy of the model whose inputs' named axes have the sizes given.
+    """Return a copy of the model whose inputs' dynamic axes have the sizes given.
 
     The shapes between are left out, since they were made for the dynamic axes; the runtime infers
     them anew.
@@ -92,32 +152,12 @@ def fix_axes(model: onnx.ModelProto, fixes: Mapping[str, int]) -> onnx.ModelProt
     """
     import onnx
 
-    axes = facts(model).dynamic_axes
-    unknown = [name for name in fixes if name not in axes]
-    if unknown:
-        raise VerifyError(
-            f"The model has no dynamic axis {unknown[0]}.",
-            hint=f"It has: {', '.join(axes)}." if axes else "Its inputs are static already.",
-        )
-    missing = [name for name in axes if name not in fixes]
-    if missing:
-        raise VerifyError(
-            f"The dynamic axes {', '.join(missing)} would stay.",
-            hint="Add " + " ".join(_fix(name) for name in missing) + ".",
-        )
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
-    for item in (*fixed.graph.input, *fixed.graph.output):
-        for dim in item.type.tensor_type.shape.dim:
-            name = dim.dim_param or UNKNOWN  # axes without a name are fixed together
-            if not dim.HasField("dim_value") and name in fixes:
-                dim.dim_value = fixes[name]
     del fixed.graph.value_info[:]
+    set_inputs(fixed, fixes)
+    set_outputs(fixed, fixes)
     return fixed
-
-
-def _fix(name: str) -> str:
-    return "--fix '?=N' (for the axes without a name)" if name == UNKNOWN else f"--fix {name}=N"
 
 
 def fold(context: TargetContext, source: Path, target: Path) -> bool:
@@ -149,8 +189,9 @@ def fold(context: TargetContext, source: Path, target: Path) -> bool:
     call = context.call(".coverage.fold_inside:fold", payload)
     if call.value is None or not folded.is_file():
         raise VerifyError(
-            f"onnxruntime cannot load the model with these axes: {call.last_words[:300]}",
-            hint="Try other sizes, some models take certain ones only; and the model as it is with "
+            f"onnxruntime cannot load the model: {call.sentence}",
+            hint=cure(call.sentence)
+            or "Try other sizes, some models take certain ones only; and the model as it is with "
             "the CPU provider.",
         )
     whole = kinds != {FLOAT, FLOAT16}
@@ -164,13 +205,13 @@ def fold(context: TargetContext, source: Path, target: Path) -> bool:
 
 
 def write_record(
-    source: Path, target: Path, *, fixes: Mapping[str, int], wheel: str | None
+    source: Path, target: Path, *, changes: Mapping[str, Any], wheel: str | None
 ) -> dict[str, Any]:
-    """Write ``<target>.json``: both hashes, the axes and the wheel that folded; return it."""
+    """Write ``<target>.json``: both hashes, what was changed, the wheel that folded; return it."""
     record = {
         "source": source.name,
         "source_sha256": file_sha256(source),
-        "fixed": dict(fixes),
+        **changes,
         "folded_by": wheel,
         "graph_sha256": file_sha256(target),
     }

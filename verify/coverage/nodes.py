@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import VerifyError
+from .axes import input_axes, size_of
 
 if TYPE_CHECKING:
     import onnx
@@ -38,12 +39,15 @@ class ModelFacts:
         Whether a weight, an input or an output is in half precision.
     external : bool
         Whether weights are in another file than the model's.
+    inside : Mapping[str, int]
+        How many nodes there are inside each named If, Loop or Scan.
     """
 
     inputs: Mapping[str, Shape]
     node_inputs: Mapping[str, tuple[Shape, ...]]
     half: bool = False
     external: bool = False
+    inside: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def dynamic_axes(self) -> tuple[str, ...]:
@@ -81,7 +85,33 @@ def load(path: Path) -> onnx.ModelProto:
         raise _not_onnx(path, str(error)) from None
     if not model.graph.node or not model.opset_import:
         raise _not_onnx(path, "it holds no graph")
+    _check_external(model, path)
     return model
+
+
+def external_files(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the files beside a model that hold weights, with the bytes used of each."""
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    sizes: dict[str, int] = {}
+    for tensor in model.graph.initializer:
+        if uses_external_data(tensor):
+            info = ExternalDataInfo(tensor)
+            sizes[info.location] = sizes.get(info.location, 0) + int(info.length or 0)
+    return sizes
+
+
+def _check_external(model: onnx.ModelProto, path: Path) -> None:
+    try:
+        files = external_files(model)
+        lost = [name for name in files if not (path.parent / name).is_file()]
+    except (OSError, ValueError) as error:
+        raise _not_onnx(path, f"its external data cannot be found: {error}") from None
+    if lost:
+        raise ModelFileError(
+            f"{path} keeps weights in {lost[0]}, and there is no such file beside it.",
+            hint="Get that file too, with the same name; an exporter writes both together.",
+        )
 
 
 def facts(model: onnx.ModelProto) -> ModelFacts:
@@ -89,7 +119,7 @@ def facts(model: onnx.ModelProto) -> ModelFacts:
     import onnx
 
     known = {item.name for item in model.graph.initializer}
-    inputs = {item.name: _shape(item) for item in model.graph.input if item.name not in known}
+    inputs = {item.name: input_axes(item) for item in model.graph.input if item.name not in known}
     try:
         inferred = onnx.shape_inference.infer_shapes(model)
     except Exception:
@@ -97,6 +127,11 @@ def facts(model: onnx.ModelProto) -> ModelFacts:
         inferred = model
     graph = inferred.graph
     shapes: dict[str, Shape] = {item.name: tuple(item.dims) for item in graph.initializer}
+    shapes |= {
+        item.name: inputs[item.name]
+        for item in graph.input
+        if item.name in inputs and item.type.tensor_type.HasField("shape")
+    }
     declared = {dim for shape in inputs.values() for dim in shape if isinstance(dim, str)}
     for item in (*graph.input, *graph.value_info, *graph.output):
         if item.type.tensor_type.HasField("shape"):
@@ -115,12 +150,18 @@ def facts(model: onnx.ModelProto) -> ModelFacts:
         inputs=inputs,
         node_inputs=nodes,
         half=onnx.TensorProto.FLOAT16 in types,
+        inside={node.name: _count_inside(node) for node in graph.node if _count_inside(node)},
         external=any(item.data_location == onnx.TensorProto.EXTERNAL for item in weights),
     )
 
 
+def _count_inside(node: onnx.NodeProto) -> int:
+    graphs = [graph for entry in node.attribute for graph in (entry.g, *entry.graphs)]
+    return sum(1 + _count_inside(inner) for graph in graphs for inner in graph.node)
+
+
 def expand(given: Sequence[Path]) -> list[Path]:
-    """Return the files named, and every ``*.onnx`` below the folders named, in order.
+    """Return the files named, and every ``.onnx`` below the folders named, in order.
 
     Raises
     ------
@@ -130,7 +171,7 @@ def expand(given: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in given:
         if path.is_dir():
-            inside = sorted(path.rglob("*.onnx"))
+            inside = sorted(file for file in path.rglob("*") if is_onnx(file))
             if not inside:
                 raise ModelFileError(
                     f"The folder {path} holds no .onnx file.", hint="Name the files themselves."
@@ -145,10 +186,14 @@ def expand(given: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def is_onnx(path: Path) -> bool:
+    """Return whether a file's name is a model's; capitals are as good."""
+    return path.suffix.lower() == ".onnx" and not path.is_dir()
+
+
 def _shape(item: onnx.ValueInfoProto) -> Shape:
     return tuple(
-        int(dim.dim_value) if dim.HasField("dim_value") else dim.dim_param or UNKNOWN
-        for dim in item.type.tensor_type.shape.dim
+        size_of(dim) or dim.dim_param or UNKNOWN for dim in item.type.tensor_type.shape.dim
     )
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..encoder.sessions import COREML
 from ..environment.context import TargetContext
-from ..errors import VerifyError, WheelNotUsable
+from ..errors import WheelNotUsable
 from ..report.known_faults import known_faults
-from .advice import advise
-from .nodes import ModelFacts, Shape, facts, load
+from .advice import advise, cure, node_faults
+from .nodes import ModelFacts, ModelFileError, Shape, facts, load
 from .provider_inside import Coverage
 from .provider_inside import measure as ask
+
+if TYPE_CHECKING:
+    import onnx
 
 Format = Literal["NeuralNetwork", "MLProgram"]
 FORMATS: tuple[Format, ...] = ("NeuralNetwork", "MLProgram")
@@ -68,12 +71,20 @@ class Answer:
     left: tuple[Left, ...]
     judged: bool
     warnings: tuple[str, ...] = ()
+    hint: str = ""
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a judged graph was never asked about: nothing is known, good or bad."""
+        return self.judged and bool(self.coverage.failure) and not self.coverage.nodes_total
 
     def problems(self, limits: Limits) -> list[str]:
         """Return where the answer is over the limits; empty when it is not judged."""
         found = self.coverage
         if not self.judged:
             return []
+        if found.failure:
+            return [f"no session: {found.failure}"]
         if not found.partitions:
             return ["nothing is taken"]
         over = []
@@ -93,6 +104,7 @@ class Answer:
             "judged": self.judged,
             "problems": self.problems(limits),
             "warnings": list(self.warnings),
+            "hint": self.hint,
             "left_behind": [
                 {
                     "op": left.op,
@@ -117,7 +129,7 @@ def check_provider(context: TargetContext) -> None:
     call = context.call(".coverage.provider_inside:listed_providers", {})
     if call.value is None:
         raise WheelNotUsable(
-            f"The wheel's onnxruntime cannot be imported: {call.last_words[:300]}.",
+            f"The wheel's onnxruntime cannot be imported: {call.sentence}.",
             hint="`python -m verify run` tells more about the wheel.",
         )
     if COREML not in call.value:
@@ -150,33 +162,83 @@ def measure(
     say : callable
         Takes a line of progress.
 
-    Raises
-    ------
-    VerifyError
-        When a file is no ONNX model, or the runtime refuses it.
+    A file that is no model, or that no session can be made of, is an answer too: its ``failure``
+    says why, and the others are asked all the same.
     """
     answers = []
     for question in questions:
-        known = facts(load(question.path))
         for model_format in formats:
             say(f"{question.label} as {model_format}")
-            coverage = _ask(context, question, {"ModelFormat": model_format, **options})
-            answers.append(
-                Answer(
-                    question=question,
-                    coverage=coverage,
-                    dynamic_axes=known.dynamic_axes,
-                    left=group(coverage, known),
-                    judged=question.judged and model_format in judged,
-                    warnings=known_faults(
-                        half=known.half,
-                        fixed_shapes=not known.dynamic_axes,
-                        external=known.external,
-                        model_format=model_format,
-                    ),
-                )
-            )
+            answer = _answer(context, question, {"ModelFormat": model_format, **options})
+            judge = question.judged and model_format in judged
+            answers.append(replace(answer, judged=judge))
     return answers
+
+
+def _answer(context: TargetContext, question: Question, options: Mapping[str, str]) -> Answer:
+    try:
+        model = load(question.path)
+    except ModelFileError as error:
+        nothing = Coverage(
+            graph=question.label,
+            partitions=0,
+            nodes_total=0,
+            nodes_taken=0,
+            nodes=(),
+            format=options["ModelFormat"],
+            failure=error.problem,
+        )
+        return Answer(
+            question=question,
+            coverage=nothing,
+            dynamic_axes=(),
+            left=(),
+            judged=True,
+            hint=error.hint,
+        )
+    known, faults = facts(model), node_faults(model)
+    coverage = _ask(context, question, options)
+    inside = sum(known.inside.get(node["name"], 0) for node in coverage.nodes)
+    coverage = replace(coverage, nodes_total=coverage.nodes_total + inside)
+    if coverage.failure:
+        where = stopped_at(model, coverage, faults)
+        coverage = replace(coverage, failure=f"{coverage.failure}{where}")
+    there = {node["op"] for node in coverage.nodes if node["provider"] == "coreml"}
+    there |= faults.keys() if coverage.failure else set()
+    return Answer(
+        question=question,
+        coverage=coverage,
+        dynamic_axes=known.dynamic_axes,
+        left=group(coverage, known),
+        judged=True,
+        warnings=(
+            *known_faults(
+                half=known.half,
+                fixed_shapes=not known.dynamic_axes,
+                external=known.external,
+                model_format=options["ModelFormat"],
+            ),
+            *(said for op, said in faults.items() if op in there),
+        ),
+        hint=cure(coverage.failure, axes=known.dynamic_axes),
+    )
+
+
+def stopped_at(model: onnx.ModelProto, coverage: Coverage, faults: Collection[str]) -> str:
+    """Say which node the provider was at when the session ended, where that can be known.
+
+    It names nodes in the graph's order: first while it looks at them, then while it writes them.
+    """
+    nodes = {node.name: node.op_type for node in model.graph.node if node.op_type != "Constant"}
+    if coverage.nodes_total:
+        nodes = {
+            node["name"]: node["op"] for node in coverage.nodes if node["provider"] == "coreml"
+        }
+    elif not coverage.asked and not faults:
+        return ""  # the model itself was refused, before anyone looked at a node
+    left = [(name, op) for name, op in nodes.items() if name not in coverage.asked]
+    left.sort(key=lambda pair: pair[1] not in faults)  # those known to fail are named first
+    return f" (at {left[0][1]} {left[0][0]})" if left else ""
 
 
 def group(coverage: Coverage, known: ModelFacts) -> tuple[Left, ...]:
@@ -192,7 +254,14 @@ def group(coverage: Coverage, known: ModelFacts) -> tuple[Left, ...]:
             op=op,
             shapes=shapes,
             reason=reason,
-            advice=advise(op, reason, shapes=shapes, axes=axes, model_format=coverage.format),
+            advice=advise(
+                op,
+                reason,
+                shapes=shapes,
+                axes=axes,
+                model_format=coverage.format,
+                inside=sum(known.inside.get(name, 0) for name in names),
+            ),
             names=tuple(names),
         )
         for (op, shapes, reason), names in groups.items()
@@ -203,10 +272,4 @@ def _ask(context: TargetContext, question: Question, options: Mapping[str, str])
     # A folder for each question: a NeuralNetwork session reuses models that it finds there.
     with tempfile.TemporaryDirectory(dir=context.work, prefix="coverage-") as folder:
         here = replace(context, work=Path(folder))
-        found = ask(here, question.path.resolve(), question.label, options=options)
-    if isinstance(found, str):
-        raise VerifyError(
-            f"{question.label}: {found}.",
-            hint="The runtime could not load the model; try it with the CPU provider first.",
-        )
-    return found
+        return ask(here, question.path.resolve(), question.label, options=options)

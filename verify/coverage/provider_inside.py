@@ -29,6 +29,7 @@ _SUMMARY = re.compile(
 _NODE = re.compile(
     r"Operator type: \[(\S*)\] index: \[(\d+)\] name: \[(.*?)\] supported: \[([01])\]"
 )
+_NODE_NAME = re.compile(r"Operator type: \[\S*\] index: \[\d+\] name: \[(.*?)\] supported:")
 _LINE = re.compile(r"\[[VIWEF]:[^\]]*\.(?:cc|h|mm):\d+ ([^\]]*)\] (.*)$")
 _ADDED = re.compile(r"Operator name: \[(.*?)\] type: \[\S*\] was added")
 _SAVED = re.compile(r" SaveModel\] Writing CoreML Model")
@@ -37,7 +38,11 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """What the provider said about one graph."""
+    """What the provider said about one graph.
+
+    ``failure`` says why no session was made, in the runtime's own words. Without nodes the
+    provider was not even asked, or never answered; ``asked`` names the nodes that it got to.
+    """
 
     graph: str
     partitions: int
@@ -45,6 +50,8 @@ class Coverage:
     nodes_taken: int
     nodes: tuple[Mapping[str, Any], ...]
     format: str = "MLProgram"
+    failure: str = ""
+    asked: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -60,6 +67,7 @@ class Coverage:
             "nodes_total": self.nodes_total,
             "nodes_taken": self.nodes_taken,
             "nodes": [dict(node) for node in self.nodes],
+            **({"failure": self.failure} if self.failure else {}),
         }
 
 
@@ -84,9 +92,12 @@ def coverage(context: TargetContext) -> list[CheckResult]:
         context.say(f"coverage of {label}")
         path = context.graph(static=(1, width), precision=precision)
         measured = measure(context, path, label)
-        if isinstance(measured, str):
+        if measured.failure:
+            # What the provider claims of a graph that no session can be made of is worth nothing.
+            status = "failed" if measured.nodes_total else "inconclusive"
+            evidence = {"failure": measured.failure}
             return [
-                _result(name, "inconclusive", f"{label}: {measured}", {}, "See the evidence.")
+                _result(name, status, f"{label}: {measured.failure}", evidence, "See the evidence.")
                 for name in (PARTITIONS, NODES)
             ]
         context.add_coverage(measured.to_json())
@@ -138,8 +149,8 @@ def measure(
     label: str,
     *,
     options: Mapping[str, str] = COREML_OPTIONS,
-) -> Coverage | str:
-    """Ask the provider about one graph; a string says why there is no answer.
+) -> Coverage:
+    """Ask the provider about one graph.
 
     With ``ModelFormat=NeuralNetwork`` the provider of 1.21.0 leaves its models in the process's
     current directory, which is the context's ``work``, and takes up those that lie there.
@@ -154,9 +165,20 @@ def measure(
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    answer = parse_log(call.stderr, label, options.get("ModelFormat", "NeuralNetwork"))
-    if answer is None:
-        return f"the provider logged no GetCapability line ({call.last_words[:200]})"
+    model_format = options.get("ModelFormat", "NeuralNetwork")
+    answer = parse_log(call.stderr, label, model_format) or Coverage(
+        graph=label,
+        partitions=0,
+        nodes_total=0,
+        nodes_taken=0,
+        nodes=(),
+        format=model_format,
+        failure="" if call.failure else "the provider logged no GetCapability line",
+    )
+    if call.failure:
+        named = _ADDED if answer.nodes_total else _NODE_NAME
+        asked = tuple(found.group(1) for found in named.finditer(call.stderr))
+        answer = replace(answer, failure=call.sentence, asked=asked)
     return answer
 
 

@@ -27,7 +27,8 @@ def shape_text(shapes: Sequence[Shape]) -> str:
 def verdict_text(answer: Answer, limits: Limits) -> str:
     """Return what the limits say about one answer."""
     if not answer.judged:
-        return "to compare"
+        failure = answer.coverage.failure
+        return f"no session: {failure}" if failure else "to compare"
     return "; ".join(answer.problems(limits)) or "within limits"
 
 
@@ -47,7 +48,7 @@ def show(answers: Sequence[Answer], limits: Limits, console: Console) -> None:
             str(found.partitions),
             f"{found.nodes_taken} of {found.nodes_total}",
             f"{100 * found.share:.1f} %",
-            verdict_text(answer, limits),
+            "no session" if found.failure else verdict_text(answer, limits),
             style="red" if answer.problems(limits) else None,
         )
     console.print(table)
@@ -55,6 +56,8 @@ def show(answers: Sequence[Answer], limits: Limits, console: Console) -> None:
         graphs = [each.coverage.graph for each in answers if warning in each.warnings]
         line = f"warning: {', '.join(dict.fromkeys(graphs))}: {warning}"
         console.print(line, markup=False, soft_wrap=True, style="yellow")
+    for answer in answers:
+        _show_failure(answer, console)
     shown: dict[object, tuple[str, tuple[Left, ...], list[str]]] = {}
     for answer in answers:
         merged, name = _without_shapes(answer.left), answer.coverage.format
@@ -74,6 +77,15 @@ def show(answers: Sequence[Answer], limits: Limits, console: Console) -> None:
                 console.print(f"      inputs {shape_text(entry.shapes)}", markup=False, style="dim")
             if entry.advice:
                 console.print(f"      advice: {entry.advice}", markup=False, soft_wrap=True)
+
+
+def _show_failure(answer: Answer, console: Console) -> None:
+    """Print why there is no session, whole, and what is known to go wrong."""
+    found = answer.coverage
+    told = [f"no session: {found.failure}"] if found.failure else []
+    told += [f"hint: {answer.hint}"] if answer.hint else []
+    for line in told:
+        console.print(f"{found.graph} as {found.format}: {line}", markup=False, soft_wrap=True)
 
 
 def write_page(answers: Sequence[Answer], limits: Limits, path: Path, *, wheel: str) -> None:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-FLOAT, FLOAT16 = 1, 10
-"""ONNX's numbers of single and half precision (``TensorProto.DataType``)."""
+FLOAT, FLOAT16, DOUBLE = 1, 10, 11
+"""ONNX's numbers of single, half and double precision (``TensorProto.DataType``)."""
+_TYPE_ATTRIBUTES = ("to", "dtype")
 
 
 def float_types(model: Any) -> set[int]:
     """Return which of ONNX's FLOAT and FLOAT16 a model declares or casts to anywhere."""
-    graph = model.graph
-    found = {tensor.data_type for tensor in graph.initializer}
-    found |= {
-        value.type.tensor_type.elem_type
-        for value in (*graph.input, *graph.output, *graph.value_info)
-    }
+    found: set[int] = set()
+    for graph in _graphs(model.graph):
+        found |= {tensor.data_type for tensor in graph.initializer}
+        found |= {
+            value.type.tensor_type.elem_type
+            for value in (*graph.input, *graph.output, *graph.value_info)
+        }
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.name in _TYPE_ATTRIBUTES:
+                    found.add(attribute.i)
+                if attribute.HasField("t"):
+                    found.add(attribute.t.data_type)
+    return found & {FLOAT, FLOAT16}
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """Yield a graph and all those inside its nodes (If, Loop, Scan)."""
+    yield graph
     for node in graph.node:
         for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to":
-                found.add(attribute.i)
-            if attribute.HasField("t"):
-                found.add(attribute.t.data_type)
-    return found & {FLOAT, FLOAT16}
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _graphs(inner)
 
 
 def widened(model: Any) -> Any:
@@ -41,18 +53,18 @@ def retyped(model: Any, before: int, after: int) -> Any:
 
     made = ModelProto()
     made.CopyFrom(model)
-    graph = made.graph
-    for tensor in graph.initializer:
-        _retype(tensor, before, after)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == before:
-                attribute.i = after
-            if attribute.HasField("t"):
-                _retype(attribute.t, before, after)
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        if value.type.tensor_type.elem_type == before:
-            value.type.tensor_type.elem_type = after
+    for graph in _graphs(made.graph):
+        for tensor in graph.initializer:
+            _retype(tensor, before, after)
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.name in _TYPE_ATTRIBUTES and attribute.i == before:
+                    attribute.i = after
+                if attribute.HasField("t"):
+                    _retype(attribute.t, before, after)
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            if value.type.tensor_type.elem_type == before:
+                value.type.tensor_type.elem_type = after
     return made
 
 

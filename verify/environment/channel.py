@@ -64,6 +64,11 @@ class Answer:
         return "\n".join(self.stderr.splitlines()[-15:])
 
     @property
+    def sentence(self) -> str:
+        """Why there is no value: the exception's whole message, or how the process was ended."""
+        return " ".join(self.error.split()) or self.last_words
+
+    @property
     def last_words(self) -> str:
         """Why there is no value: the last line of standard error, and how the process was ended."""
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]

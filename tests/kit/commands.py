@@ -1,0 +1,54 @@
+"""Commands in this process, with the built wheel's environment made once for a module."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from verify.cli import main
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended: its exit code and what it wrote, with all lines in one."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return " ".join(f"{self.out} {self.err}".split())
+
+
+Run = Callable[..., Ended]
+
+
+def runner(
+    python: Path,
+    wheel: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Return a function that runs a command about the wheel; no traceback may ever be seen."""
+
+    @contextlib.contextmanager
+    def opened(*_: object, **__: object) -> Iterator[Path]:
+        yield python
+
+    monkeypatch.setattr("verify.environment.venv.opened", opened)
+
+    def run(command: str, *words: object) -> Ended:
+        named = [] if command == "conversion" else ["--wheel"]
+        given = [command, *named, str(wheel), *map(str, words), "--work", str(folder / "work")]
+        code = main(given)
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.out + captured.err
+        return Ended(code=code, out=captured.out, err=captured.err)
+
+    return run

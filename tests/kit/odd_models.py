@@ -1,0 +1,247 @@
+"""Small models as exporters and converters really write them, each with one oddity.
+
+:func:`write` writes one by its name; what is odd about it is the name of its function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+node = helper.make_node
+
+
+def value(name: str, shape: Sequence[Any] | None, kind: int = FLOAT) -> onnx.ValueInfoProto:
+    """A value whose axes may be -1 or 0, as no checker would write them."""
+    made = helper.make_tensor_value_info(name, kind, None if shape is None else [None] * len(shape))
+    for dim, size in zip(made.type.tensor_type.shape.dim, shape or (), strict=True):
+        if isinstance(size, str):
+            dim.dim_param = size
+        elif size is not None:
+            dim.dim_value = size
+    return made
+
+
+def constant(array: Any, name: str) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.asarray(array), name)
+
+
+def model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    constants: Sequence[onnx.TensorProto] = (),
+    *,
+    opset: int = 17,
+    ir: int = 8,
+    domain: str = "",
+) -> onnx.ModelProto:
+    graph = helper.make_graph(nodes, "odd", inputs, outputs, constants)
+    sets = [helper.make_opsetid("", opset)]
+    sets += [helper.make_opsetid(domain, 1)] if domain else []
+    return helper.make_model(graph, opset_imports=sets, ir_version=ir)
+
+
+WEIGHT = (np.arange(32, dtype=np.float32).reshape(8, 4) - 13) / 20
+
+
+def dense(batch: Any, *, shape: bool = True, **versions: Any) -> onnx.ModelProto:
+    """A matrix product and a Relu on ``[batch, 8]``."""
+    return model(
+        [node("MatMul", ["x", "w"], ["m"], name="mm"), node("Relu", ["m"], ["y"], name="relu")],
+        [value("x", [batch, 8] if shape else None)],
+        [value("y", [batch, 4] if shape else None)],
+        [constant(WEIGHT, "w")],
+        **versions,
+    )
+
+
+def rank_unknown() -> onnx.ModelProto:
+    nodes = [node("Relu", ["x"], ["r"], name="relu")]
+    nodes += [node("Mul", ["r", "r"], ["m"], name="mul"), node("Squeeze", ["m"], ["y"], name="sq")]
+    return model(nodes, [value("x", ["rows", "columns", 4])], [value("y", None)])
+
+
+def half_taken() -> onnx.ModelProto:
+    nodes = [node("Relu", ["x"], ["r"], name="relu"), node("Sin", ["r"], ["s"], name="sin")]
+    nodes += [node("Cos", ["s"], ["y"], name="cos")]
+    return model(nodes, [value("x", [1, 8])], [value("y", [1, 8])])
+
+
+def fused() -> onnx.ModelProto:
+    nodes = [node("Relu", ["x"], ["r"], name="relu")]
+    nodes += [node("FastGelu", ["r"], ["y"], name="gelu", domain="com.microsoft")]
+    shapes = [value("x", ["batch size", 8])], [value("y", ["batch size", 8])]
+    return model(nodes, *shapes, domain="com.microsoft")
+
+
+def large_mean() -> onnx.ModelProto:
+    nodes = [node("ReduceMean", ["x"], ["m"], name="mean", axes=[1], keepdims=1)]
+    nodes += [node("Mul", ["m", "m"], ["y"], name="square")]
+    return model(nodes, [value("x", [1, 5000])], [value("y", [1, 1])])
+
+
+def scalar(kind: int = FLOAT) -> onnx.ModelProto:
+    if kind == FLOAT:
+        nodes = [node("Mul", ["x", "s"], ["y"], name="mul")]
+    else:
+        nodes = [node("Cast", ["s"], ["f"], name="cast", to=FLOAT)]
+        nodes += [node("Mul", ["x", "f"], ["y"], name="mul")]
+    return model(nodes, [value("x", [2, 4]), value("s", [], kind)], [value("y", [2, 4])])
+
+
+def no_upper_bound() -> onnx.ModelProto:
+    nodes = [node("Clip", ["x", "low"], ["c"], name="clip"), node("Tanh", ["c"], ["y"], name="t")]
+    low = constant(np.float32(1e-6), "low")
+    return model(nodes, [value("x", [2, 8])], [value("y", [2, 8])], [low])
+
+
+def small_sigmoid() -> onnx.ModelProto:
+    nodes = [node("Sub", ["x", "b"], ["d"], name="sub"), node("Sigmoid", ["d"], ["y"], name="sig")]
+    return model(
+        nodes, [value("x", [1, 96])], [value("y", [1, 96])], [constant(np.float32([13] * 96), "b")]
+    )
+
+
+def mask() -> onnx.ModelProto:
+    """Attention scores, minus infinity where the mask is 0: a row without a 1 is NaN."""
+    nodes = [node("Equal", ["mask", "zero"], ["off"], name="off")]
+    nodes += [node("Where", ["off", "inf", "x"], ["w"], name="where")]
+    nodes += [node("Softmax", ["w"], ["y"], name="softmax", axis=-1)]
+    constants = [constant(np.int64(0), "zero"), constant(np.float32(-np.inf), "inf")]
+    inputs = [value("x", [1, 2]), value("mask", [1, 2], TensorProto.INT64)]
+    return model(nodes, inputs, [value("y", [1, 2])], constants)
+
+
+def transposed() -> onnx.ModelProto:
+    nodes = [node("Relu", ["x"], ["r"], name="relu")]
+    nodes += [node("ConvTranspose", ["r", "w"], ["y"], name="up", kernel_shape=[2, 2])]
+    weight = constant(np.ones((2, 3, 2, 2), np.float32) / 7, "w")
+    return model(nodes, [value("x", [1, 2, 3, 3])], [value("y", [1, 3, 4, 4])], [weight])
+
+
+def shape_to_its_end() -> onnx.ModelProto:
+    nodes = [node("Shape", ["x"], ["s"], name="shape", start=0, end=2)]
+    nodes += [node("Cast", ["s"], ["f"], name="cast", to=FLOAT)]
+    nodes += [node("Mul", ["x", "f"], ["y"], name="mul")]
+    return model(nodes, [value("x", ["a", 2])], [value("y", ["a", 2])])
+
+
+def half_branches() -> onnx.ModelProto:
+    one = constant(np.ones(4, np.float16), "one")
+    yes = helper.make_graph(
+        [node("Sub", ["m", "one"], ["t"], name="sub")], "t", [], [value("t", None, HALF)], [one]
+    )
+    no = helper.make_graph(
+        [node("Tanh", ["m"], ["e"], name="tanh")], "e", [], [value("e", None, HALF)]
+    )
+    nodes = [node("MatMul", ["x", "w"], ["m"], name="mm")]
+    nodes += [node("If", ["flag"], ["b"], name="if", then_branch=yes, else_branch=no)]
+    nodes += [node("Relu", ["b"], ["y"], name="relu")]
+    inputs = [value("x", ["n", 8], HALF), value("flag", [], TensorProto.BOOL)]
+    weight = constant(WEIGHT.astype(np.float16), "w")
+    return model(nodes, inputs, [value("y", ["n", 4], HALF)], [weight])
+
+
+def expressions() -> onnx.ModelProto:
+    nodes = [node("Concat", ["past", "x"], ["all"], name="cat", axis=1)]
+    nodes += [node("Relu", ["all"], ["y"], name="relu")]
+    return model(
+        nodes,
+        [value("past", ["b", "t - 1", 4]), value("x", ["b", "t", 4])],
+        [value("y", ["b", "2*t - 1", 4])],
+    )
+
+
+def unnamed() -> onnx.ModelProto:
+    return model(
+        [node("MatMul", ["x", "w"], ["y"], name="mm")],
+        [value("x", [None, None, 8])],
+        [value("y", [None, None, None])],
+        [constant(WEIGHT, "w")],
+    )
+
+
+def detector() -> onnx.ModelProto:
+    """What mobile networks hold: HardSigmoid, HardSwish, Flatten, Neg, ReduceL2, Reciprocal."""
+    nodes = [node("Conv", ["x", "w"], ["c"], name="conv")]
+    nodes += [node("HardSigmoid", ["c"], ["h"], name="gate", alpha=1 / 6)]
+    nodes += [node("Mul", ["c", "h"], ["d"], name="mul")]
+    nodes += [node("HardSwish", ["d"], ["e"], name="swish")]
+    nodes += [node("GlobalAveragePool", ["e"], ["g"], name="pool")]
+    nodes += [node("Flatten", ["g"], ["f"], name="flat"), node("Neg", ["f"], ["n"], name="neg")]
+    nodes += [node("ReduceL2", ["n"], ["l"], name="length", axes=[1])]
+    nodes += [node("Reciprocal", ["l"], ["q"], name="inverse")]
+    nodes += [node("Mul", ["n", "q"], ["y"], name="unit")]
+    kernel = np.random.default_rng(3).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    shapes = [value("x", ["b", 3, 8, 8])], [value("y", ["b", 4])]
+    return model(nodes, *shapes, [constant(kernel, "w")])
+
+
+def power_of_two() -> onnx.ModelProto:
+    two = constant(np.float32(2), "two")
+    return model(
+        [node("Pow", ["two", "x"], ["y"], name="pow")],
+        [value("x", [1, 8])],
+        [value("y", [1, 8])],
+        [two],
+    )
+
+
+def own_operator() -> onnx.ModelProto:
+    nodes = [node("Sharpen", ["x"], ["y"], name="sharpen", domain="my.library")]
+    shapes = [value("x", [1, 8])], [value("y", [1, 8])]
+    return model(nodes, *shapes, domain="my.library")
+
+
+MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "rank_unknown": rank_unknown,
+    "half_taken": half_taken,
+    "fused": fused,
+    "large_mean": large_mean,
+    "scalar": scalar,
+    "scalar_int64": lambda: scalar(TensorProto.INT64),
+    "scalar_bool": lambda: scalar(TensorProto.BOOL),
+    "minus_one": lambda: dense(-1),
+    "zero": lambda: dense(0),
+    "no_shape": lambda: dense(1, shape=False),
+    "dash": lambda: dense("-1"),
+    "no_upper_bound": no_upper_bound,
+    "small_sigmoid": small_sigmoid,
+    "mask": mask,
+    "ir99": lambda: dense(1, ir=99),
+    "opset99": lambda: dense(1, opset=99, ir=10),
+    "own_operator": own_operator,
+    "transposed": transposed,
+    "shape_to_its_end": shape_to_its_end,
+    "half_branches": half_branches,
+    "expressions": expressions,
+    "unnamed": unnamed,
+    "detector": detector,
+    "power_of_two": power_of_two,
+    "good": lambda: dense(1),
+}
+
+
+def write(name: str, folder: Path, file: str = "") -> Path:
+    """Write a model; return its path."""
+    path = folder / (file or f"{name}.onnx")
+    path.write_bytes(MODELS[name]().SerializeToString())
+    return path
+
+
+def write_external(folder: Path, *, lost: bool = False) -> Path:
+    """Write a model whose weights are in a file beside it, or were."""
+    path = folder / "external.onnx"
+    onnx.save_model(
+        dense(1), path, save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
+    if lost:
+        (folder / "weights.bin").unlink()
+    return path

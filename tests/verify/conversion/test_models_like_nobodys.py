@@ -1,0 +1,63 @@
+"""The conversion proof of models as people bring them: what failed for the wrong reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.test_conversion import WHEELS, python
+from tests.kit.commands import Run, runner
+from tests.kit.odd_models import write
+
+pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
+
+__all__ = ["python"]  # the fixture with the built wheel
+
+
+@pytest.fixture
+def run(
+    python: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    return runner(python, WHEELS[-1], tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "code", "wanted"),
+    [
+        ("scalar", [], 0, ["conversion.exact: passed", "all 1 nodes are CoreML's"]),
+        ("scalar_int64", [], 0, ["conversion.exact: passed"]),
+        ("scalar_bool", [], 0, ["conversion.exact: passed"]),
+        ("minus_one", ["--fix", "x:0=2"], 0, ["conversion.half: passed"]),
+        ("minus_one", [], 3, ["The dynamic axes x:0 would stay", "--fix x:0=N"]),
+        ("zero", ["--fix", "x:0=2"], 0, []),
+        ("no_shape", ["--fix", "x:0=2", "--fix", "x:1=8"], 0, []),
+        ("no_upper_bound", [], 0, ["conversion.half: passed"]),
+        ("small_sigmoid", [], 0, ["the CPU provider's own kernels differ as much"]),
+        ("half_taken", [], 0, ["1 of 3 nodes are CoreML's (33.3 %)"]),
+        ("half_taken", ["--min-nodes", "0.5"], 1, ["conversion.nodes: failed", "at least 50 %"]),
+        ("half_taken", ["--min-nodes", "50"], 3, ["is not between 0 and 1"]),
+        ("half_taken", ["--policy", "linux"], 1, ["conversion.nodes: failed", "at least 98 %"]),
+        ("large_mean", ["--range", "x=20:30"], 0,
+         ["overflow", "the sum inside reduce_mean m overflows to infinity"]),
+        ("mask", [], 2, ["--range mask=1:1"]),
+        ("mask", ["--range", "mask=1:1"], 0, []),
+        ("ir99", [], 3, ["Unsupported model IR version: 99, max supported IR version: 10"]),
+        ("transposed", [], 3, ["killed by SIGABRT", "(at ConvTranspose up)"]),
+    ],
+)  # fmt: skip
+def test_the_verdict_is_about_the_model(
+    run: Run, tmp_path: Path, name: str, options: list[str], code: int, wanted: list[str]
+) -> None:
+    found = run("conversion", "--model", write(name, tmp_path), *options)
+    assert found.code == code, found.text
+    for words in wanted:
+        assert words in found.text
+
+
+def test_capitals_are_a_model_too(run: Run, tmp_path: Path) -> None:
+    path = write("good", tmp_path, "GOOD.ONNX")
+    assert run("conversion", "--model", path).code == 0

@@ -1,0 +1,208 @@
+"""Axes by name, by place and by expression; hints that a shell takes; what no model may cause."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.kit.odd_models import MODELS, model, node, value, write, write_external
+from verify import cli
+from verify.coverage import fixed_shapes
+from verify.coverage.advice import advise, cure, node_faults
+from verify.coverage.axes import computed, fix_words, symbols, to_give
+from verify.coverage.fixed_shapes import fix_axes, load_whole, parse_fixes, set_constants
+from verify.coverage.nodes import ModelFileError, expand, facts
+from verify.coverage.rewrite import RULES, rewritten
+from verify.encoder.number_types import FLOAT, FLOAT16, float_types, widened
+from verify.errors import VerifyError
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("s1 + 1", 8),
+        ("2*s1 + s0", 17),
+        ("floor(s1/2)", 3),
+        ("(s1//2) + 1", 4),
+        ("s0**2", 9),
+        ("Max(1, s0 - s1)", 1),
+        ("ceiling(s1/2)", 4),
+        ("Mod(s1, 4)", 3),
+        ("s1/2", None),
+        ("s0 - s1", None),
+        ("other + 1", None),
+        ("s0**s1**s1", None),
+        ("batch size", None),
+        ("-1", None),
+        ("__import__('os')", None),
+        ("s0 +", None),
+        ("9" * 9000, None),
+        ("(" * 300, None),
+    ],
+)
+def test_an_expression_of_axes(name: str, size: int | None) -> None:
+    assert computed(name, {"s0": 3, "s1": 7}) == size
+
+
+def test_only_what_cannot_be_computed_must_be_given() -> None:
+    axes = ["b", "t - 1", "t", "n-x", "2*q"]
+    assert to_give(axes, axes) == ["b", "t", "n-x", "2*q"]
+    assert symbols("floor(s0/2)") == {"s0"}
+    assert to_give(["t - 9"], ["t", "t - 9"]) == ["t - 9"]  # t is given, and too small
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=3))
+def test_a_hint_is_read_back_as_it_was_meant(names: list[str]) -> None:
+    words = shlex.split(fix_words(names).replace("=N", "=7"))
+    options = cli.Parser()
+    fixed_shapes.add_fix(options)
+    pairs = [name.replace("=N", "=7") + "=7" for name in names]
+    assert options.parse_args(words).fix == pairs
+
+
+@pytest.mark.parametrize("name", ["minus_one", "zero", "no_shape"])
+def test_an_axis_that_is_not_positive_is_dynamic(name: str) -> None:
+    assert facts(MODELS[name]()).dynamic_axes == ("x:0",)
+
+
+def test_a_place_wins_over_a_name_and_both_are_checked() -> None:
+    nodes = [node("Relu", ["x"], ["y"], name="relu")]
+    twice = model(nodes, [value("x", ["?", "?"])], [value("y", ["?", "?"])])
+    fixed = fix_axes(twice, {"?": 4, "x:1": 6})
+    assert [dim.dim_value for dim in fixed.graph.input[0].type.tensor_type.shape.dim] == [4, 6]
+    assert [dim.dim_value for dim in fixed.graph.output[0].type.tensor_type.shape.dim] == [4, 6]
+    for wrong in ({"x:2": 1, "?": 2}, {"y:0": 1, "?": 2}, {"none": 1, "?": 2}):
+        with pytest.raises(VerifyError, match="has no dynamic axis"):
+            fix_axes(twice, wrong)
+
+
+@pytest.mark.parametrize("pair", ["b=0", "b=-1", "b=²", "b=9999999999", "b=1.5", "=3", "b"])
+def test_a_size_is_a_whole_number_that_an_axis_can_have(pair: str) -> None:
+    with pytest.raises(VerifyError, match="not of the form AXIS=N"):
+        parse_fixes([pair])
+
+
+def test_an_advice_names_every_axis_that_the_command_wants() -> None:
+    axes = ("batch size", "-1", "s", "s + 1")
+    found = advise("Softmax", "odd", shapes=[("s", 4)], axes=axes, model_format="MLProgram")
+    assert "dynamic axis `s`" in found
+    assert "--fix 'batch size=N' --fix=-1=N --fix s=N`" in found
+
+
+def test_cures_say_both_numbers() -> None:
+    said = "Unsupported model IR version: 12, max supported IR version: 9"
+    assert "model.ir_version = 9" in cure(said)
+    assert cure("something else") == ""
+
+
+def test_known_faults_are_about_what_is_there() -> None:
+    assert set(node_faults(MODELS["power_of_two"]())) == {"Pow"}
+    assert set(node_faults(MODELS["transposed"]())) == {"ConvTranspose"}
+    assert node_faults(MODELS["good"]()) == {}
+
+
+def test_files_in_capitals_and_lost_weights(tmp_path: Path) -> None:
+    capitals = write("good", tmp_path, "A.ONNX")
+    assert expand([tmp_path]) == [capitals]
+    with pytest.raises(ModelFileError, match=r"keeps weights in weights\.bin"):
+        load_whole(write_external(tmp_path, lost=True))
+
+
+def test_a_model_over_the_limit_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_external(tmp_path)
+    monkeypatch.setattr(fixed_shapes, "LARGEST_FILE", 200)
+    with pytest.raises(ModelFileError, match="GB with its weights") as caught:
+        load_whole(path)
+    assert "half precision" in caught.value.hint
+
+
+def test_types_inside_of_nodes_are_widened_too() -> None:
+    wide = widened(MODELS["half_branches"]())
+    assert float_types(wide) == {FLOAT}
+    assert FLOAT16 in float_types(MODELS["half_branches"]())
+    (then,) = (entry.g for entry in wide.graph.node[1].attribute if entry.name == "then_branch")
+    assert then.initializer[0].data_type == FLOAT
+
+
+def test_an_input_that_is_set_is_a_constant() -> None:
+    made = set_constants(MODELS["scalar_int64"](), ["s=16000"])
+    assert [item.name for item in made.graph.input] == ["x"]
+    assert onnx.numpy_helper.to_array(made.graph.initializer[0]) == 16000
+    for wrong in ("s=1.5", "s=", "t=1", "s", "s=99999999999999999999"):
+        with pytest.raises(VerifyError):
+            set_constants(MODELS["scalar_int64"](), [wrong])
+
+
+@pytest.mark.parametrize("opset", [7, 9, 10, 11, 13, 17, 18, 21])
+@pytest.mark.parametrize("op", sorted(RULES))
+def test_a_rewrite_computes_the_same(op: str, opset: int) -> None:
+    import numpy as np
+    import onnxruntime
+
+    since = {"HardSwish": 14}.get(op, 1)
+    if opset < since:
+        opset = since
+    shape = [1, 3, 4, 4]
+    inputs, attributes, constants = ["x"], {}, []
+    if op in ("Min", "Mean", "Sum"):
+        inputs = ["x", "z", "x"]
+    if op.startswith("Reduce"):
+        attributes = {"axes": [1, -1], "keepdims": 0}
+        if opset >= 18:
+            constants = [onnx.numpy_helper.from_array(np.asarray(attributes.pop("axes")), "axes")]
+            inputs.append("axes")
+        elif opset < 11:
+            attributes["axes"] = [1, 3]
+    if op == "ConvTranspose":
+        weight = np.linspace(-1, 1, 3 * 2 * 2 * 2, dtype=np.float32).reshape(3, 2, 2, 2)
+        constants, inputs = [onnx.numpy_helper.from_array(weight, "w")], ["x", "w"]
+    before = model(
+        [node(op, inputs, ["y"], name="it", **attributes)],
+        [value("x", shape), *([value("z", shape)] if "z" in inputs else [])],
+        [value("y", None)],
+        constants,
+        opset=opset,
+    )
+    after, count = rewritten(before, op)
+    assert count == 1
+    assert [item.op_type for item in after.graph.node] != [op] or op == "ConvTranspose"
+    random = np.random.default_rng(1)
+    feeds = {
+        name: random.standard_normal(shape).astype(np.float32) + 0.01
+        for name in ("x", "z")
+        if name in inputs
+    }
+    one, two = (
+        onnxruntime.InferenceSession(
+            made.SerializeToString(), providers=["CPUExecutionProvider"]
+        ).run(None, feeds)[0]
+        for made in (before, after)
+    )
+    assert np.allclose(one, two, rtol=1e-6, atol=1e-6)
+
+
+def test_what_no_module_foresaw_is_exit_3_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, command in cli.COMMANDS.items():
+        for error in (ValueError("negative dimensions"), RecursionError(), MemoryError()):
+
+            def fails(*_: object, error: Exception = error) -> int:
+                raise error
+
+            changed = {**cli.COMMANDS, name: type(command)(**{**vars(command), "run": fails})}
+            monkeypatch.setattr(cli, "COMMANDS", changed)
+            monkeypatch.setattr(cli, "parse", lambda argv, n=name: argparse.Namespace(command=n))
+            assert cli.main([name]) == 3
+            said = capsys.readouterr().err
+            assert type(error).__name__ in said
+            assert "Traceback" not in said
+            assert "fault of ortmill" in said
