@@ -1,0 +1,1 @@
+"""Random small graphs through coverage, model and conversion: ``python -m tests.fuzz``."""

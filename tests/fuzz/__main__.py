@@ -1,0 +1,161 @@
+"""``python -m tests.fuzz --wheel FILE --python PYTHON --count N --seed S``.
+
+Each graph goes through coverage, model and conversion in this process, with the wheel in the
+environment of PYTHON (a ``python`` that has numpy and that wheel). What may never be: a traceback,
+a hang, an exit code that is not documented, a fault of ours, a pass of a graph that no session can
+be made of, and a fixed graph that differs from the original on the CPU provider.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import onnx
+
+from verify.cli import main as verify
+
+from .graphs import Made, make
+
+LATE_SECONDS = 120.0
+
+
+def command(words: Sequence[object]) -> tuple[int, str, str]:
+    """Run one command; return its exit code and what it wrote."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = verify([str(word) for word in words])
+    return code, out.getvalue(), err.getvalue()
+
+
+def problems(made: Made, wheel: Path, counts: Counter[str]) -> Iterator[str]:
+    """Yield what may not be, for one model."""
+    place = made.path.parent
+    fixed = place / "fixed.onnx"
+    common = ["--work", place / "work"]
+    named = ["--wheel", wheel, *common]
+    asked = {
+        "coverage": ["coverage", made.path, "--format", "MLProgram", "--json", *named],
+        "model": ["model", "--from-onnx", made.path, "--rewrite", "--output", fixed, *made.fixes,
+                  *named],
+        "conversion": ["conversion", wheel, "--model", made.path, "--cases", "2", *made.fixes,
+                       *common],
+    }  # fmt: skip
+    for name, words in asked.items():
+        began = time.monotonic()
+        code, out, err = command(words)
+        counts[f"{name} {code}"] += 1
+        if time.monotonic() - began > LATE_SECONDS:
+            yield f"{name} took {time.monotonic() - began:.0f} s"
+        if "Traceback" in out + err or "fault of ortmill" in err:
+            yield f"{name} ended in {code}: {err[-600:]}"
+        if code not in (0, 1, 2, 3):
+            yield f"{name} ended in {code}"
+        if code == 3 and "hint:" not in err + out and '"hint"' not in out:
+            yield f"{name} gives no hint: {err[-600:]}"
+        if name == "coverage" and out.strip().startswith("{"):
+            for entry in json.loads(out)["coverage"]:
+                if code == 0 and entry.get("failure"):
+                    yield f"coverage passes beside {entry['failure']}"
+        if name == "conversion" and code == 1:
+            counts["conversion failed: " + _first(out)] += 1
+        if name == "conversion" and "by itself" in out:
+            yield f"conversion names no operation: {out[-600:]}"
+        if name == "model" and code in (0, 1) and fixed.is_file():
+            yield from _same(made.path, fixed, counts)
+
+
+def _first(out: str) -> str:
+    failed = [line for line in out.splitlines() if ": failed:" in line]
+    return failed[0].split(":")[0] if failed else "?"
+
+
+def _same(before: Path, after: Path, counts: Counter[str]) -> Iterator[str]:
+    """Compare both files on the official runtime's CPU provider."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)
+    model = onnx.load(str(after))
+    feeds: dict[str, Any] = {}
+    random = np.random.default_rng(5)
+    for item in model.graph.input:
+        kind = item.type.tensor_type
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        shape = [dim.dim_value for dim in kind.shape.dim]
+        feeds[item.name] = np.asarray(random.standard_normal(shape)).astype(dtype)
+    answers = []
+    for path in (before, after):
+        try:
+            content = onnx.load(str(path))
+            if path == before:
+                for item in content.graph.input:  # -1 and 0 are no sizes that a runtime checks
+                    item.type.tensor_type.ClearField("shape")
+                content.graph.ClearField("value_info")
+                for item in content.graph.output:
+                    item.type.tensor_type.ClearField("shape")
+            session = onnxruntime.InferenceSession(
+                content.SerializeToString(), providers=["CPUExecutionProvider"]
+            )
+            answers.append(session.run(None, feeds))
+        except Exception as error:
+            counts[f"not compared: {path.name == after.name}"] += 1
+            if path == after:
+                yield f"the fixed graph does not run: {str(error)[:300]}"
+            return
+    counts["compared"] += 1
+    half = any(item.type.tensor_type.elem_type == 10 for item in model.graph.output)
+    for one, two in zip(*answers, strict=True):
+        first, second = (np.asarray(array, np.float64) for array in (one, two))
+        if first.shape != second.shape:
+            yield f"shapes differ: {first.shape}, {second.shape}"
+            continue
+        if not np.isfinite(first).all():
+            continue
+        near = 2e-2 if half else 2e-5
+        size = max(np.abs(first).max(initial=0.0), 1e-6)
+        gap = np.abs(first - second).max(initial=0.0)
+        if not gap <= near * size:
+            yield f"the fixed graph differs by {gap:.3g} of {size:.3g}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Try every seed; 1 when something is that may not be."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--wheel", type=Path, required=True)
+    parser.add_argument("--python", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(argv)
+    counts: Counter[str] = Counter()
+    found = 0
+
+    @contextlib.contextmanager
+    def opened(*_: object, **__: object) -> Iterator[Path]:
+        yield options.python.absolute()
+
+    with mock.patch("verify.environment.venv.opened", opened):
+        for seed in range(options.seed, options.seed + options.count):
+            with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+                made = make(seed, Path(folder))
+                for said in problems(made, options.wheel.absolute(), counts):
+                    found += 1
+                    print(f"seed {seed} ({made.what}): {said}", flush=True)
+    print(f"{options.count} graphs, {found} findings")
+    for name, count in sorted(counts.items()):
+        print(f"  {count:6} {name}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
