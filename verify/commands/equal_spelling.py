@@ -117,7 +117,7 @@ def largest_difference(context: TargetContext, one: Path, other: Path) -> float 
         same = (before == after) | (np.isnan(before) & np.isnan(after))
         gap = np.where(same, 0.0, np.abs(before - after))
         size = np.abs(before[np.isfinite(before)]).max(initial=0.0) or 1.0
-        worst = max(worst, float(np.nan_to_num(gap, nan=np.inf).max(initial=0.0)) / size)
+        worst = max(worst, float(np.nan_to_num(gap, nan=np.inf).max(initial=0.0) / size))
     return worst
 
 

@@ -1,0 +1,57 @@
+"""What is said of a rewrite, and that one which is not equal is left out and still recorded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.kit.odd_models import write
+from verify.commands import equal_spelling
+from verify.commands.equal_spelling import improve
+from verify.coverage.provider_inside import Coverage
+
+
+class _Context:
+    """A CPU provider whose second answer is off by a thousandth, or by nothing."""
+
+    def __init__(self, work: Path, gap: float) -> None:
+        self.work, self.gap, self.calls = work, gap, 0
+
+    def call(self, function: str, payload: Any, **_: Any) -> Any:
+        self.calls += 1
+        off = self.gap if self.calls % 2 == 0 else 0.0
+        np.savez(payload["graphs"][0]["file"], v0=np.float32([[1.0, 2.0 + off]]))
+        return SimpleNamespace(value=True)
+
+
+@pytest.mark.parametrize(("gap", "taken"), [(0.0, True), (1e-3, False)])
+def test_only_what_is_equal_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gap: float, taken: bool
+) -> None:
+    path = write("detector", tmp_path)
+    model = equal_spelling.onnx.load(str(path))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    path.write_bytes(model.SerializeToString())
+    before = path.read_bytes()
+    asked = iter(range(99))
+
+    def ask(*_: Any) -> Coverage:
+        count = next(asked)
+        return Coverage(
+            graph="x", partitions=1, nodes_total=99, nodes_taken=count, nodes=(), format="MLProgram"
+        )
+
+    monkeypatch.setattr(equal_spelling, "_ask", ask)
+    steps = improve(_Context(tmp_path, gap), path, say=lambda text: None)  # type: ignore[arg-type]
+    assert steps
+    assert {step.taken for step in steps} == {taken}
+    assert (path.read_bytes() == before) == (not taken)
+    assert json.loads(json.dumps([asdict(step) for step in steps]))
+    said = steps[0].sentence()
+    assert ("left out, the outputs differ by 0.0005" in said) == (not taken)
