@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..encoder.number_types import graphs_of
 from ..errors import VerifyError
 from .axes import input_axes, size_of
 
@@ -94,8 +95,8 @@ def external_files(model: onnx.ModelProto) -> dict[str, int]:
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
     sizes: dict[str, int] = {}
-    for tensor in model.graph.initializer:
-        if uses_external_data(tensor):
+    for graph in graphs_of(model.graph):
+        for tensor in filter(uses_external_data, graph.initializer):
             info = ExternalDataInfo(tensor)
             sizes[info.location] = sizes.get(info.location, 0) + int(info.length or 0)
     return sizes

@@ -13,7 +13,7 @@ _TYPE_ATTRIBUTES = ("to", "dtype")
 def float_types(model: Any) -> set[int]:
     """Return which of ONNX's FLOAT and FLOAT16 a model declares or casts to anywhere."""
     found: set[int] = set()
-    for graph in _graphs(model.graph):
+    for graph in graphs_of(model.graph):
         found |= {tensor.data_type for tensor in graph.initializer}
         found |= {
             value.type.tensor_type.elem_type
@@ -28,13 +28,13 @@ def float_types(model: Any) -> set[int]:
     return found & {FLOAT, FLOAT16}
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
+def graphs_of(graph: Any) -> Iterator[Any]:
     """Yield a graph and all those inside its nodes (If, Loop, Scan)."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _graphs(inner)
+                yield from graphs_of(inner)
 
 
 def widened(model: Any) -> Any:
@@ -53,7 +53,7 @@ def retyped(model: Any, before: int, after: int) -> Any:
 
     made = ModelProto()
     made.CopyFrom(model)
-    for graph in _graphs(made.graph):
+    for graph in graphs_of(made.graph):
         for tensor in graph.initializer:
             _retype(tensor, before, after)
         for node in graph.node:
