@@ -140,6 +140,7 @@ def _refused_certificate(error: BaseException | None) -> bool:
 class _Retry(Retry):
     """Retries that end at once where a certificate is not accepted: it will not be later."""
 
+    # Whatever urllib3 gives is passed on, so its long signature is not repeated here.
     def increment(self, *args: Any, **kwargs: Any) -> Retry:  # type: ignore[override]
         spent = self.new(total=0) if _refused_certificate(kwargs.get("error")) else self
         return Retry.increment(spent, *args, **kwargs)
