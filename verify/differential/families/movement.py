@@ -44,7 +44,7 @@ def _moves() -> Iterator[Case]:
     pairs = np.array([[0, -1], [2, 2]], dtype=np.int64)
     places = np.array([[0, 1, 2], [2, -1, 0]], dtype=np.int64)
     for type_ in (*FD, "float16", "int8", "int64", "bool"):
-
+        # Called within this turn of the loop alone, so the type is the turn's.
         def case(op: str, *inputs: Input, label: str = "", **attributes: Any) -> Case:
             return op_case(f"move/{label or op}/{type_}", op, inputs, **attributes)  # noqa: B023
 
