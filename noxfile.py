@@ -162,6 +162,23 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def sdk(session: nox.Session) -> None:
+    """Build and run the SDK's users in Rust, Go, C and C++ (needs crates and Go modules)."""
+    ortmill(session, "build", "fetch-model", "--quiet")
+    session.run(
+        environment(session, "tests"), "-m", "pytest", "tests/consumers",
+        "-m", "integration or network", *session.posargs,
+        external=True, env={"PYTHONPATH": str(HERE)},
+    )  # fmt: skip
+
+
+@nox.session
+def env(session: nox.Session) -> None:
+    """Print what a program needs to find the SDK: `-- --shell fish`, `-- --cargo-config`."""
+    ortmill(session, "build", "env", *session.posargs)
+
+
+@nox.session
 def emulate(session: nox.Session) -> None:
     """Run a linux-aarch64 wheel in emulation: its kernels, its answers, its embeddings."""
     ortmill(session, "build", "fetch-model", "--quiet")

@@ -155,6 +155,31 @@ def _add_others(adder: _Adder, common: _Parser, inputs: _Parser) -> None:
         help="compare the built wheel with the official one: files and hardening",
     )
     comparison.set_defaults(do=commands.inspect)
+    found = adder.add_parser(
+        "env",
+        parents=[common],
+        help="print what a program needs to find the native SDK",
+        description="Print the variables of the crate ort, of pkg-config, of CMake and of the "
+        'loader for an unpacked SDK: eval "$(python -m build env)" sets them in bash and zsh, '
+        "`python -m build env --shell fish | source` in fish. The SDK in wheels/ is unpacked into "
+        ".work/sdk.",
+    )
+    found.add_argument(
+        "folder", nargs="?", type=Path, help="an unpacked SDK (default: the one in wheels/)"
+    )
+    forms = found.add_mutually_exclusive_group()
+    forms.add_argument(
+        "--shell",
+        dest="form",
+        choices=("bash", "zsh", "fish"),
+        help="for this shell (default: the one that SHELL names, or bash)",
+    )
+    for option, form, what in (
+        ("--github-env", "github", 'NAME=value, for >> "$GITHUB_ENV"'),
+        ("--cargo-config", "cargo", "a .cargo/config.toml"),
+    ):
+        forms.add_argument(option, dest="form", action="store_const", const=form, help=what)
+    found.set_defaults(do=commands.print_exports)
     listing = adder.add_parser("recipes", parents=[common], help="list the recipes")
     listing.add_argument("--json", action="store_true", help="JSON on standard output")
     listing.set_defaults(do=commands.list_recipes)

@@ -15,6 +15,7 @@ from .errors import RecipeError, UsageError, WheelError
 from .fetch.models import fetch_model
 from .fetch.wanted import Wanted, plan_fetch
 from .package.comparison import inspect_wheels
+from .package.exports import FORMS, exports, read_sdk, unpacked
 from .package.manifest import MANIFEST_NAME, load_manifest
 from .pipeline import build
 from .recipe.cross import find_cross
@@ -252,6 +253,27 @@ def inspect(call: Call) -> None:
         f"{len(found.differences)} differences in files, each explained; "
         f"{found.binaries} libraries as hardened as the official ones"
     )
+
+
+def print_exports(call: Call) -> None:
+    """Print what a program needs to find the SDK."""
+    arguments, workspace = call.arguments, call.workspace
+    folder: Path | None = arguments.folder
+    if folder is None:
+        platform = host_platform()
+        archives = sorted(
+            workspace.wheels.glob(f"onnxruntime-sdk-*-{platform}.tar.gz"),
+            key=lambda file: file.stat().st_mtime,
+        )
+        if not archives:
+            raise UsageError(
+                f"there is no SDK for {platform} in {workspace.wheels}",
+                hint="build one with `python -m build run`, or name an unpacked one",
+            )
+        folder = unpacked(archives[-1], workspace.root / ".work" / "sdk")
+    shell = Path(call.env.get("SHELL", "")).name
+    form = arguments.form or (shell if shell in FORMS else "bash")
+    print(exports(read_sdk(folder), form), end="")
 
 
 def list_recipes(call: Call) -> None:
