@@ -22,6 +22,7 @@ from .charts import overview as charts
 from .charts import time as charts_time
 from .charts.graph_picture import Left, left_behind, legend, node_picture
 from .document import Coverage, Document
+from .first_screen import big_figures
 from .known_faults import of_graphs
 from .samples import Series, gate_series, latency_series
 from .text import is_number, milliseconds, moment, seconds_text, value_text
@@ -116,6 +117,7 @@ def render(document: Document, *, history: Sequence[Document] = ()) -> str:
         kind=KINDS[verdict.decision],
         headline=headline[:1].upper() + headline[1:],
         counts=[(status, number) for status, number in numbers.items() if number],
+        five=big_figures(document, _gate(document)),
         notes=view.selection_notes(document.selection),
         latency=_latency(document),
         graphs=[_graph(entry, index) for index, entry in enumerate(document.coverage)],

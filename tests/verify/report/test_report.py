@@ -21,6 +21,7 @@ from verify.errors import VerifyError
 from verify.report import document as schema
 from verify.report.charts.figures import view_limit
 from verify.report.charts.graph_picture import left_behind, legend, node_picture
+from verify.report.first_screen import big_figures
 from verify.report.html import render, write_report
 from verify.report.samples import gate_series, latency_series
 from verify.report.text import bytes_text, moment, number, seconds_text, value_text
@@ -91,7 +92,7 @@ def test_the_page_says_verdict_checks_and_facts(document: dict[str, Any], page: 
     assert not page.wrong
     assert not page.open
     verdict = document["verdict"]
-    for line in (verdict["headline"], *verdict["proven"], *verdict["not_proven"]):
+    for line in (verdict["headline"], *verdict["not_proven"], *verdict["next"]):
         assert line in page.text
     for check in document["checks"]:
         assert check["title"] in page.text
@@ -292,6 +293,53 @@ def test_the_page_shows_the_bound_that_the_document_holds() -> None:
     page = render(schema.parse(document))
     assert f"{series['series']}: 300 calls" in page
     assert "<td>–</td>" in page
+
+
+def five(document: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
+    read = schema.parse(document)
+    gate = gate_series(latency_series(read), "candidate/cpu/fp32/mix")
+    return {one.name: (one.value, one.note, one.status) for one in big_figures(read, gate)}
+
+
+def test_the_first_screen_has_five_figures_from_the_checks() -> None:
+    document = example_document()
+    found = five(document)
+    assert list(found) == [
+        "P95 of one query", "worst cosine", "partitions", "speed against the official wheel",
+        "not proven",
+    ]  # fmt: skip
+    value, note, status = found["P95 of one query"]
+    assert value.endswith(" ms")
+    assert "upper bound" in note
+    assert note.endswith("budget 20 ms")
+    assert status == "passed"
+    assert found["partitions"][0] == "1"
+    assert "98.7 % of the nodes" in found["partitions"][1]
+    assert found["not proven"][0] == str(len(document["verdict"]["not_proven"]))
+    page = Page(render(schema.parse(document)))
+    assert all(name in page.text for name in found)
+    assert "Proven here" not in page.text  # it stands once, in the table
+
+
+def test_a_cosine_below_one_never_reads_as_one() -> None:
+    document = example_document(calls=60)
+    check = next(c for c in document["checks"] if c["id"] == "embedding.reference")
+    for measured, written in ((0.9999999, "0.999999"), (1.0, "1"), (-0.5, "-0.5")):
+        check["measured"] = measured
+        assert five(document)["worst cosine"][0] == written
+
+
+def test_what_no_check_measured_has_no_figure_and_says_why() -> None:
+    document = example_document(calls=60)
+    for check in document["checks"]:
+        check |= {"measured": None, "evidence": {}, "summary": "left out by --quick"}
+    document["samples"]["latency"] = []
+    found = five(document)
+    for name in ("P95 of one query", "worst cosine", "partitions"):
+        assert found[name] == ("–", "left out by --quick", "not-run")
+    assert found["speed against the official wheel"][1] == "not measured: left out by --quick"
+    document["checks"] = []
+    assert five(document)["partitions"] == ("–", "not among the checks of this run", "not-run")
 
 
 def test_runs_are_compared_and_other_hosts_are_not() -> None:
