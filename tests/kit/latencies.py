@@ -44,6 +44,7 @@ def quiet(own: npt.NDArray[np.float64], rng: np.random.Generator) -> Conditions:
         stops=np.zeros(n),
         slowdown=np.repeat(rng.uniform(1.0, 1.05, n // TEXTS), TEXTS),
         stolen=np.zeros(n),
+        others=rng.uniform(0.0, 0.02, n),
         process=np.arange(n) // TEXTS % PROCESSES,
     )
 
@@ -57,7 +58,11 @@ def disturbed(kind: str, rng: np.random.Generator, *, rounds: int, p95_ms: float
         waits = rng.poisson(own / SLICE_MS) * rng.uniform(0.5, 2.0, n) * SLICE_MS * MS
         dirty = rng.uniform(1.0, 1.08, n)  # the neighbour's data stand in the caches
         return replace(
-            base, wall=base.wall * dirty + waits, delay=base.delay + waits, switches=waits > 0
+            base,
+            wall=base.wall * dirty + waits,
+            delay=base.delay + waits,
+            switches=waits > 0,
+            others=np.full(n, 0.5),
         )
     if kind == "quota":
         # Half of a core in periods of 100 ms: what is used up waits for the next period.
@@ -79,6 +84,7 @@ def disturbed(kind: str, rng: np.random.Generator, *, rounds: int, p95_ms: float
             processor=base.processor * slower,
             delay=base.delay + waits,
             slowdown=base.slowdown * np.where(half, 1.3, 1.0),
+            others=np.where(half, 0.5, base.others),
         )
     if kind == "stolen":
         return replace(base, wall=base.wall * 1.4, stolen=np.full(n, 0.2))

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..statistics.gate import Judgement, judge_p95
 
+_SHARING = "shared the processors with other programs"
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
@@ -28,6 +29,10 @@ DELAY_NS = 50_000
 SLOWER = 1.10
 # One tick of the kernel's own clock (10 ms) is more than 1 % of a short block.
 STOLEN = 0.03
+# Programs that use this share of all processors meet more calls than the tail has.
+SHARED = 0.05
+# What a call that never waited may lose to them: a core's second thread takes half of it at worst.
+SHARED_COSTS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,9 @@ class Conditions:
         NaN where none was measured.
     stolen : ndarray of float64
         Share of the cores' time that a hypervisor took during the sample's block; NaN if unknown.
+    others : ndarray of float64
+        Share of the cores' time that other programs used during the sample's round; NaN if
+        unknown. They slow a call that never waited too: caches, memory, a core's second thread.
     process : ndarray of int
         Which process measured the sample.
     alone : bool
@@ -61,6 +69,7 @@ class Conditions:
     stops: Floats
     slowdown: Floats
     stolen: Floats
+    others: Floats
     process: npt.NDArray[np.intp]
     alone: bool = False
 
@@ -76,15 +85,15 @@ class Conditions:
             Nanoseconds, and the process of each sample.
         recorded : Mapping or None
             ``processor``, ``delay``, ``switches``, ``stops``, ``loop`` (processor time of the
-            slower of the two calibrated loops around the sample's block, ns, null when lost) and
-            ``stolen``, each with n entries, and ``alone``. Without it nothing is known, and
-            nothing excuses a slow sample.
+            slower of the two calibrated loops around the sample's block, ns, null when lost),
+            ``stolen`` and ``others``, each with n entries, and ``alone``. Without it nothing is
+            known, and nothing excuses a slow sample.
         """
         times = np.asarray(wall, dtype=np.float64)
         known = recorded or {}
 
         def column(name: str, missing: float) -> Floats:
-            values = known.get(name, [missing] * times.size)
+            values = known.get(name) or [missing] * times.size  # an older document has no others
             return np.array([missing if v is None else v for v in values], dtype=np.float64)
 
         loop = column("loop", np.nan)
@@ -97,6 +106,7 @@ class Conditions:
             stops=column("stops", 0.0),
             slowdown=loop / fastest,
             stolen=column("stolen", np.nan),
+            others=column("others", np.nan),
             process=np.asarray(process, dtype=np.intp),
             alone=bool(known.get("alone", False)),
         )
@@ -111,11 +121,13 @@ class Conditions:
             "was stopped": self.stops > 0,
             "ran on a slower machine": np.nan_to_num(self.slowdown, nan=1.0) > SLOWER,
             "had its processor taken by the hypervisor": np.nan_to_num(self.stolen) > STOLEN,
+            _SHARING: np.nan_to_num(self.others) > SHARED,
         }
 
-    def disturbed(self) -> Mask:
-        """Return which samples the machine disturbed, whatever it did."""
-        disturbed: Mask = np.any(list(self.causes().values()), axis=0)
+    def disturbed(self, *, but_by: str = "") -> Mask:
+        """Return which samples the machine disturbed, whatever it did but one cause."""
+        causes = [mask for name, mask in self.causes().items() if name != but_by]
+        disturbed: Mask = np.any(causes, axis=0)
         return disturbed
 
 
@@ -160,7 +172,8 @@ def judge_fairly(
     Blame
         Passed if and only if :func:`~verify.statistics.gate.judge_p95` passes all samples as they
         are. Failed only if it fails all of them and, alone, those that the machine left alone,
-        divided by how much slower the machine was.
+        divided by how much slower the machine was; or those that only shared the processors with
+        other programs, divided by the most that this can cost as well.
     """
     levels = {"budget_ms": budget_ms, "min_samples": min_samples, "confidence": confidence}
     everything = _judge(conditions.wall, conditions.process, levels)
@@ -185,7 +198,11 @@ def judge_fairly(
         "lower_bound": own.lower_bound,
         "upper_bound": own.upper_bound,
     }
-    if own.status == "failed":
+    shared = ~conditions.disturbed(but_by=_SHARING)
+    cost = SHARED_COSTS * _slowdown(conditions, shared)
+    least = _judge(conditions.wall[shared] / cost, conditions.process[shared], levels)
+    evidence["shared"] = {"divided_by": round(cost, 4), "status": least.status, "n": least.n}
+    if "failed" in (own.status, least.status):
         return Blame(judgement=everything, party="wheel", evidence=evidence)
     return Blame(
         judgement=replace(

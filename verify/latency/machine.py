@@ -7,6 +7,7 @@ What a host does not show is None and decides nothing.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -141,6 +142,31 @@ def stolen_share() -> Callable[[], float | None]:
         return _share(before, getattr(psutil.cpu_times(), "steal", None), whole)
 
     return since
+
+
+def others_share() -> Callable[[], float]:
+    """Return a function that says what share of the cores other programs used since now."""
+    before = _others()
+
+    def since() -> float:
+        cores = psutil.cpu_count() or 1
+        clock, idle, ours = (b - a for a, b in zip(before, _others(), strict=True))
+        # The kernel counts in ticks of 10 ms, so a short while may seem to hold less than nothing.
+        return round(min(1.0, max(0.0, 1.0 - (idle + ours) / (max(clock, 1e-9) * cores))), 4)
+
+    return since
+
+
+def _others() -> tuple[float, float, float]:
+    """Return the clock, the cores' idle and stolen seconds, and our processes' seconds."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "steal", 0.0)
+    ours = 0.0
+    for pid in _family():
+        with contextlib.suppress(psutil.Error):
+            used = psutil.Process(pid).cpu_times()
+            ours += used.user + used.system
+    return time.monotonic(), idle, ours
 
 
 def _difference(before: float | None, after: float | None) -> float | None:

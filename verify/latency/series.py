@@ -20,7 +20,7 @@ from ..environment.context import Precision, Provider, Role, TargetContext
 from ..errors import VerifyError
 from .calibration import CalibrationProcess
 from .interference import Conditions
-from .machine import Counters, Machine, between, read_counters, stolen_share
+from .machine import Counters, Machine, between, others_share, read_counters, stolen_share
 
 SAMPLER = ".latency.sampler_inside:serve"
 START_SECONDS = 180.0
@@ -286,6 +286,7 @@ class _Turns:
 
     def one_round(self, number: int) -> None:
         """Give every series one block in every process; each round begins with another one."""
+        others = others_share()
         for turn in range(self.plan.processes):
             slot = (turn + number) % self.plan.processes
             orders = {workload: self._order(workload) for workload in self.sizes}
@@ -297,6 +298,10 @@ class _Turns:
                 meanwhile = {"loop": self._slower_loop(), "stolen": stolen()}
                 series.add(answer, slot=slot, block=self.block, meanwhile=meanwhile)
             self.block += 1
+        share = others()
+        for series in self.samples:
+            known = series.recorded.setdefault("others", [])
+            known.extend([share] * (len(series.values) - len(known)))
 
     def _slower_loop(self) -> int | None:
         """Run the loop after a block; return the slower of the loops around that block, ns."""

@@ -167,6 +167,11 @@ class Conditions(_Model):
     stolen: list[Annotated[float, Field(ge=0, le=1)] | None] = Field(
         description="Share of the cores' time that a hypervisor took during the call's block."
     )
+    others: list[Annotated[float, Field(ge=0, le=1)]] | None = Field(
+        default=None,
+        description="Share of the cores' time that other programs used during the call's round; "
+        "absent in documents from before the field.",
+    )
     alone: bool = Field(
         description="Nobody else used the processors, as far as the host shows it: a thread that "
         "waited then waited for its own process."

@@ -71,13 +71,15 @@ def test_a_pass_is_never_eased(seed: int, kind: str, p95: float) -> None:
 
 def test_the_sentence_has_the_figures() -> None:
     rng = np.random.default_rng(5)
-    blame = judged(disturbed("hogs on all cores", rng, rounds=4, p95_ms=16.0))
+    hogs = disturbed("hogs on all cores", rng, rounds=4, p95_ms=16.0)
+    blame = judged(replace(hogs, others=np.where(np.arange(hogs.wall.size) % 2, 0.5, 0.0)))
     assert blame.party == "machine"
     assert "the machine could explain it" in blame.judgement.reason
-    assert "waited for a processor" in blame.judgement.reason
+    assert "shared the processors with other programs" in blame.judgement.reason
     assert 0 < blame.evidence["undisturbed_share"] < 1
     assert blame.evidence["undisturbed"]["p95"] < BUDGET_MS
     assert blame.evidence["causes"]["waited for a processor"] > 0.3
+    assert blame.evidence["causes"]["shared the processors with other programs"] == 0.5
 
 
 def test_waiting_for_its_own_threads_is_the_wheel_s_doing() -> None:
@@ -122,6 +124,25 @@ def test_what_a_report_holds_becomes_conditions() -> None:
     nothing = Conditions.of([1, 2, 3], [0, 0, 1], None)
     assert not nothing.disturbed().any()
     assert not nothing.alone
+
+
+def test_a_neighbour_slows_calls_that_never_waited() -> None:
+    """Its second thread, its caches: neither the queue nor the loop shows it."""
+    rng = np.random.default_rng(10)
+    base = quiet(own_times(rng, 4, 0.8 * BUDGET_MS), rng)
+    crowded = replace(base, wall=base.wall * 1.75, others=np.full(base.wall.size, 0.5))
+    blame = judged(crowded)
+    assert (blame.judgement.status, blame.party) == ("inconclusive", "machine")
+    assert blame.evidence["causes"] == {"shared the processors with other programs": 1.0}
+    assert judged(replace(crowded, others=base.others)).judgement.status == "failed"
+
+
+def test_no_neighbour_explains_a_wheel_that_is_far_too_slow() -> None:
+    rng = np.random.default_rng(11)
+    base = quiet(own_times(rng, 4, 3 * BUDGET_MS), rng)
+    blame = judged(replace(base, others=np.full(base.wall.size, 0.5)))
+    assert (blame.judgement.status, blame.party) == ("failed", "wheel")
+    assert blame.evidence["shared"]["status"] == "failed"
 
 
 def test_too_few_undisturbed_calls_tell_nothing() -> None:

@@ -113,6 +113,16 @@ def test_other_programs_are_told_from_ours() -> None:
     assert seen.to_json()["load"] >= 0
 
 
+def test_the_share_of_other_programs_is_what_neither_idles_nor_is_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readings = iter([(100.0, 40.0, 9.0), (102.0, 41.0, 10.2), (100.0, 40.0, 9.0), (100.1, 41, 9)])
+    monkeypatch.setattr("verify.latency.machine._others", lambda: next(readings))
+    monkeypatch.setattr("psutil.cpu_count", lambda: 2)
+    assert machine.others_share()() == pytest.approx((4 - 1 - 1.2) / 4)
+    assert machine.others_share()() == 0.0  # ticks of 10 ms: more than the whole while was idle
+
+
 def test_a_machine_is_alone_only_where_nothing_says_otherwise() -> None:
     quiet = machine.Machine(
         seconds=10.0, others=0.02, stolen=0.0, pressure=0.5, throttled=0.0, load=2.0,
