@@ -255,7 +255,10 @@ def _distance(found: Any, wanted: Any) -> float:
         return float("inf")
     if not np.size(found):
         return 0.0
-    gap = np.abs(np.asarray(found, dtype=np.float64) - np.asarray(wanted, dtype=np.float64))
+    one, other = (np.asarray(value, dtype=np.float64) for value in (found, wanted))
+    same = (one == other) | (np.isnan(one) & np.isnan(other))  # infinities and NaN agree too
+    with np.errstate(invalid="ignore"):
+        gap = np.where(same, 0.0, np.abs(one - other))
     return float(np.where(np.isnan(gap), np.inf, gap).max())
 
 

@@ -305,3 +305,12 @@ def test_an_overflow_fails_whatever_the_limit():
     half = next(each for each in judge([broken], half=-1.0) if each.id == "conversion.half")
     assert half.status == "failed"
     assert violations(half.evidence["judged"], find_policy("linux").limits) != []
+
+
+@pytest.mark.parametrize(("cosine", "status"), [(1.0, "passed"), (-1.0, "failed")])
+def test_a_nan_that_no_output_shows_is_the_models_own(cosine, status):
+    entry = measured()
+    for mode in ("exact", "fp16"):
+        entry["modes"][mode] |= {"first_nan": "pow p", "worst_cosine": cosine}
+    found = statuses(entry)[0]
+    assert (found["exact"], found["half"]) == (status, status)
