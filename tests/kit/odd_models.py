@@ -194,6 +194,20 @@ def power_of_two() -> onnx.ModelProto:
     )
 
 
+def own_nan() -> onnx.ModelProto:
+    """The root of what may be negative, and a maximum over it that passes NaN over."""
+    return model(
+        [
+            node("Pow", ["x", "half"], ["root"], name="root"),
+            node("ReduceMax", ["root"], ["y"], name="largest", axes=[0], keepdims=0),
+        ],
+        [value("x", [2, 1, 1])],
+        [value("y", [1, 1])],
+        [constant(np.float32([0.5]), "half")],
+        opset=13,
+    )
+
+
 def own_operator() -> onnx.ModelProto:
     nodes = [node("Sharpen", ["x"], ["y"], name="sharpen", domain="my.library")]
     shapes = [value("x", [1, 8])], [value("y", [1, 8])]
@@ -218,6 +232,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "ir99": lambda: dense(1, ir=99),
     "opset99": lambda: dense(1, opset=99, ir=10),
     "own_operator": own_operator,
+    "own_nan": own_nan,
     "transposed": transposed,
     "shape_to_its_end": shape_to_its_end,
     "half_branches": half_branches,

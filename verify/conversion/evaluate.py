@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -55,7 +55,8 @@ class Departure:
 
     ``ranges`` maps each input to its lowest and highest value. ``suspects`` are the operations
     that cannot be told apart, because the reference has no value between them; the one named is
-    the first of them that computes and does not only move values.
+    the first of them that computes and does not only move values. ``nan_given`` is an input in
+    which the reference itself has a NaN: what an operation makes of one is defined nowhere.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Departure:
     max_abs: float
     ranges: Mapping[str, tuple[float, float]]
     suspects: tuple[str, ...] = ()
+    nan_given: str = ""
 
     def sentence(self) -> str:
         """Return it as a line for a person."""
@@ -231,7 +233,9 @@ def first_departure(
             worst = _distance(result, values[name])
             scale = max(scale_least, float(np.abs(values[name]).max(initial=0.0)))
             if not worst <= tolerance * scale:
-                return _departure(chain, values, worst)
+                given = (each for entry in chain for each in entry.reads if each in known)
+                nan = next((each for each in given if _has_nan(values[each])), "")
+                return replace(_departure(chain, values, worst), nan_given=nan)
     return None
 
 

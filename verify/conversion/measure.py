@@ -25,6 +25,7 @@ from .program import NotEvaluated, Program, load_program
 
 Array = NDArray[Any]
 NOT_FINITE = "NaN or infinity"
+OTHER_INPUTS = "give other inputs"
 
 
 def measure_jobs(context: TargetContext, payload: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -159,10 +160,12 @@ def check_finite(known: Known, row: int) -> None:
     for name in known.names.values():
         value = known.data[name][row]
         if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise NotEvaluated(
-                f"the CPU provider itself has {NOT_FINITE} in {name} for case {row}; "
-                "give other inputs"
-            )
+            raise NotEvaluated(models_own(NOT_FINITE, name, row))
+
+
+def models_own(what: str, where: str, row: int) -> str:
+    """Return why there is nothing to compare with, as a clause."""
+    return f"the CPU provider itself has {what} in {where} for case {row}; {OTHER_INPUTS}"
 
 
 def _losses(lost: list[Lost]) -> dict[str, Any]:

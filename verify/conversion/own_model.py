@@ -20,7 +20,7 @@ from ..coverage.partitions import Question, measure
 from ..encoder.sessions import COREML_OPTIONS
 from ..environment.context import TargetContext
 from ..errors import VerifyError
-from .measure import NOT_FINITE
+from .measure import NOT_FINITE, OTHER_INPUTS
 from .proof import Cases, Graph, ProofError, Say, Setting, edge_values, fresh_home, prove_graphs
 
 if TYPE_CHECKING:
@@ -126,6 +126,8 @@ def prove_model(
     if infinite and options.inputs is None:
         say("looking for inputs without NaN and infinity")
         advice = _finite_option(context, graph, inputs, feeds, ranges)
+    if any(OTHER_INPUTS in entry["refused"] for entry in measured):
+        advice = advice or "Give them with --range INPUT=LOW:HIGH, or your own with --inputs FILE."
     return [{**entry, "taken": taken, "advice": advice} for entry in measured]
 
 

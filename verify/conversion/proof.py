@@ -22,7 +22,7 @@ from ..errors import VerifyError
 from .device import Placed, plans_differ, read_profile, summary
 from .emit_inside import GRAPH_LINE
 from .evaluate import first_departure
-from .measure import stored_values
+from .measure import models_own, stored_values
 from .outcome import too_far
 from .package import (
     Package,
@@ -334,6 +334,9 @@ def _located(
     file.unlink()
     known = {name: data[value][0] for name, value in names.items()}
     departure = first_departure(program, known)
+    if departure and departure.nan_given:
+        where = f"{names[departure.nan_given]}, before {departure.kind} {departure.name}"
+        return {**answer, "modes": {}, "refused": models_own("NaN", where, worst)}
     if departure is None and graph.feeds:
         # Every operation is right by itself: is the CPU provider as far from itself?
         edges = [names[name] for name in program.outputs if name in names]

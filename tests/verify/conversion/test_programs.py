@@ -279,6 +279,22 @@ def test_operations_without_a_value_between_them_are_all_suspects(package):
     assert "not told apart" in departure.sentence()
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_departure_after_the_references_own_nan_names_it(broken):
+    def build(mb, x):
+        return mb.reduce_max(x=mb.pow(x=x, y=np.float32(0.5), name="root"), axes=[2], name="y")
+
+    program = small(build)
+    x = np.full((1, 2, 3), 4.0, np.float32)
+    root = np.full((1, 2, 3), 2.0, np.float32)
+    if not broken:
+        x[0, 0, 0], root[0, 0, 0] = -1.0, np.nan  # a maximum that passes NaN over is the CPU's
+    reference = {"x": x, "root": root, "y": np.full((1, 2, 1), 3.0 if broken else 2.0, np.float32)}
+    departure = first_departure(program, reference)
+    assert departure.kind == "reduce_max"
+    assert departure.nan_given == ("" if broken else "root")
+
+
 def test_an_intact_package_has_no_problem(package):
     read = read_package(package)
     problems, facts = integrity(read, "13.3")
