@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
-import sysconfig
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from tests.kit.commands import target_python
 from tests.kit.verify_examples import TINY, policy, tiny_weights
 from tests.verify.conversion.test_mutations import (
     constant,
@@ -46,14 +44,7 @@ def python(tmp_path_factory) -> Path:
     """Return an interpreter with the built wheel before the tests' own packages."""
     if not WHEELS:
         pytest.skip("NOT SHOWN: there is no wheel in wheels/ (`nox -s build` makes one)")
-    home = tmp_path_factory.mktemp("target") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    site = home / "lib" / version / "site-packages"
-    with zipfile.ZipFile(WHEELS[-1]) as archive:
-        archive.extractall(site)
-    (site / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    return home / "bin" / "python"
+    return target_python(WHEELS[-1], tmp_path_factory.mktemp("target") / "venv")
 
 
 @pytest.fixture

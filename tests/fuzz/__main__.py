@@ -1,17 +1,21 @@
-"""``python -m tests.fuzz --wheel FILE --python PYTHON --count N --seed S``.
+"""``python -m tests.fuzz --wheel FILE --count N --seed S``.
 
-Each graph goes through coverage, model and conversion in this process, with the wheel in the
-environment of PYTHON (a ``python`` that has numpy and that wheel). What may never be: a traceback,
-a hang, an exit code that is not documented, a fault of ours, a pass of a graph that no session can
-be made of, and a fixed graph that differs from the original on the CPU provider.
+Each graph goes through coverage, model and conversion, all in one environment that holds the
+wheel beside this one's packages, with their workers forked from it. What may never be: a
+traceback, a hang, an exit code that is not documented, a fault of ours, a pass of a graph that no
+session can be made of, and a fixed graph that differs from the original on the CPU provider.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import gc
+import importlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,8 +25,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
+from tests.kit.commands import target_python
 from verify.cli import main as verify
+from verify.environment import channel, wheel_file
 
+from .forked import PRELOADED, Forked
 from .graphs import Made, make
 
 LATE_SECONDS = 120.0
@@ -66,7 +73,9 @@ def problems(made: Made, wheel: Path, counts: Counter[str]) -> Iterator[str]:
                 if code == 0 and entry.get("failure"):
                     yield f"coverage passes beside {entry['failure']}"
         if name == "conversion" and code == 1:
-            counts["conversion failed: " + _first(out)] += 1
+            said = _first(out)
+            counts[f"conversion failed: {said.split(':')[0]}"] += 1
+            print(f"note: seed {made.seed}: {said[:300]}", flush=True)
         if name == "conversion" and "by itself" in out:
             yield f"conversion names no operation: {out[-600:]}"
         if name == "model" and code in (0, 1) and fixed.is_file():
@@ -75,14 +84,17 @@ def problems(made: Made, wheel: Path, counts: Counter[str]) -> Iterator[str]:
 
 def _first(out: str) -> str:
     failed = [line for line in out.splitlines() if ": failed:" in line]
-    return failed[0].split(":")[0] if failed else "?"
+    return failed[0] if failed else "?"
 
 
 def _same(before: Path, after: Path, counts: Counter[str]) -> Iterator[str]:
-    """Compare both files on the official runtime's CPU provider, in a process of its own."""
-    words = [sys.executable, "-m", "tests.fuzz.same", str(before), str(after)]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=LATE_SECONDS)
-    said = ended.stdout.strip() or f"unknown: the process ended in {ended.returncode}"
+    """Compare both files on the wheel's CPU provider, in a process of its own."""
+    paths = (str(before), str(after))
+    worker = channel.Worker(
+        Path(sys.executable), "tests.fuzz.same:compare", paths, work=before.parent
+    )
+    answer = channel.call(worker, LATE_SECONDS)
+    said = answer.value or f"unknown: the process {answer.failure}"
     counts[f"fixed graph: {said.split(':')[0]}"] += 1
     if said.startswith("differs"):
         yield f"the fixed graph {said}"
@@ -92,18 +104,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Try every seed; 1 when something is that may not be."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--wheel", type=Path, required=True)
-    parser.add_argument("--python", type=Path, required=True)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(argv)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    words = sys.argv[1:] if argv is None else list(argv)
+    options = parser.parse_args(words)
+    if options.inside:
+        return _try_all(options)
+    with tempfile.TemporaryDirectory(prefix="fuzz-wheel-") as folder:
+        python = target_python(options.wheel, Path(folder) / "venv")
+        threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+        return subprocess.run(
+            [str(python), "-m", "tests.fuzz", "--inside", *words],
+            env={**os.environ, **threads},
+            check=False,
+        ).returncode
+
+
+def _try_all(options: argparse.Namespace) -> int:
+    """Try every seed in this process, which holds the wheel."""
     counts: Counter[str] = Counter()
     found = 0
 
     @contextlib.contextmanager
     def opened(*_: object, **__: object) -> Iterator[Path]:
-        yield options.python.absolute()
+        yield Path(sys.executable)
 
-    with mock.patch("verify.environment.venv.opened", opened):
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.freeze()
+    forking = mock.Mock(wraps=subprocess, Popen=Forked)
+    forking.PIPE, forking.TimeoutExpired = subprocess.PIPE, subprocess.TimeoutExpired
+    with (
+        mock.patch("verify.environment.venv.opened", opened),
+        mock.patch.object(channel, "subprocess", forking),
+        mock.patch.object(wheel_file, "_refuse_damaged"),
+        mock.patch.object(wheel_file, "file_sha256", functools.cache(wheel_file.file_sha256)),
+    ):
         for seed in range(options.seed, options.seed + options.count):
             with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
                 made = make(seed, Path(folder))

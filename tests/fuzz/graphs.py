@@ -24,7 +24,8 @@ REDUCING = ["ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "Red
             "ReduceSumSquare"]  # fmt: skip
 SINCE = {"Erf": 9, "HardSwish": 14, "Round": 11, "Sign": 9}
 WAYS = ["unary", "unary", "binary", "binary", "reduce", "matmul", "conv", "reshape", "transpose",
-        "shape", "if", "pool", "cast"]  # fmt: skip
+        "shape", "if", "pool", "cast", "slice", "concat", "pad", "clip", "norm", "gather", "where",
+        "loop"]  # fmt: skip
 NAMES = ["batch", "batch size", "-1", "s1", "s1 + 1", "?", "x:0", "a=b", "n`m", "2*s1", "é"]
 
 
@@ -36,6 +37,7 @@ class Made:
     fixes: list[str]
     broken: bool
     what: str
+    seed: int
 
 
 @dataclass
@@ -90,8 +92,84 @@ class _Graph:
 
     def step(self, x: str, shape: list[int]) -> tuple[str, list[int] | None]:
         """Add an operator to a value; its shape is ``None`` where nobody follows it further."""
+        way = self.rng.choice(WAYS)
+        found = self.moved(way, x, shape) or self.kept(way, x, shape)
+        return found or self.computed(way, x, shape)
+
+    def moved(self, way: str, x: str, shape: list[int]) -> tuple[str, list[int] | None] | None:
+        """Add an operator that only moves values; ``None`` for another way."""
         rng = self.rng
-        way = rng.choice(WAYS)
+        place = rng.randrange(len(shape)) if shape else 0
+        axis = rng.choice([place, place - len(shape)])
+        if way == "slice" and shape and self.opset >= 10:
+            first, size = rng.randrange(shape[place]), rng.choice([1, 2, 2**31])
+            bounds = [self.constant(np.int64([n])) for n in (first, first + size, axis)]
+            last = min(first + size, shape[place])
+            return self.add("Slice", x, *bounds), [
+                *shape[:place], last - first, *shape[place + 1 :],
+            ]  # fmt: skip
+        if way == "concat" and shape:
+            other = x if rng.random() < 0.3 else self.floats(shape)
+            size = 2 * shape[place]
+            return self.add("Concat", x, other, axis=axis), [
+                *shape[:place], size, *shape[place + 1 :],
+            ]  # fmt: skip
+        if way == "pad" and shape and self.opset >= 11:
+            ends = [rng.randrange(3) for _ in range(2 * len(shape))]
+            mode = rng.choice(["constant", "constant", "edge"])
+            made = self.add("Pad", x, self.constant(np.int64(ends)), mode=mode)
+            halves = zip(ends[: len(shape)], ends[len(shape) :], strict=True)
+            return made, [n + sum(pair) for n, pair in zip(shape, halves, strict=True)]
+        if way == "gather" and shape:
+            rows = [rng.randrange(shape[place]) for _ in range(rng.randrange(1, 4))]
+            chosen = self.constant(np.int64(rows if rng.random() < 0.7 else rows[0]))
+            made = self.add("Gather", x, chosen, axis=axis)
+            sizes = [] if self.scalar(chosen) else [len(rows)]
+            return made, [*shape[:place], *sizes, *shape[place + 1 :]]
+        return None
+
+    def scalar(self, name: str) -> bool:
+        return not next(tensor for tensor in self.constants if tensor.name == name).dims
+
+    def kept(self, way: str, x: str, shape: list[int]) -> tuple[str, list[int] | None] | None:
+        """Add an operator whose result has the value's own shape; ``None`` for another way."""
+        rng = self.rng
+        if way == "clip":
+            if self.opset < 11:
+                return self.add("Clip", x, min=-0.5, max=0.5), shape
+            ends = [self.floats([]), ""][: rng.randrange(1, 3)]
+            return self.add("Clip", x, *rng.sample([*ends, self.floats([])], len(ends))), shape
+        if way == "norm" and len(shape) > 1:
+            if self.opset >= 17 and rng.random() < 0.5:
+                sizes = shape[-1:]
+                return self.add("LayerNormalization", x, self.floats(sizes), axis=-1), shape
+            sizes = shape[1:2]
+            spread = self.add("Abs", self.floats(sizes))
+            parts = [self.floats(sizes) for _ in range(3)]
+            return self.add("BatchNormalization", x, *parts, spread), shape
+        if way == "where" and self.opset >= 9:
+            chosen = self.add("Greater", x, self.floats([1]))
+            return self.add("Where", chosen, x, self.floats(rng.choice([shape, [1]]))), shape
+        if way == "loop" and rng.random() < 0.4:
+            return self.loop(x), shape
+        return None
+
+    def loop(self, x: str) -> str:
+        going, kept = self.name(), self.name()
+        inner = [node("Identity", ["on"], [going]), node("Tanh", ["state"], [kept])]
+        ends = [value("on", [], TensorProto.BOOL), value("state", None, self.kind)]
+        made = helper.make_graph(
+            inner,
+            "body",
+            [value("turn", [], TensorProto.INT64), *ends],
+            [value(going, [], TensorProto.BOOL), value(kept, None, self.kind)],
+        )
+        turns, on = self.constant(np.int64(self.rng.randrange(4))), self.constant(np.bool_(True))
+        return self.add("Loop", turns, on, x, body=made)
+
+    def computed(self, way: str, x: str, shape: list[int]) -> tuple[str, list[int] | None]:
+        """Add an operator that computes."""
+        rng = self.rng
         if way == "unary":
             op = rng.choice([op for op in UNARY if SINCE.get(op, 1) <= self.opset])
             made = self.add(op, x)
@@ -187,7 +265,9 @@ def make(seed: int, folder: Path) -> Made:
         what += ", external"
         if rng.random() < 0.5:
             (folder / "weights.bin").unlink(missing_ok=True)
-            return Made(path=path, fixes=_words(graph), broken=True, what=f"{what} and lost")
+            return Made(
+                path=path, fixes=_words(graph), broken=True, what=f"{what} and lost", seed=seed
+            )
     else:
         path.write_bytes(model.SerializeToString())
     broken = rng.random() < 0.12
@@ -195,7 +275,7 @@ def make(seed: int, folder: Path) -> Made:
         kind_of = rng.choice(list(BREAK))
         path.write_bytes(BREAK[kind_of](path.read_bytes(), rng))
         what += f", {kind_of}"
-    return Made(path=path, fixes=_words(graph), broken=broken, what=what)
+    return Made(path=path, fixes=_words(graph), broken=broken, what=what, seed=seed)
 
 
 def _words(graph: _Graph) -> list[str]:

@@ -1,12 +1,7 @@
-"""``python -m tests.fuzz.same BEFORE AFTER``: two models on this environment's CPU provider.
-
-A process of its own: whole numbers divided by zero end it. It prints one word of how it went, and
-after it what differs.
-"""
+"""Two models on this environment's CPU provider, in a worker: a division by zero ends it."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +22,9 @@ def run(path: Path, feeds: dict[str, Any], *, declared: bool) -> list[Any]:
     return found
 
 
-def compare(before: Path, after: Path) -> str:
+def compare(paths: tuple[str, str]) -> str:
+    """Return one word of how two models compare, the second one fixed, and what differs."""
+    before, after = map(Path, paths)
     onnxruntime.set_default_logger_severity(4)
     model = onnx.load(str(after))
     random = np.random.default_rng(5)
@@ -56,7 +53,3 @@ def compare(before: Path, after: Path) -> str:
             if not gap <= (2e-2 if half else 2e-5) * size:
                 return f"differs: by {gap:.3g} of {size:.3g}"
     return "equal"
-
-
-if __name__ == "__main__":
-    print(compare(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.test_conversion import WHEELS, python
+from tests.end_to_end.test_conversion import WHEELS
 from tests.fuzz.__main__ import main
 from tests.fuzz.graphs import make
-
-__all__ = ["python"]  # the fixture with the built wheel
 
 
 def test_a_seed_is_a_model(tmp_path: Path) -> None:
@@ -30,7 +28,9 @@ def test_a_seed_is_a_model(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore")
-def test_a_few_graphs_break_no_promise(python: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = ["--wheel", str(WHEELS[-1]), "--python", str(python), "--count", "6", "--seed", "1028"]
+def test_a_few_graphs_break_no_promise(capfd: pytest.CaptureFixture[str]) -> None:
+    if not WHEELS:
+        pytest.skip("NOT SHOWN: there is no wheel in wheels/ (`nox -s build` makes one)")
+    words = ["--wheel", str(WHEELS[-1]), "--count", "20", "--seed", "1028"]
     assert main(words) == 0, capfd.readouterr().out
-    assert "6 graphs, 0 findings" in capfd.readouterr().out
+    assert "20 graphs, 0 findings" in capfd.readouterr().out

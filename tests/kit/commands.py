@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
+import sysconfig
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +30,17 @@ class Ended:
 
 
 Run = Callable[..., Ended]
+
+
+def target_python(wheel: Path, home: Path) -> Path:
+    """Make an environment with a wheel before this one's own packages; return its Python."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = home / "lib" / version / "site-packages"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    (site / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    return home / "bin" / "python"
 
 
 def runner(

@@ -7,7 +7,8 @@ arrays where those are read from, so the semantics are coremltools' own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,13 +83,27 @@ def load_program(package: Package, version: int | None = None) -> Program:
     from coremltools.converters.mil.frontend.milproto.load import load
 
     wanted = version or package.model.specificationVersion
-    loaded = load(
-        package.model,
-        wanted,
-        file_weights_dir=str(package.weights or ""),
-        force_spec_version=True,
-    )
+    with _reductions_not_folded():
+        loaded = load(
+            package.model,
+            wanted,
+            file_weights_dir=str(package.weights or ""),
+            force_spec_version=True,
+        )
     return from_function(loaded.functions["main"])
+
+
+@contextmanager
+def _reductions_not_folded() -> Iterator[None]:
+    """Keep coremltools from folding reductions of constants: numpy 2.4 takes no numpy.bool."""
+    from coremltools.converters.mil.mil.ops.defs.iOS15.reduction import ReductionAxes
+
+    folding = ReductionAxes.value_inference
+    ReductionAxes.value_inference = lambda self: None
+    try:
+        yield
+    finally:
+        ReductionAxes.value_inference = folding
 
 
 def from_function(function: Any) -> Program:

@@ -91,6 +91,15 @@ _CURES = (
         "model without it.",
     ),
     (
+        r"implementation for (\S+) node",
+        "This onnxruntime has no kernel of {0} for these types: export the model in float32.",
+    ),
+    (
+        r"Type Error:|Duplicate definition|This is an invalid model",
+        "The model itself is no valid ONNX, whatever its sizes: `onnx.checker.check_model(FILE, "
+        "full_check=True)` says more. Export it again.",
+    ),
+    (
         r"Unable to get shape for output",
         "The provider needs the rank of that output, which follows from fixed axes: `{command}`.",
     ),

@@ -18,7 +18,13 @@ from verify.conversion.package import (
     quiet,
     read_package,
 )
-from verify.conversion.program import NotEvaluated, Program, from_function, load_program
+from verify.conversion.program import (
+    NotEvaluated,
+    Program,
+    _reductions_not_folded,
+    from_function,
+    load_program,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TOKENS = HEADS = SIZE = 4
@@ -305,6 +311,24 @@ def test_an_intact_package_has_no_problem(package):
     assert facts["constants_in_file"] == 16
     assert facts["weight_bytes"] == 4 * (4 * (256 + 16) + 4 * 16 + 2 * 1024 + 64 + 16)
     assert (read.inputs, read.outputs) == (("states", "mask"), ("last_hidden_state",))
+
+
+def test_a_reduction_of_constants_is_read(tmp_path):
+    version = opset()
+    from coremltools.converters.mil.mil import Builder as mb
+
+    with _reductions_not_folded():
+
+        @mb.program(input_specs=[mb.TensorSpec(shape=(2, 3))], opset_version=version)
+        def program(x):
+            known = mb.const(val=np.float32([[1, 5, 2]]), name="known")
+            largest = mb.reduce_max(x=known, axes=[1], keep_dims=True, name="largest")
+            return mb.add(x=x, y=largest, name="y")
+
+        read = read_package(write_package(program, tmp_path / "model"))
+    assert integrity(read, "13.3")[0] == []
+    result = evaluate(load_program(read), {"x": np.zeros((2, 3), np.float32)})
+    assert result.outputs["y"].tolist() == [[5.0] * 3] * 2
 
 
 def test_an_operation_newer_than_the_promised_system_is_a_problem(tmp_path):
