@@ -23,13 +23,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from tests.kit.commands import target_python
 from verify.cli import main as verify
 from verify.environment import channel, wheel_file
 
-from .forked import PRELOADED, Forked
+from .forked import PRELOADED, Forked, in_a_fork
 from .graphs import Made, make
 
 LATE_SECONDS = 120.0
@@ -75,7 +76,7 @@ def problems(made: Made, wheel: Path, counts: Counter[str]) -> Iterator[str]:
         if name == "conversion" and code == 1:
             said = _first(out)
             counts[f"conversion failed: {said.split(':')[0]}"] += 1
-            print(f"note: seed {made.seed}: {said[:300]}", flush=True)
+            counts[f"note: {said[:300]}"] += 1
         if name == "conversion" and "by itself" in out:
             yield f"conversion names no operation: {out[-600:]}"
         if name == "model" and code in (0, 1) and fixed.is_file():
@@ -121,6 +122,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         ).returncode
 
 
+def _try(seed: int, wheel: Path) -> dict[str, Any]:
+    """Try one seed; a crash of the commands' own process is told by who forked it."""
+    counts: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        made = make(seed, Path(folder))
+        found = [f"({made.what}): {said}" for said in problems(made, wheel, counts)]
+    notes = [name for name in counts if name.startswith("note: ")]
+    for name in notes:
+        del counts[name]
+    return {"problems": found, "notes": notes, "counts": counts}
+
+
 def _try_all(options: argparse.Namespace) -> int:
     """Try every seed in this process, which holds the wheel."""
     counts: Counter[str] = Counter()
@@ -142,11 +155,11 @@ def _try_all(options: argparse.Namespace) -> int:
         mock.patch.object(wheel_file, "file_sha256", functools.cache(wheel_file.file_sha256)),
     ):
         for seed in range(options.seed, options.seed + options.count):
-            with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-                made = make(seed, Path(folder))
-                for said in problems(made, options.wheel.absolute(), counts):
-                    found += 1
-                    print(f"seed {seed} ({made.what}): {said}", flush=True)
+            told = in_a_fork(lambda seed=seed: _try(seed, options.wheel.absolute()))
+            found += len(told["problems"])
+            counts.update(told["counts"])
+            for line in [*told["notes"], *told["problems"]]:
+                print(f"seed {seed}: {line}", flush=True)
     print(f"{options.count} graphs, {found} findings")
     for name, count in sorted(counts.items()):
         print(f"  {count:6} {name}")

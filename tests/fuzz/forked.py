@@ -6,14 +6,16 @@ session itself. A fork is a process of its own all the same: it may crash or han
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 from verify.environment import worker_inside
 
@@ -23,6 +25,7 @@ PRELOADED = (
     "onnx.reference",
     "coremltools",
     "verify.conversion.measure",
+    "verify.coverage.inference",
     "verify.conversion.emit_inside",
     "verify.coverage.fold_inside",
     "verify.coverage.provider_inside",
@@ -68,6 +71,32 @@ class Forked:
                 raise subprocess.TimeoutExpired("worker", timeout)
             time.sleep(0.001)
         return code
+
+
+def in_a_fork(function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return a function's JSON values; a fork that gives none is a problem."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as stream:
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                json.dump(function(), stream)
+                stream.flush()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        stream.seek(0)
+        code = os.waitstatus_to_exitcode(status)
+        if code:
+            return {
+                "problems": [f"the command's process ended in {code}"],
+                "notes": [],
+                "counts": {},
+            }
+        found: dict[str, Any] = json.load(stream)
+        return found
 
 
 def _become_worker(

@@ -37,7 +37,6 @@ class Made:
     fixes: list[str]
     broken: bool
     what: str
-    seed: int
 
 
 @dataclass
@@ -265,9 +264,7 @@ def make(seed: int, folder: Path) -> Made:
         what += ", external"
         if rng.random() < 0.5:
             (folder / "weights.bin").unlink(missing_ok=True)
-            return Made(
-                path=path, fixes=_words(graph), broken=True, what=f"{what} and lost", seed=seed
-            )
+            return Made(path=path, fixes=_words(graph), broken=True, what=f"{what} and lost")
     else:
         path.write_bytes(model.SerializeToString())
     broken = rng.random() < 0.12
@@ -275,7 +272,7 @@ def make(seed: int, folder: Path) -> Made:
         kind_of = rng.choice(list(BREAK))
         path.write_bytes(BREAK[kind_of](path.read_bytes(), rng))
         what += f", {kind_of}"
-    return Made(path=path, fixes=_words(graph), broken=broken, what=what, seed=seed)
+    return Made(path=path, fixes=_words(graph), broken=broken, what=what)
 
 
 def _words(graph: _Graph) -> list[str]:

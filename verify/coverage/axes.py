@@ -16,6 +16,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from ..errors import VerifyError
+from .inference import inferred
 
 if TYPE_CHECKING:
     import onnx
@@ -199,20 +200,14 @@ def set_outputs(model: onnx.ModelProto, fixes: Mapping[str, int]) -> None:
     What they declared was made for the dynamic axes, and may be wrong: several unnamed axes are
     seldom of one size. Where nothing is inferred, axes with a name that was given are set.
     """
-    import onnx
-
     declared = {}
     for item in model.graph.output:
         kind = item.type.tensor_type
         if kind.HasField("shape") and not all(map(size_of, kind.shape.dim)):
             declared[item.name] = list(kind.shape.dim)
             kind.ClearField("shape")
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output
-    except Exception:
-        # Over 2 GiB, or an operator that ONNX does not know: the runtime infers for itself.
-        inferred = model.graph.output
-    for item, found in zip(model.graph.output, inferred, strict=True):
+    outputs = inferred(model, values=True).graph.output
+    for item, found in zip(model.graph.output, outputs, strict=True):
         kind, shape = item.type.tensor_type, found.type.tensor_type.shape
         if found.type.tensor_type.HasField("shape") and all(map(size_of, shape.dim)):
             kind.shape.CopyFrom(shape)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..encoder.number_types import graphs_of
 from ..errors import VerifyError
 from .axes import input_axes, size_of
+from .inference import inferred
 
 if TYPE_CHECKING:
     import onnx
@@ -121,12 +122,7 @@ def facts(model: onnx.ModelProto) -> ModelFacts:
 
     known = {item.name for item in model.graph.initializer}
     inputs = {item.name: input_axes(item) for item in model.graph.input if item.name not in known}
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model)
-    except Exception:
-        # Over 2 GiB, or an operator that ONNX does not know: the declared shapes must do.
-        inferred = model
-    graph = inferred.graph
+    graph = inferred(model).graph
     shapes: dict[str, Shape] = {item.name: tuple(item.dims) for item in graph.initializer}
     shapes |= {
         item.name: inputs[item.name]

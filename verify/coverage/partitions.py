@@ -167,18 +167,39 @@ def measure(
     """
     answers = []
     for question in questions:
+        model = _read(question.path)
         for model_format in formats:
             say(f"{question.label} as {model_format}")
-            answer = _answer(context, question, {"ModelFormat": model_format, **options})
+            answer = _answer(context, question, model, {"ModelFormat": model_format, **options})
             judge = question.judged and model_format in judged
             answers.append(replace(answer, judged=judge))
     return answers
 
 
-def _answer(context: TargetContext, question: Question, options: Mapping[str, str]) -> Answer:
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """A model's file as it was read once for every format."""
+
+    content: onnx.ModelProto
+    known: ModelFacts
+    faults: Mapping[str, str]
+
+
+def _read(path: Path) -> _Model | ModelFileError:
     try:
-        model = load(question.path)
+        model = load(path)
     except ModelFileError as error:
+        return error
+    return _Model(content=model, known=facts(model), faults=node_faults(model))
+
+
+def _answer(
+    context: TargetContext,
+    question: Question,
+    model: _Model | ModelFileError,
+    options: Mapping[str, str],
+) -> Answer:
+    if isinstance(model, ModelFileError):
         nothing = Coverage(
             graph=question.label,
             partitions=0,
@@ -186,7 +207,7 @@ def _answer(context: TargetContext, question: Question, options: Mapping[str, st
             nodes_taken=0,
             nodes=(),
             format=options["ModelFormat"],
-            failure=error.problem,
+            failure=model.problem,
         )
         return Answer(
             question=question,
@@ -194,14 +215,14 @@ def _answer(context: TargetContext, question: Question, options: Mapping[str, st
             dynamic_axes=(),
             left=(),
             judged=True,
-            hint=error.hint,
+            hint=model.hint,
         )
-    known, faults = facts(model), node_faults(model)
+    known, faults = model.known, model.faults
     coverage = _ask(context, question, options)
     inside = sum(known.inside.get(node["name"], 0) for node in coverage.nodes)
     coverage = replace(coverage, nodes_total=coverage.nodes_total + inside)
     if coverage.failure:
-        where = stopped_at(model, coverage, faults)
+        where = stopped_at(model.content, coverage, faults)
         coverage = replace(coverage, failure=f"{coverage.failure}{where}")
     there = {node["op"] for node in coverage.nodes if node["provider"] == "coreml"}
     there |= faults.keys() if coverage.failure else set()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .axes import size_of
+from .inference import inferred
 
 if TYPE_CHECKING:
     import onnx
@@ -206,10 +207,7 @@ def rewritten(model: onnx.ModelProto, op: str) -> tuple[onnx.ModelProto, int]:
 def _types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto.Tensor]:
     import onnx
 
-    try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
-    except Exception:  # over 2 GiB, or an operator that ONNX does not know
-        graph = model.graph
+    graph = inferred(model).graph
     found = {
         item.name: item.type.tensor_type
         for item in (*graph.input, *graph.value_info, *graph.output)
