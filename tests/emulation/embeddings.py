@@ -69,7 +69,7 @@ def make_job(model_dir: Path, encoder: EncoderSpec, work: Path, *, quick: bool) 
     VerifyError
         The model's files or the references are not there.
     """
-    known = reference.load(encoder.name, max_length=encoder.max_length)
+    known = reference.load(encoder)
     tokenizer = load_tokenizer(model_dir / "tokenizer.json", encoder)
     encoded = [tokenizer.encode(entry.text).ids for entry in known.texts]
     order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from tests.kit.float64_encoder import Float64Encoder
 from verify.checks.table import CHECKS
-from verify.encoder.graph import expected_shapes
 from verify.encoder.model_recipe import EncoderSpec
+from verify.encoder.tensors import expected_shapes
 from verify.policy.limits import Limits, Policy
 from verify.policy.result import CheckResult, Status
 
@@ -31,16 +31,15 @@ TINY = EncoderSpec(
 )
 
 Array = np.ndarray[Any, Any]
-ERF = np.vectorize(math.erf)
 
 TAG = "cp311-cp311-linux_x86_64"
 
 
-def tiny_weights(seed: int = 7) -> dict[str, Array]:
-    """Random weights of the tiny encoder; layer norms near 1 so that numbers stay tame."""
+def tiny_weights(seed: int = 7, encoder: EncoderSpec = TINY) -> dict[str, Array]:
+    """Random weights of a tiny encoder; layer norms near 1 so that numbers stay tame."""
     random = np.random.default_rng(seed)
     tensors = {}
-    for name, shape in expected_shapes(TINY).items():
+    for name, shape in expected_shapes(encoder).items():
         value = random.normal(scale=0.2, size=shape).astype(np.float32)
         if name.endswith("LayerNorm.weight"):
             value += 1
@@ -49,41 +48,8 @@ def tiny_weights(seed: int = 7) -> dict[str, Array]:
 
 
 def numpy_states(tensors: dict[str, Array], ids: Array, mask: Array, types: Array) -> Array:
-    """BERT in numpy float64, written from the paper and not from the builder."""
-    get = {name: value.astype(np.float64) for name, value in tensors.items()}
-
-    def norm(x: Array, name: str) -> Array:
-        middle = x - x.mean(-1, keepdims=True)
-        spread = np.sqrt((middle**2).mean(-1, keepdims=True) + TINY.layer_norm_eps)
-        return middle / spread * get[f"{name}.weight"] + get[f"{name}.bias"]
-
-    def linear(x: Array, name: str) -> Array:
-        return x @ get[f"{name}.weight"].T + get[f"{name}.bias"]
-
-    state = get["embeddings.word_embeddings.weight"][ids]
-    state = state + get["embeddings.position_embeddings.weight"][: ids.shape[1]]
-    state = norm(
-        state + get["embeddings.token_type_embeddings.weight"][types], "embeddings.LayerNorm"
-    )
-    size = TINY.hidden // TINY.heads
-    for number in range(TINY.layers):
-        layer = f"encoder.layer.{number}"
-        mixed = np.empty_like(state)
-        query, key, value = (
-            linear(state, f"{layer}.attention.self.{name}") for name in ("query", "key", "value")
-        )
-        for head in range(TINY.heads):
-            part = slice(head * size, (head + 1) * size)
-            scores = query[..., part] @ key[..., part].swapaxes(1, 2) / math.sqrt(size)
-            scores = np.where(mask[:, None, :] == 1, scores, -np.inf)
-            shares = np.exp(scores - scores.max(-1, keepdims=True))
-            mixed[..., part] = shares / shares.sum(-1, keepdims=True) @ value[..., part]
-        out = linear(mixed, f"{layer}.attention.output.dense")
-        state = norm(out + state, f"{layer}.attention.output.LayerNorm")
-        wide = linear(state, f"{layer}.intermediate.dense")
-        wide = wide * 0.5 * (1 + ERF(wide / math.sqrt(2)))
-        state = norm(linear(wide, f"{layer}.output.dense") + state, f"{layer}.output.LayerNorm")
-    return state
+    """The tiny encoder's token vectors in numpy float64."""
+    return Float64Encoder(tensors, TINY).states(ids, mask, types)
 
 
 def policy(required: Mapping[str, bool] | None = None, **limits: Any) -> Policy:

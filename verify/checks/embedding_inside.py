@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoder import reference
-from ..encoder.embedder import Embedder, SessionSettings, normalise, pool
+from ..encoder.embedder import Embedder, SessionSettings, normalise
 from ..encoder.model_recipe import file_sha256
 from ..environment.context import TargetContext
 from ..policy.judgement import violations
@@ -68,15 +68,13 @@ def compare(way: str, pooled: Floats, expected: Floats, names: Sequence[str]) ->
 
 
 def embedding_reference(context: TargetContext) -> CheckResult:
-    """Compare with torch float64 in several batch sizes, orders and paddings."""
-    known = reference.load(
-        context.encoder.name, context.references, max_length=context.encoder.max_length
-    )
+    """Compare with the stored float64 vectors in several batch sizes, orders and paddings."""
+    known = reference.load(context.encoder, context.references)
     names = [entry.id for entry in known.texts]
-    texts = [entry.text for entry in known.texts]
     found: list[Comparison] = []
     with context.embedder() as embedder:
-        for way, pooled in _ways(context, embedder, texts):
+        strange = _other_tokens(embedder, known)
+        for way, pooled in _ways(context, embedder, known):
             context.say(f"reference texts, {way}", check=REFERENCE)
             found.append(compare(way, pooled, known.embeddings, names))
     with Embedder.from_recipe(
@@ -87,10 +85,23 @@ def embedding_reference(context: TargetContext) -> CheckResult:
     ) as embedder:
         way = "static graphs, padded to the bucket"
         context.say(f"reference texts, {way}", check=REFERENCE)
-        found.append(compare(way, embedder.pooled_before_norm(texts), known.embeddings, names))
+        found.append(compare(way, _whole(embedder, known), known.embeddings, names))
     weights = file_sha256(context.model_dir / "model.safetensors")
-    extra = {"weights": "the pinned ones" if weights == known.weights_sha256 else "others"}
-    return judge_reference(context, found, count=len(texts), extra=extra)
+    extra = {
+        "weights": "the pinned ones" if weights == known.weights_sha256 else "others",
+        "references": known.made_with,
+        "other_tokens": strange,
+    }
+    return judge_reference(context, found, count=len(names), extra=extra)
+
+
+def _other_tokens(embedder: Embedder, known: reference.References) -> list[str]:
+    """Name the texts whose token ids are not those that the references were made from."""
+    return [
+        entry.id
+        for entry, kind, wanted in zip(known.texts, known.kinds, known.tokens, strict=False)
+        if reference.tokens_digest(embedder.token_ids(entry.text, kind=kind)) != wanted
+    ]
 
 
 def judge_reference(
@@ -99,6 +110,9 @@ def judge_reference(
     """Turn comparisons into the check's result."""
     limits = context.policy.limits
     broken = [f"{item.way}: {text}" for item in found for text in _degenerate(item, count)]
+    if strange := extra.get("other_tokens"):
+        first = ", ".join(strange[:3])
+        broken.append(f"{len(strange)} texts have other token ids than the references: {first}")
     worst = min(found, key=lambda item: (np.isfinite(item.cosine), item.cosine))
     judged = {
         "min_cosine": min((item.cosine for item in found), key=_nan_first),
@@ -144,7 +158,7 @@ def embedding_agreement(context: TargetContext) -> CheckResult:
     names = [entry.id for entry in texts] + pairs
     everything = [entry.text for entry in texts] + pairs
     with context.embedder() as embedder:
-        expected = embedder.embed(everything)
+        expected = embedder.embed(everything, kind="query")
     lines: dict[str, Any] = {}
     refused: dict[str, str] = {}
     found: list[tuple[Comparison, float]] = []
@@ -152,7 +166,7 @@ def embedding_agreement(context: TargetContext) -> CheckResult:
         context.say(f"agreement of {label}", check=AGREEMENT)
         try:
             with make() as embedder:
-                pooled = embedder.pooled_before_norm(everything)
+                pooled = embedder.pooled_before_norm(everything, kind="query")
         except Exception as error:
             refused[label] = str(error).strip().splitlines()[0]
             continue
@@ -214,16 +228,27 @@ def rank_agreement(
 
 
 def _ways(
-    context: TargetContext, embedder: Embedder, texts: list[str]
+    context: TargetContext, embedder: Embedder, known: reference.References
 ) -> Iterator[tuple[str, Floats]]:
-    yield "embed()", embedder.pooled_before_norm(texts)
-    encoded = [embedder.token_ids(text) for text in texts]
-    shuffled = np.random.default_rng(20240229).permutation(len(texts)).tolist()
-    straight = list(range(len(texts)))
+    yield "embed()", _whole(embedder, known)
+    texts = zip(known.texts, known.kinds, strict=True)
+    encoded = [embedder.token_ids(entry.text, kind=kind) for entry, kind in texts]
+    shuffled = np.random.default_rng(20240229).permutation(len(encoded)).tolist()
+    straight = list(range(len(encoded)))
     sizes = (1, 32) if context.quick else (1, 2, 7, 32)
     for size in sizes:
         yield f"batches of {size}", _batched(embedder, encoded, straight, size)
     yield "batches of 7 in another order", _batched(embedder, encoded, shuffled, 7)
+
+
+def _whole(embedder: Embedder, known: reference.References) -> Floats:
+    """Embed the reference texts as a user would: all queries, then all passages."""
+    result = np.zeros(known.embeddings.shape, dtype=np.float32)
+    for kind in dict.fromkeys(known.kinds):
+        rows = [row for row, each in enumerate(known.kinds) if each == kind]
+        texts = [known.texts[row].text for row in rows]
+        result[rows] = embedder.pooled_before_norm(texts, kind=kind)
+    return result
 
 
 def _batched(
@@ -233,7 +258,7 @@ def _batched(
     for start in range(0, len(order), size):
         rows = list(order[start : start + size])
         feeds = embedder.feeds([encoded[row] for row in rows])
-        result[rows] = pool(embedder.run(feeds), feeds.attention_mask)
+        result[rows] = embedder.pool(embedder.run(feeds), feeds)
     return result
 
 

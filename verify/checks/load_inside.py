@@ -204,7 +204,7 @@ def watch_memory(embedder: Embedder, texts: Sequence[str], *, runs: int) -> list
     every = max(1, runs // POINTS)
     points = []
     for done in range(1, runs + 1):
-        embedder.embed([texts[done % len(texts)]])
+        embedder.embed([texts[done % len(texts)]], kind="query")
         if done % every == 0:
             points.append((done, process.memory_info().rss / MIB))
     return points

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..encoder.embedder import Feeds
 from ..encoder.sessions import COREML, COREML_OPTIONS
 from ..environment.context import TargetContext
 from ..policy.result import CheckResult
@@ -188,8 +189,9 @@ def _profile_encoder(context: TargetContext) -> dict[str, Any]:
     session = _session(context.graph(static=(1, width)), disable_fallback=False, profile=prefix)
     ids = np.full((1, width), context.encoder.pad_token_id, dtype=np.int64)
     ones = np.ones_like(ids)
-    feeds = {"input_ids": ids, "attention_mask": ones, "token_type_ids": np.zeros_like(ids)}
-    states = np.asarray(session.run(["last_hidden_state"], feeds)[0])
+    feeds = Feeds(input_ids=ids, attention_mask=ones, token_type_ids=np.zeros_like(ids))
+    found = session.run(["last_hidden_state"], feeds.named(context.encoder))
+    states = np.asarray(found[0])
     path = Path(session.end_profiling())
     events = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()

@@ -29,6 +29,7 @@ SECONDS = 120.0
 PROBE = ".checks.robustness_inside:probe"
 REFERENCE = "a quiet sentence that every process embeds first"
 WIDTH = 8
+ENCODER_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ def probe(context: TargetContext, payload: Mapping[str, Any]) -> Generator[str |
     """Try the cases that are asked for, by name; `robustness_inputs` starts it as a process."""
     cases = {case.name: case for case in CASES}
     with context.embedder(provider=payload["provider"]) as embedder:
-        reference = embedder.embed([REFERENCE])
+        reference = embedder.embed([REFERENCE], kind="query")
         name = yield None
         while True:
             name = yield outcome(cases[name], embedder, reference)
@@ -145,7 +146,7 @@ def outcome(case: Case, embedder: Embedder, reference: Array) -> str:
         else:
             text = "no exception"
     try:
-        after = embedder.embed([REFERENCE])
+        after = embedder.embed([REFERENCE], kind="query")
     except Exception as error:
         # The point of the check: the session must survive.
         return f"the session does not work afterwards ({type(error).__name__}: {error})"
@@ -165,6 +166,8 @@ def _run(embedder: Embedder, **changes: Any) -> Array:
     if width:
         feeds = {name: np.resize(value, (1, width)) for name, value in feeds.items()}
     feeds.update(changes)
+    foreign = set(ENCODER_INPUTS) - set(embedder.encoder.inputs)
+    feeds = {name: feeds[name] for name in feeds if name not in foreign}
     feeds = {name: value for name, value in feeds.items() if value is not None}
     return np.asarray(embedder.session(width).run(None, feeds)[0])
 
@@ -185,7 +188,7 @@ def _ids(value: int) -> Array:
 def _truncated(embedder: Embedder, result: Any) -> bool:
     """Whether a text beyond the limit gives the vector of the text cut at the limit."""
     limit = embedder.encoder.max_length
-    return bool(np.array_equal(result, embedder.embed([worst_text(limit)])))
+    return bool(np.array_equal(result, embedder.embed([worst_text(limit)], kind="query")))
 
 
 CASES: tuple[Case, ...] = (
@@ -225,7 +228,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         name="sequence longer than the positions",
-        attempt=lambda e: _run(e, **_of_length(e.encoder.positions + 1)),
+        attempt=lambda e: _run(e, **_of_length(e.encoder.longest + 1)),
     ),
     Case(
         name="empty batch",
@@ -239,21 +242,21 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         name="no texts",
-        attempt=lambda e: e.embed([]),
+        attempt=lambda e: e.embed([], kind="query"),
         right=lambda e, result: result.shape == (0, e.encoder.hidden),
     ),
     Case(
         name="text beyond the limit",
-        attempt=lambda e: e.embed([worst_text(3 * e.encoder.max_length)]),
+        attempt=lambda e: e.embed([worst_text(3 * e.encoder.max_length)], kind="query"),
         right=_truncated,
     ),
     Case(
         name="empty text",
-        attempt=lambda e: e.embed([""]),
+        attempt=lambda e: e.embed([""], kind="query"),
         right=lambda e, result: bool(np.isfinite(result).all()) and bool(np.any(result)),
     ),
-    Case(name="one string in place of a list", attempt=lambda e: e.embed("text")),
+    Case(name="one string in place of a list", attempt=lambda e: e.embed("text", kind="query")),
     # The wrong type is the point of this case.
-    Case(name="None in place of a text", attempt=lambda e: e.embed([None])),  # type: ignore[list-item]
-    Case(name="half a surrogate pair", attempt=lambda e: e.embed(["\ud83d"])),
+    Case(name="None in place of a text", attempt=lambda e: e.embed([None], kind="query")),  # type: ignore[list-item]
+    Case(name="half a surrogate pair", attempt=lambda e: e.embed(["\ud83d"], kind="query")),
 )

@@ -189,10 +189,10 @@ def _subject(options: argparse.Namespace) -> Subject:
         )
     recipe = load_model_recipe(recipe_path(options.model))
     buckets = options.buckets or recipe.encoder.buckets
-    too_long = [size for size in buckets if size > recipe.encoder.positions]
+    too_long = [size for size in buckets if size > recipe.encoder.longest]
     if too_long:
         raise VerifyError(
-            f"{recipe.name} has {recipe.encoder.positions} positions, too few for a bucket of "
+            f"{recipe.name} has {recipe.encoder.longest} positions, too few for a bucket of "
             f"{too_long[0]}.",
             hint="Give smaller ones with --buckets.",
         )

@@ -122,10 +122,11 @@ def _tokenised(
     for text in texts:
         ids = np.full((1, width), encoder.pad_token_id, dtype=np.int64)
         mask = np.zeros((1, width), dtype=np.int64)
-        tokens = tokenizer.encode(text).ids
+        tokens = tokenizer.encode(encoder.prefixed(text, "query")).ids
         ids[0, : len(tokens)] = tokens
         mask[0, : len(tokens)] = 1
-        yield {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids * 0}, mask
+        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids * 0}
+        yield {name: given[name] for name in encoder.inputs}, mask
 
 
 def _given(path: Path, chosen: Sequence[int] | None) -> Iterator[tuple[dict[str, Any], None]]:

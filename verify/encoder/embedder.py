@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graph import Output, ensure_graph
-from .model_recipe import EncoderSpec, load_model_recipe, recipe_path
+from .model_recipe import EncoderSpec, Kind, load_model_recipe, recipe_path
 from .pooling import normalise, pool
 from .sessions import (
     COREML,
@@ -70,6 +70,10 @@ class Feeds:
     input_ids: Integers
     attention_mask: Integers
     token_type_ids: Integers
+
+    def named(self, encoder: EncoderSpec) -> dict[str, Integers]:
+        """Return them by name, those that the encoder's graphs take."""
+        return {name: getattr(self, name) for name in encoder.inputs}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,21 +233,30 @@ class Embedder:
             self._sessions.clear()
             self._closed = True
 
-    def embed(self, texts: Sequence[str]) -> Floats:
+    def embed(self, texts: Sequence[str], *, kind: Kind | None = None) -> Floats:
         """Return float32 ``[len(texts), hidden]``, one row for each text in the order given.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        kind : {"query", "passage", "plain"}, optional
+            Which of the recipe's prefixes comes before each text; ``plain`` is none. It may be
+            left out where the recipe has no prefixes.
 
         Raises
         ------
         EmbedderError
             When ``texts`` is one string, or holds something that is not a string.
+        VerifyError
+            When the recipe has prefixes and ``kind`` is left out.
         """
         if self.pooling == "graph":
-            return self._each_batch(texts, self.run)
-        pooled = self.pooled_before_norm(texts)
+            return self._each_batch(texts, kind, self.run)
+        pooled = self.pooled_before_norm(texts, kind=kind)
         return normalise(pooled) if self.encoder.normalise else pooled
 
-    def pooled_before_norm(self, texts: Sequence[str]) -> Floats:
-        """Return the mean-pooled vectors before they are scaled, float32 ``[n, hidden]``.
+    def pooled_before_norm(self, texts: Sequence[str], *, kind: Kind | None = None) -> Floats:
+        """Return the pooled vectors before they are scaled, float32 ``[n, hidden]``.
 
         A NaN, an infinity or a zero vector shows here and is hidden by normalising.
 
@@ -257,30 +270,36 @@ class Embedder:
                 "A graph that pools gives no vector before normalising.",
                 hint='Make the embedder with pooling="host".',
             )
-        return self._each_batch(texts, lambda feeds: pool(self.run(feeds), feeds.attention_mask))
+        return self._each_batch(texts, kind, lambda feeds: self.pool(self.run(feeds), feeds))
 
-    def _each_batch(self, texts: Sequence[str], vectors: Callable[[Feeds], Floats]) -> Floats:
-        encoded = [self.token_ids(text) for text in _texts(texts)]
+    def pool(self, states: Floats, feeds: Feeds) -> Floats:
+        """Pool token vectors as the encoder does, on the host: float32 ``[batch, hidden]``."""
+        return pool(states, feeds.attention_mask, self.encoder.pooling)
+
+    def _each_batch(
+        self, texts: Sequence[str], kind: Kind | None, vectors: Callable[[Feeds], Floats]
+    ) -> Floats:
+        encoded = [self.token_ids(text, kind=kind) for text in _texts(texts)]
         result = np.zeros((len(encoded), self.encoder.hidden), dtype=np.float32)
         for rows in self._batches([len(ids) for ids in encoded]):
             result[rows] = vectors(self.feeds([encoded[row] for row in rows]))
         return result
 
-    def embed_timed(self, text: str) -> tuple[Floats, StageTimes]:
-        """Embed one text and return ``([hidden], times)``, text in to vector out.
+    def embed_timed(self, text: str, *, kind: Kind = "query") -> tuple[Floats, StageTimes]:
+        """Embed one query and return ``([hidden], times)``, text in to vector out.
 
         Where the graph pools, its time is in ``inference``; ``pool`` and ``normalise`` are what
         is left of them on the host, which is next to nothing.
         """
         start = perf_counter_ns()
-        ids = self.token_ids(text)
+        ids = self.token_ids(text, kind=kind)
         tokenised = perf_counter_ns()
         feeds = self.feeds([ids])
         built = perf_counter_ns()
         states = self.run(feeds)
         inferred = perf_counter_ns()
         here = self.pooling == "host"
-        pooled = pool(states, feeds.attention_mask) if here else states
+        pooled = self.pool(states, feeds) if here else states
         reduced = perf_counter_ns()
         vector = normalise(pooled) if here and self.encoder.normalise else pooled
         end = perf_counter_ns()
@@ -293,12 +312,12 @@ class Embedder:
             total=end - start,
         )
 
-    def token_ids(self, text: str) -> list[int]:
-        """Return the token ids of a text, cut to the encoder's ``max_length``."""
+    def token_ids(self, text: str, *, kind: Kind | None = None) -> list[int]:
+        """Return the token ids of a text after its prefix, cut to the encoder's ``max_length``."""
         if not isinstance(text, str):
             raise EmbedderError(f"A text must be a string, not {type(text).__name__}.")
         try:
-            ids: list[int] = self._tokenizer.encode(text).ids
+            ids: list[int] = self._tokenizer.encode(self.encoder.prefixed(text, kind)).ids
         except (UnicodeEncodeError, TypeError):
             raise EmbedderError(
                 "The text holds half of a surrogate pair, which is not Unicode.",
@@ -345,14 +364,7 @@ class Embedder:
     def run(self, feeds: Feeds) -> Floats:
         """Run the graph: float32 ``[batch, sequence, hidden]``, or ``[batch, hidden]`` pooled."""
         session = self.session(feeds.input_ids.shape[1] if self.padded else 0)
-        outputs = session.run(
-            [self._output],
-            {
-                "input_ids": feeds.input_ids,
-                "attention_mask": feeds.attention_mask,
-                "token_type_ids": feeds.token_type_ids,
-            },
-        )
+        outputs = session.run([self._output], feeds.named(self.encoder))
         return np.asarray(outputs[0], dtype=np.float32)
 
     def session(self, width: int = 0) -> Any:

@@ -1,9 +1,11 @@
-"""Build a BERT encoder as an ONNX graph from its safetensors, to the byte the same every time.
+"""Build an encoder as an ONNX graph from its safetensors, to the byte the same every time.
 
-Inputs are ``input_ids``, ``attention_mask`` and ``token_type_ids`` (int64 ``[batch, sequence]``),
-the output is ``last_hidden_state`` (float32 ``[batch, sequence, hidden]``) or, pooled inside the
-graph, ``sentence_embedding`` (float32 ``[batch, hidden]``, graph_pooling.py). The layers follow
-Devlin et al., "BERT", 2019, section 3 (post-norm transformer with exact GELU).
+Inputs are ``input_ids``, ``attention_mask`` and, where a model has several types of token,
+``token_type_ids`` (int64 ``[batch, sequence]``). The output is ``last_hidden_state`` (float32
+``[batch, sequence, hidden]``) or, pooled inside the graph, ``sentence_embedding`` (float32
+``[batch, hidden]``, graph_pooling.py). The layers follow Devlin et al., "BERT", 2019, section 3
+(post-norm transformer with exact GELU). MPNet's bias of relative places (Song et al., 2020) is
+added to the mask's once, before the first layer.
 
 The form of each part is the one that the CoreML provider of ONNX Runtime 1.21 takes whole:
 Reshape with four constant sizes, Transpose, plain MatMul, Div by sqrt(head size), and GELU spelt
@@ -25,6 +27,15 @@ from ..errors import VerifyError
 from ..files import replacing, write_text
 from .graph_pooling import sentence_embedding
 from .model_recipe import EncoderSpec, file_sha256
+from .tensors import (
+    POSITIONS,
+    RELATIVE,
+    TYPES,
+    WORDS,
+    attention_names,
+    check_tensors,
+    relative_bucket,
+)
 from .weights import Array, WeightsError, read_safetensors
 
 if TYPE_CHECKING:
@@ -118,7 +129,7 @@ def build_graph(
     precision : {"fp32", "fp16"}
         Type of weights and arithmetic. Inputs and output keep their types.
     output : {"last_hidden_state", "sentence_embedding"}
-        The token vectors, or the mean under the mask, normalised where the encoder says so.
+        The token vectors, or their pooled vector, normalised where the encoder says so.
 
     Raises
     ------
@@ -130,10 +141,10 @@ def build_graph(
     import onnx
     from onnx import TensorProto, helper
 
-    if static is not None and not (static[0] >= 1 and 1 <= static[1] <= encoder.positions):
+    if static is not None and not (static[0] >= 1 and 1 <= static[1] <= encoder.longest):
         raise VerifyError(
             f"The static shape {list(static)} does not fit {encoder.name}: batch must be at least "
-            f"1 and the sequence between 1 and {encoder.positions}."
+            f"1 and the sequence between 1 and {encoder.longest}."
         )
     check_tensors(tensors, encoder)
     writer = _Writer(tensors, encoder, static, precision)
@@ -141,15 +152,12 @@ def build_graph(
     shape: list[int | str] = list(static) if static else ["batch", "sequence"]
     result = [*shape, encoder.hidden]
     if output == "sentence_embedding":
-        sentence_embedding(writer, "last_hidden_state", normalise=encoder.normalise)
+        sentence_embedding(writer, "last_hidden_state", encoder)
         result = [shape[0], encoder.hidden]
     graph = helper.make_graph(
         writer.nodes,
         encoder.name,
-        [
-            helper.make_tensor_value_info(name, TensorProto.INT64, shape)
-            for name in ("input_ids", "attention_mask", "token_type_ids")
-        ],
+        [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in encoder.inputs],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, result)],
         writer.initializers,
     )
@@ -162,58 +170,6 @@ def build_graph(
     )
     onnx.checker.check_model(model)
     return model
-
-
-def expected_shapes(encoder: EncoderSpec) -> dict[str, tuple[int, ...]]:
-    """Return every tensor that the encoder needs, with its shape."""
-    hidden, wide = encoder.hidden, encoder.intermediate
-    shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (encoder.vocab, hidden),
-        "embeddings.position_embeddings.weight": (encoder.positions, hidden),
-        "embeddings.token_type_embeddings.weight": (encoder.token_types, hidden),
-        "embeddings.LayerNorm.weight": (hidden,),
-        "embeddings.LayerNorm.bias": (hidden,),
-    }
-    linear = {
-        "attention.self.query": (hidden, hidden),
-        "attention.self.key": (hidden, hidden),
-        "attention.self.value": (hidden, hidden),
-        "attention.output.dense": (hidden, hidden),
-        "intermediate.dense": (wide, hidden),
-        "output.dense": (hidden, wide),
-    }
-    for layer in range(encoder.layers):
-        prefix = f"encoder.layer.{layer}"
-        for name, shape in linear.items():
-            shapes[f"{prefix}.{name}.weight"] = shape
-            shapes[f"{prefix}.{name}.bias"] = shape[:1]
-        for name in ("attention.output.LayerNorm", "output.LayerNorm"):
-            shapes[f"{prefix}.{name}.weight"] = (hidden,)
-            shapes[f"{prefix}.{name}.bias"] = (hidden,)
-    return {encoder.tensor_prefix + name: shape for name, shape in shapes.items()}
-
-
-def check_tensors(tensors: Mapping[str, Array], encoder: EncoderSpec) -> None:
-    """Compare names and shapes with what the encoder needs.
-
-    Raises
-    ------
-    WeightsError
-        One error that lists every difference.
-    """
-    problems = []
-    for name, shape in expected_shapes(encoder).items():
-        if name not in tensors:
-            problems.append(f"{name} is missing")
-        elif tensors[name].shape != shape:
-            problems.append(f"{name} is {list(tensors[name].shape)}, not {list(shape)}")
-    if problems:
-        shown = "; ".join(problems[:5]) + ("; …" if len(problems) > 5 else "")
-        raise WeightsError(
-            f"The weights do not fit the encoder {encoder.name} ({len(problems)} tensors): "
-            f"{shown}.",
-            hint="Check layers, hidden and tensor_prefix in the recipe's [encoder] table.",
-        )
 
 
 class _Writer:
@@ -274,6 +230,8 @@ class _Writer:
 
         state = self.embeddings()
         bias = self.mask_bias()
+        if self.encoder.architecture == "mpnet":
+            bias = self.node("Add", [bias, self.relative_bias()], "attention_bias")
         for layer in range(self.encoder.layers):
             state = self.layer(state, bias, layer)
         if self.dtype.itemsize == 2:  # half precision inside, float32 outside
@@ -282,28 +240,40 @@ class _Writer:
             self.nodes[-1].output[0] = "last_hidden_state"
 
     def embeddings(self) -> str:
-        words = self.node(
-            "Gather", [self.weight("embeddings.word_embeddings.weight"), "input_ids"], "words"
-        )
-        types = self.node(
-            "Gather",
-            [self.weight("embeddings.token_type_embeddings.weight"), "token_type_ids"],
-            "types",
-        )
-        both = self.node("Add", [words, types], "words_and_types")
-        total = self.node("Add", [both, self.positions()], "embedded")
+        total = self.node("Gather", [self.weight(WORDS), "input_ids"], "words")
+        if "token_type_ids" in self.encoder.inputs:
+            types = self.node("Gather", [self.weight(TYPES), "token_type_ids"], "types")
+            total = self.node("Add", [total, types], "words_and_types")
+        total = self.node("Add", [total, self.positions()], "embedded")
         return self.layer_norm(total, "embeddings", "embeddings.LayerNorm")
 
     def positions(self) -> str:
         prefix = self.encoder.tensor_prefix
-        table = self.tensors[f"{prefix}embeddings.position_embeddings.weight"]
+        table = self.tensors[prefix + POSITIONS][self.encoder.first_position :]
+        if self.encoder.token_types == 1:
+            table = table.astype(np.float32) + self.tensors[prefix + TYPES].astype(np.float32)
         if self.static is not None:
             rows = table[None, : self.static[1], :].astype(self.dtype)
             return self.constant("positions", rows)
-        length = self.node("Shape", ["input_ids"], "sequence_length", start=1, end=2)
-        whole = self.weight("embeddings.position_embeddings.weight")
-        inputs = [whole, self.integers("zero", 0), length, self.integers("first_axis", 0)]
+        whole = self.constant(POSITIONS, table.astype(self.dtype))
+        inputs = [whole, self.integers("zero", 0), self.length(), self.integers("first_axis", 0)]
         return self.node("Slice", inputs, "positions")
+
+    def length(self) -> str:
+        return self.node("Shape", ["input_ids"], "sequence_length", start=1, end=2)
+
+    def relative_bias(self) -> str:
+        """Give MPNet's bias, ``[1, heads, sequence, sequence]``; the layers share it."""
+        table = self.tensors[self.encoder.tensor_prefix + RELATIVE]
+        longest = self.static[1] if self.static else self.encoder.longest
+        pairs = table[relative_bucket(longest, self.encoder.relative_buckets)]
+        value = pairs.transpose(2, 0, 1)[None].astype(self.dtype)
+        if self.static:
+            return self.constant("relative_bias", value)
+        whole = self.constant(RELATIVE, value)
+        ends = self.node("Concat", ["sequence_length", "sequence_length"], "both_ends", axis=0)
+        inputs = [whole, self.integers("zeros", 0, 0), ends, self.integers("last_axes", 2, 3)]
+        return self.node("Slice", inputs, "relative_bias")
 
     def mask_bias(self) -> str:
         from onnx import TensorProto
@@ -327,10 +297,10 @@ class _Writer:
     def layer(self, source: str, bias: str, number: int) -> str:
         encoder, here = self.encoder, f"layer{number}"
         prefix = f"encoder.layer.{number}"
-        attention = f"{prefix}.attention.self"
-        query = self.heads(source, f"{here}.query", f"{attention}.query", (0, 2, 1, 3))
-        key = self.heads(source, f"{here}.key", f"{attention}.key", (0, 2, 3, 1))
-        value = self.heads(source, f"{here}.value", f"{attention}.value", (0, 2, 1, 3))
+        names = {part: f"{prefix}.{name}" for part, name in attention_names(encoder).items()}
+        query = self.heads(source, f"{here}.query", names["query"], (0, 2, 1, 3))
+        key = self.heads(source, f"{here}.key", names["key"], (0, 2, 3, 1))
+        value = self.heads(source, f"{here}.value", names["value"], (0, 2, 1, 3))
         scale = self.scalar("head_scale", math.sqrt(encoder.hidden // encoder.heads))
         scores = self.node("MatMul", [query, key], f"{here}.scores")
         scaled = self.node("Div", [scores, scale], f"{here}.scaled")
@@ -344,11 +314,9 @@ class _Writer:
             [turned, self.integers("join_heads", batch, length, encoder.hidden)],
             f"{here}.joined",
         )
-        out = self.linear(joined, f"{here}.attention", f"{prefix}.attention.output.dense")
+        out = self.linear(joined, f"{here}.attention", names["joined"])
         added = self.node("Add", [out, source], f"{here}.attention_residual")
-        middle = self.layer_norm(
-            added, f"{here}.attention_norm", f"{prefix}.attention.output.LayerNorm"
-        )
+        middle = self.layer_norm(added, f"{here}.attention_norm", names["joined_norm"])
         wide = self.linear(middle, f"{here}.wide", f"{prefix}.intermediate.dense")
         active = self.gelu(wide, f"{here}.gelu")
         narrow = self.linear(active, f"{here}.narrow", f"{prefix}.output.dense")

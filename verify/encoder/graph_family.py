@@ -15,8 +15,9 @@ import numpy as np
 
 from ..errors import VerifyError
 from ..files import replacing
-from .graph import Output, Precision, ensure_graph, expected_shapes, graph_name
+from .graph import Output, Precision, ensure_graph, graph_name
 from .model_recipe import EncoderSpec, load_model_recipe, recipe_path
+from .tensors import expected_shapes
 from .weights import Array, write_safetensors
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")

@@ -1,4 +1,4 @@
-"""Mean pooling and normalisation inside the graph, in the form that CoreML takes whole.
+"""Pooling and normalisation inside the graph, in the form that CoreML takes whole.
 
 Measured with the provider of 1.21.0 on [1, 128] (docs/coverage.md): ReduceL2 has no writer and
 cuts the graph in two, Sqrt of a sum of squares is taken. The mean as a MatMul by the mask's row is
@@ -15,12 +15,13 @@ import numpy as np
 
 if TYPE_CHECKING:
     from .graph import _Writer
+    from .model_recipe import EncoderSpec
 
 LEAST_LENGTH = 1e-12
 """A shorter vector is divided by this, as torch.nn.functional.normalize does."""
 
 
-def sentence_embedding(writer: _Writer, states: str, *, normalise: bool) -> None:
+def sentence_embedding(writer: _Writer, states: str, encoder: EncoderSpec) -> None:
     """Add the nodes from token vectors to ``sentence_embedding`` (float32 ``[batch, hidden]``).
 
     Parameters
@@ -29,25 +30,20 @@ def sentence_embedding(writer: _Writer, states: str, *, normalise: bool) -> None
         Holds a graph with ``mask_float`` (``[batch, 1, 1, sequence]``).
     states : str
         The token vectors, float32 ``[batch, sequence, hidden]``.
-    normalise : bool
-        Whether the mean is scaled to length 1.
+    encoder : EncoderSpec
+        Says how to pool, and whether the result is scaled to length 1.
     """
-    from onnx import TensorProto
 
     def single(name: str, value: float) -> str:
         return writer.constant(name, np.asarray(value, dtype="<f4"))
 
-    mask = "mask_float"
-    if writer.dtype.itemsize == 2:
-        mask = writer.node("Cast", [mask], "mask_single", to=TensorProto.FLOAT)
     first, last = writer.integers("axis_1", 1), writer.integers("axis_2", 2)
-    row = writer.node("Squeeze", [mask, first], "mask_row")
-    total = writer.node("MatMul", [row, states], "pool_total")
-    count = writer.node("ReduceSum", [row, last], "pool_count", keepdims=1)
-    # A text without any token is the zero vector and not NaN.
-    some = writer.node("Max", [count, single("one_token", 1.0)], "pool_count_guarded")
-    mean = writer.node("Div", [total, some], "pool_mean")
-    if normalise:
+    if encoder.pooling == "cls":
+        ends = [writer.integers("row_0", 0), writer.integers("row_1", 1), first]
+        mean = writer.node("Slice", [states, *ends], "pool_first")
+    else:
+        mean = _mean(writer, states, single("one_token", 1.0), first, last)
+    if encoder.normalise:
         squares = writer.node("Mul", [mean, mean], "squares")
         summed = writer.node("ReduceSum", [squares, last], "squares_total", keepdims=1)
         length = writer.node("Sqrt", [summed], "length")
@@ -55,3 +51,17 @@ def sentence_embedding(writer: _Writer, states: str, *, normalise: bool) -> None
         guarded = writer.node("Max", [length, least], "length_guarded")
         mean = writer.node("Div", [mean, guarded], "normalised")
     writer.node("Squeeze", [mean, first], "sentence_embedding")
+
+
+def _mean(writer: _Writer, states: str, one: str, first: str, last: str) -> str:
+    from onnx import TensorProto
+
+    mask = "mask_float"
+    if writer.dtype.itemsize == 2:
+        mask = writer.node("Cast", [mask], "mask_single", to=TensorProto.FLOAT)
+    row = writer.node("Squeeze", [mask, first], "mask_row")
+    total = writer.node("MatMul", [row, states], "pool_total")
+    count = writer.node("ReduceSum", [row, last], "pool_count", keepdims=1)
+    # A text without any token is the zero vector and not NaN.
+    some = writer.node("Max", [count, one], "pool_count_guarded")
+    return writer.node("Div", [total, some], "pool_mean")

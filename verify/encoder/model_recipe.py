@@ -1,4 +1,4 @@
-"""The shape of a BERT sentence encoder, read from a model recipe's ``[encoder]`` table."""
+"""The shape of a sentence encoder, read from a model recipe's ``[encoder]`` table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import Any, Literal
 from ..errors import PolicyError, VerifyError
 from ..program import recipes_folder
 
+Kind = Literal["query", "passage", "plain"]
+"""What a text is to its encoder: it decides about the prefix. ``plain`` has none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
@@ -20,16 +23,19 @@ class EncoderSpec:
     ----------
     name : str
         Name for graphs and reports.
-    architecture : {"bert"}
-        Layout of the tensors in the safetensors file.
+    architecture : {"bert", "xlm-roberta", "mpnet"}
+        ``xlm-roberta`` (and RoBERTa) is BERT whose places are counted from ``pad_token_id`` + 1;
+        ``mpnet`` counts like it and adds a bias for the distance of two places to their attention.
     layers, hidden, heads, intermediate, vocab, positions, token_types : int
-        Sizes, as in the model's own configuration.
+        Sizes, as in the model's own configuration; MPNet has no token types: 0.
+    relative_buckets : int
+        Rows of MPNet's table of distances.
     layer_norm_eps : float
         Epsilon of every layer normalisation.
     activation : {"gelu"}
         The exact GELU, by the error function.
-    pooling : {"mean"}
-        Mean of the token vectors under the attention mask.
+    pooling : {"mean", "cls"}
+        Mean of the token vectors under the attention mask, or the first token's vector.
     normalise : bool
         Whether the pooled vector is scaled to length 1.
     max_length : int
@@ -38,7 +44,9 @@ class EncoderSpec:
     buckets : tuple of int
         Sequence lengths of the static graphs, ascending; the last holds ``max_length``.
     pad_token_id : int
-        Token that fills the padded places.
+        Token that fills the padded places; ``tokenizer.json`` must name the same one.
+    query_prefix, passage_prefix : str
+        What the model was trained to see before a text that asks, and before one that answers.
     tensor_prefix : str
         What comes before ``embeddings.…`` and ``encoder.…`` in the tensors' names.
     """
@@ -46,22 +54,25 @@ class EncoderSpec:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field
 
     name: str
-    architecture: Literal["bert"]
+    architecture: Literal["bert", "xlm-roberta", "mpnet"]
     layers: int = field(metadata={"min": 1, "max": 96})
     hidden: int = field(metadata={"min": 1, "max": 8192})
     heads: int = field(metadata={"min": 1, "max": 128})
     intermediate: int = field(metadata={"min": 1, "max": 65536})
     vocab: int = field(metadata={"min": 2, "max": 2_000_000})
     positions: int = field(metadata={"min": 2, "max": 65536})
-    token_types: int = field(default=2, metadata={"min": 1, "max": 16})
+    token_types: int = field(default=2, metadata={"min": 0, "max": 16})
+    relative_buckets: int = field(default=32, metadata={"min": 8, "max": 1024})
     layer_norm_eps: float = field(default=1e-12, metadata={"min": 0.0, "max": 0.1})
     activation: Literal["gelu"] = "gelu"
-    pooling: Literal["mean"] = "mean"
+    pooling: Literal["mean", "cls"] = "mean"
     normalise: bool = True
     max_length: int = field(metadata={"min": 2, "max": 65536})
     buckets: tuple[int, ...] = (32, 64, 128, 256)
     pad_token_id: int = field(default=0, metadata={"min": 0, "max": 2_000_000})
     tensor_prefix: str = ""
+    query_prefix: str = ""
+    passage_prefix: str = ""
 
     def __post_init__(self) -> None:
         """Refuse sizes that contradict each other."""
@@ -70,10 +81,11 @@ class EncoderSpec:
                 f"hidden = {self.hidden} is not a multiple of heads = {self.heads}.",
                 hint="Correct the recipe's [encoder] table.",
             )
-        if self.max_length > self.positions:
+        if self.max_length > self.longest:
+            counted = f", counted from {self.first_position}" if self.first_position else ""
             raise PolicyError(
                 f"max_length = {self.max_length} is more than the model's {self.positions} "
-                "positions.",
+                f"positions{counted}.",
                 hint="Correct the recipe's [encoder] table.",
             )
         ascending = list(self.buckets) == sorted(set(self.buckets))
@@ -83,6 +95,44 @@ class EncoderSpec:
                 f"= {self.max_length}.",
                 hint="Correct the recipe's [encoder] table.",
             )
+
+    @property
+    def first_position(self) -> int:
+        """Row of the table of positions that the first token gets."""
+        return 0 if self.architecture == "bert" else self.pad_token_id + 1
+
+    @property
+    def longest(self) -> int:
+        """Tokens that the table of positions has rows for."""
+        return self.positions - self.first_position
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the graph's inputs; a single token type is a constant and no input."""
+        types = ("token_type_ids",) if self.token_types > 1 else ()
+        return ("input_ids", "attention_mask", *types)
+
+    def prefixed(self, text: str, kind: Kind | None) -> str:
+        """Return a text as the model has to see it.
+
+        Raises
+        ------
+        VerifyError
+            When the model has prefixes and no kind is given: guessing would give worse vectors
+            without a word.
+        """
+        if kind is None and (self.query_prefix or self.passage_prefix):
+            raise VerifyError(
+                f"{self.name} tells queries from passages by a prefix, so it must know what a text "
+                "is.",
+                hint='Say kind="query" or kind="passage"; kind="plain" embeds a text as it stands.',
+            )
+        if kind not in (None, "query", "passage", "plain"):
+            raise VerifyError(
+                f'There is no kind "{kind}" of text.', hint='Use "query", "passage" or "plain".'
+            )
+        prefixes = {"query": self.query_prefix, "passage": self.passage_prefix}
+        return prefixes.get(kind or "plain", "") + text
 
     def bucket(self, tokens: int) -> int:
         """Return the smallest bucket that holds ``tokens`` tokens."""

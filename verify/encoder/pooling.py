@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,11 +11,13 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
-def pool(states: Floats, mask: Integers) -> Floats:
-    """Mean of the token vectors under the mask: float32 ``[batch, hidden]``.
+def pool(states: Floats, mask: Integers, how: Literal["mean", "cls"] = "mean") -> Floats:
+    """Mean of the token vectors under the mask, or the first of them: float32 ``[batch, hidden]``.
 
-    The padded places are multiplied by zero, so a NaN there still shows.
+    For the mean the padded places are multiplied by zero, so a NaN there still shows.
     """
+    if how == "cls":
+        return np.asarray(states[:, 0], dtype=np.float32)
     weights = mask.astype(np.float32)[:, :, None]
     total = np.einsum("bsh,bs->bh", states, weights[:, :, 0], optimize=False)
     return np.asarray(total / weights.sum(axis=1), dtype=np.float32)

@@ -64,7 +64,13 @@ def session_options(threads: int | None) -> Any:
 
 
 def load_tokenizer(path: Path, encoder: EncoderSpec) -> Any:
-    """Load the tokenizer with this encoder's truncation, in place of the file's own."""
+    """Load the tokenizer with this encoder's truncation, in place of the file's own.
+
+    Raises
+    ------
+    EmbedderError
+        When there is none, it cannot be read, or it is plainly another model's.
+    """
     from tokenizers import Tokenizer
 
     if not path.is_file():
@@ -78,6 +84,31 @@ def load_tokenizer(path: Path, encoder: EncoderSpec) -> Any:
     except Exception as error:
         # The library raises bare Exception for whatever is wrong with the file.
         raise EmbedderError(f"The tokenizer {path} cannot be read: {error}.") from None
+    _check_tokenizer(path, tokenizer, encoder)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length=encoder.max_length)
     return tokenizer
+
+
+def _check_tokenizer(path: Path, tokenizer: Any, encoder: EncoderSpec) -> None:
+    """Refuse a tokenizer with more tokens than the model, or with another padding token."""
+    size = tokenizer.get_vocab_size()
+    if size > encoder.vocab:
+        raise EmbedderError(
+            f"The tokenizer {path} has {size} tokens, the model {encoder.name} has "
+            f"{encoder.vocab}.",
+            hint="Take the tokenizer.json that belongs to the model.",
+        )
+    padding = tokenizer.padding or {}
+    named = [padding.get("pad_token"), "[PAD]", "<pad>"]
+    ids = {word: tokenizer.token_to_id(word) for word in named if word}
+    for word, number in ids.items():
+        if number is None:
+            continue
+        if number != encoder.pad_token_id:
+            raise EmbedderError(
+                f"The tokenizer {path} pads with {word}, which is {number}; the recipe of "
+                f"{encoder.name} says pad_token_id = {encoder.pad_token_id}.",
+                hint="Correct the recipe, or take the tokenizer.json that belongs to the model.",
+            )
+        return

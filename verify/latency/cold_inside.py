@@ -53,15 +53,8 @@ def cold_start(context: TargetContext, payload: Mapping[str, Any]) -> dict[str, 
         provider_options=options,
     )
     opened = perf_counter_ns()
-    feeds = embedder.feeds([embedder.token_ids(QUERIES[0])])
-    states = session.run(
-        ["last_hidden_state"],
-        {
-            "input_ids": feeds.input_ids,
-            "attention_mask": feeds.attention_mask,
-            "token_type_ids": feeds.token_type_ids,
-        },
-    )[0]
+    feeds = embedder.feeds([embedder.token_ids(QUERIES[0], kind="query")])
+    states = session.run(["last_hidden_state"], feeds.named(encoder))[0]
     first = perf_counter_ns()
     times = {
         "numpy": with_numpy - begun,

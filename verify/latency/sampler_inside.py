@@ -127,5 +127,7 @@ def serve(
             found = sample(
                 embedder.embed_timed, texts, order, meter=meter, settle=request.get("settle", 0)
             )
-            counts = {index: len(embedder.token_ids(texts[index])) for index in set(order)}
+            counts = {
+                index: len(embedder.token_ids(texts[index], kind="query")) for index in set(order)
+            }
             request = yield {**found, "tokens": [counts[index] for index in order]}

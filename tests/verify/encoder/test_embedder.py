@@ -266,15 +266,17 @@ def test_cutting_an_encoder_shortens_its_buckets_too() -> None:
 
 @pytest.mark.parametrize("length", [128, 256])
 def test_references_are_kept_for_both_lengths_and_differ_on_long_texts(length: int) -> None:
-    known = reference.load("all-minilm-l6-v2", max_length=length)
+    spec = load_model_recipe(recipe_path("all-minilm-l6-v2")).encoder
+    known = reference.load(spec.cut_to(length))
+    assert set(known.kinds) == {"plain"}
     assert known.embeddings.shape == (len(known.texts), 384)
     np.testing.assert_allclose(np.linalg.norm(known.embeddings, axis=1), 1, atol=1e-6)
-    other = reference.load("all-minilm-l6-v2", max_length=384 - length)
+    other = reference.load(spec.cut_to(384 - length))
     apart = np.abs(known.embeddings - other.embeddings).max(axis=1)
     assert 0 < np.count_nonzero(apart > 1e-3) < len(known.texts)
 
 
 def test_references_of_another_length_say_how_to_make_them() -> None:
     with pytest.raises(VerifyError, match="cut to 77 tokens") as caught:
-        reference.load("all-minilm-l6-v2", max_length=77)
+        reference.load(load_model_recipe(recipe_path("all-minilm-l6-v2")).encoder.cut_to(77))
     assert "128, 256" in caught.value.hint

@@ -409,7 +409,7 @@ class FakeSession:
         self.broken = ""
         self.drift = 0.0
 
-    def embed(self, texts: list[str]) -> np.ndarray:
+    def embed(self, texts: list[str], *, kind: str = "plain") -> np.ndarray:
         if self.broken:
             raise RuntimeError(self.broken)
         return np.full((len(texts), 4), 1.0 + self.drift, dtype=np.float32)

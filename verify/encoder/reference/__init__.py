@@ -1,4 +1,4 @@
-"""The reference texts with their torch float64 embeddings, and the similarity set.
+"""The reference texts with their float64 embeddings, and the similarity set.
 
 ``texts.json`` is written by hand; ``<encoder>.npz`` beside it is written by
 ``python -m tests.torch_references``. The embeddings are computed in float64, scaled to
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import VerifyError
+from ..model_recipe import EncoderSpec, Kind
 
 
 class ReferenceError(VerifyError):
@@ -43,12 +46,19 @@ class Rank:
 
 @dataclass(frozen=True, kw_only=True)
 class References:
-    """Texts and their embeddings, float32 ``[texts, hidden]`` of length 1."""
+    """Texts and their embeddings, float32 ``[texts, hidden]`` of length 1.
+
+    ``kinds`` says of each text whether it was embedded as a query or as a passage, ``tokens`` has
+    the checksum of its token ids (:func:`tokens_digest`; older files have none).
+    """
 
     texts: tuple[Text, ...]
+    kinds: tuple[Kind, ...]
     ranks: tuple[Rank, ...]
     embeddings: NDArray[np.float32]
+    tokens: tuple[int, ...]
     weights_sha256: str
+    made_with: str
 
 
 def default_folder() -> Path:
@@ -57,8 +67,15 @@ def default_folder() -> Path:
 
 
 def load_texts(folder: Path) -> tuple[tuple[Text, ...], tuple[Rank, ...], str]:
-    """Read ``texts.json``: texts, similarity set, and the sha256 of the file."""
-    content = (folder / "texts.json").read_bytes()
+    """Read ``texts.json`` (the package's own where the folder has none).
+
+    Returns
+    -------
+    tuple
+        Texts, similarity set, and the sha256 of the file.
+    """
+    own = folder / "texts.json"
+    content = (own if own.is_file() else default_folder() / "texts.json").read_bytes()
     data = json.loads(content)
     texts = tuple(
         Text(
@@ -74,8 +91,21 @@ def load_texts(folder: Path) -> tuple[tuple[Text, ...], tuple[Rank, ...], str]:
     return texts, ranks, hashlib.sha256(content).hexdigest()
 
 
-def load(name: str, folder: Path | None = None, *, max_length: int) -> References:
-    """Load the references of the encoder ``name`` for texts cut to ``max_length`` tokens.
+def kinds_of(encoder: EncoderSpec, count: int) -> tuple[Kind, ...]:
+    """Return the kind of each of ``count`` reference texts: by turns where there are prefixes."""
+    kinds: tuple[Kind, ...] = ("query", "passage")
+    if not (encoder.query_prefix or encoder.passage_prefix):
+        kinds = ("plain",)
+    return tuple(kinds[row % len(kinds)] for row in range(count))
+
+
+def tokens_digest(ids: Sequence[int]) -> int:
+    """Return a checksum of a text's token ids, for telling tokenizers apart."""
+    return zlib.crc32(np.asarray(ids, dtype="<i8").tobytes())
+
+
+def load(encoder: EncoderSpec, folder: Path | None = None) -> References:
+    """Load the references of an encoder for texts cut to its ``max_length``.
 
     Raises
     ------
@@ -83,33 +113,39 @@ def load(name: str, folder: Path | None = None, *, max_length: int) -> Reference
         When there are none, none for that length, or they were made from other texts.
     """
     home = folder or default_folder()
-    path = home / f"{name}.npz"
+    path = home / f"{encoder.name}.npz"
+    again = f"`nox -s references -- --model {encoder.name}`"
     if not path.is_file():
         raise ReferenceError(
-            f"There are no reference embeddings for the encoder {name}.",
-            hint="Make them with `nox -s references`.",
+            f"There are no reference embeddings for the encoder {encoder.name}.",
+            hint=f"Make them with {again}.",
         )
     texts, ranks, digest = load_texts(home)
+    key = f"embeddings_{encoder.max_length}"
     with np.load(path, allow_pickle=False) as data:
         if str(data["texts_sha256"]) != digest:
             raise ReferenceError(
                 f"{path.name} was made from other texts than texts.json holds now.",
-                hint="Make it again with `nox -s references`.",
+                hint=f"Make it again with {again}.",
             )
-        if f"embeddings_{max_length}" not in data:
+        if key not in data:
             lengths = sorted(
-                int(key.removeprefix("embeddings_"))
-                for key in data
-                if key.startswith("embeddings_")
+                int(each.removeprefix("embeddings_"))
+                for each in data
+                if each.startswith("embeddings_")
             )
             raise ReferenceError(
-                f"{path.name} holds no references for texts cut to {max_length} tokens.",
+                f"{path.name} holds no references for texts cut to {encoder.max_length} tokens.",
                 hint=f"It holds {', '.join(map(str, lengths))}; make others with "
-                f"`nox -s references -- --lengths {max_length}`.",
+                f"`nox -s references -- --model {encoder.name} --lengths {encoder.max_length}`.",
             )
+        tokens = f"tokens_{encoder.max_length}"
         return References(
             texts=texts,
             ranks=ranks,
-            embeddings=np.asarray(data[f"embeddings_{max_length}"], dtype=np.float32),
+            kinds=kinds_of(encoder, len(texts)),
+            embeddings=np.asarray(data[key], dtype=np.float32),
+            tokens=tuple(map(int, data[tokens])) if tokens in data else (),
             weights_sha256=str(data["weights_sha256"]),
+            made_with=str(data["made_with"]),
         )
