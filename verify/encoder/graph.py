@@ -82,7 +82,8 @@ def ensure_graph(
     weights = model_dir / "model.safetensors"
     if not weights.is_file():
         raise WeightsError(
-            f"There is no weights file at {weights}.", hint="Run `nox -s fetch` first."
+            f"There is no weights file at {weights}.",
+            hint=f"Run `python -m build fetch-model {encoder.name}` first.",
         )
     record: dict[str, Any] = {
         "form": FORM,

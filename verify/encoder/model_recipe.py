@@ -190,17 +190,18 @@ class ModelRecipe:
         VerifyError
             When a file is missing or holds other bytes.
         """
+        fetch = f"`python -m build fetch-model {self.name}`"
         for pinned in self.files:
             path = model_dir / pinned.name
             if not path.is_file():
                 raise VerifyError(
                     f"The model file {pinned.name} is missing in {model_dir}.",
-                    hint="Run `nox -s fetch` (or `python -m build fetch-model`) first.",
+                    hint=f"Run {fetch} first, or add --from DIR to it where you have the file.",
                 )
             if path.stat().st_size != pinned.size or file_sha256(path) != pinned.sha256:
                 raise VerifyError(
                     f"The model file {path} is not the pinned one.",
-                    hint="Delete it and run `nox -s fetch` again.",
+                    hint=f"Delete it and run {fetch} again.",
                     context={"expected sha256": pinned.sha256, "found": file_sha256(path)},
                 )
 

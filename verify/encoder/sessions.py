@@ -75,7 +75,8 @@ def load_tokenizer(path: Path, encoder: EncoderSpec) -> Any:
 
     if not path.is_file():
         raise EmbedderError(
-            f"There is no tokenizer at {path}.", hint="Fetch the model with `nox -s fetch`."
+            f"There is no tokenizer at {path}.",
+            hint=f"Fetch the model with `python -m build fetch-model {encoder.name}`.",
         )
     try:
         text = path.read_text(encoding="utf-8")

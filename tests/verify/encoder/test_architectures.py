@@ -19,7 +19,7 @@ from verify.encoder.embedder import EmbedderError
 from verify.encoder.graph import build_graph
 from verify.encoder.model_recipe import EncoderSpec
 from verify.encoder.tensors import relative_bucket
-from verify.encoder.weights import write_safetensors
+from verify.encoder.weights import read_safetensors, write_safetensors
 from verify.errors import VerifyError
 
 Array = np.ndarray[Any, Any]
@@ -158,3 +158,22 @@ def test_a_tokenizer_without_padding_is_taken_at_its_word(mpnet: Path) -> None:
     with Embedder.from_recipe(mpnet, MPNET) as embedder:
         assert embedder.embed(["a"]).shape == (1, MPNET.hidden)
     assert json.loads((mpnet / "tokenizer.json").read_text())["padding"] is None
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_weights_in_sixteen_bits_are_read_exactly(mpnet: Path, kind: str) -> None:
+    import ml_dtypes
+    import safetensors.numpy
+
+    dtype = np.dtype(ml_dtypes.bfloat16 if kind == "bfloat16" else np.float16)
+    narrow = {name: value.astype(dtype) for name, value in tiny_weights(encoder=MPNET).items()}
+    path = mpnet / "model.safetensors"
+    path.write_bytes(safetensors.numpy.save(narrow))
+    wide = {name: value.astype(np.float32) for name, value in narrow.items()}
+    found = read_safetensors(path)
+    for name, value in wide.items():
+        assert np.array_equal(found[name].astype(np.float32), value)
+    with Embedder.from_recipe(mpnet, MPNET) as embedder:
+        vector = embedder.embed(["a b c"])[0]
+        expected = Float64Encoder(wide, MPNET).embed(embedder.token_ids("a b c"))
+    assert np.abs(vector - expected).max() < 3e-6

@@ -106,7 +106,7 @@ def test_the_models_recipe_is_read(tmp_path: Path) -> None:
     assert {item.name for item in recipe.files} == {"model.safetensors", "tokenizer.json"}
     with pytest.raises(VerifyError, match="is missing") as caught:
         recipe.check_files(tmp_path)
-    assert "nox -s fetch" in caught.value.hint
+    assert "python -m build fetch-model all-minilm-l6-v2" in caught.value.hint
     for item in recipe.files:
         (tmp_path / item.name).write_bytes(b"other bytes")
     with pytest.raises(VerifyError, match="is not the pinned one"):
