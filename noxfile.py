@@ -55,8 +55,8 @@ def ortmill(session: nox.Session, package: str, *command: str) -> None:
     session.run(python, "-m", package, *command, external=True)
 
 
-def with_model(session: nox.Session, command: str) -> None:
-    """Run a command of the verification once the files of the model that it is about are there."""
+def fetch_asked(session: nox.Session) -> None:
+    """Fetch the files of the model that the session's words are about, to where they look."""
     asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     asked.add_argument("--model", nargs="?")
     asked.add_argument("--models", nargs="?")
@@ -69,7 +69,12 @@ def with_model(session: nox.Session, command: str) -> None:
         place = ["--work", given.work] if given.work else []
         model = [given.model] if given.model else []
         ortmill(session, "build", "fetch-model", "--quiet", *place, *model)
-    ortmill(session, "verify", command, *words)
+
+
+def with_model(session: nox.Session, command: str) -> None:
+    """Run a command of the verification once the files of the model that it is about are there."""
+    fetch_asked(session)
+    ortmill(session, "verify", command, *session.posargs)
 
 
 @nox.session
@@ -267,15 +272,18 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def references(session: nox.Session) -> None:
-    """Compute the stored reference embeddings again, with torch in float64."""
-    folder = HERE / ".nox" / "references"
-    session.run(sys.executable, "-m", "venv", str(folder), external=True, silent=True)
+    """Compute a model's reference embeddings again, in float64: `-- --model NAME`."""
+    python = environment(session, "tests")
+    if "torch" in session.posargs:
+        folder = HERE / ".nox" / "references"
+        python = str(folder / "bin" / "python")
+        session.run(sys.executable, "-m", "venv", str(folder), external=True, silent=True)
+        session.run(
+            python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "numpy==2.4.6", "scipy",
+            "onnx", "tokenizers", "pydantic", external=True,
+        )  # fmt: skip
+    fetch_asked(session)
     session.run(
-        str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "torch==2.13.0",
-        "numpy==2.4.6", "tokenizers", "pydantic", "safetensors", external=True,
-    )  # fmt: skip
-    ortmill(session, "build", "fetch-model", "--quiet")
-    session.run(
-        str(folder / "bin" / "python"), "-m", "tests.torch_references", *session.posargs,
-        external=True,
+        python, "-m", "tests.references", *session.posargs, external=True,
+        env={"PYTHONPATH": str(HERE)},
     )  # fmt: skip

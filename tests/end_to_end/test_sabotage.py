@@ -22,7 +22,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tests.kit.verify_examples import TINY, numpy_states, policy, tiny_weights
-from tests.torch_references import save as save_references
+from tests.references import save as save_references
 from verify.checks.table import CHECKS
 from verify.encoder.weights import write_safetensors
 from verify.environment.context import TargetContext

@@ -87,5 +87,14 @@ def test_nothing_is_fetched_for_help_or_for_files_of_the_user(
     assert ran(session, *words) == [["verify", command, *words]]
 
 
+def test_references_are_computed_of_the_model_asked_for(
+    ran: Callable[..., list[list[str]]],
+) -> None:
+    words = ["--model", "multilingual-e5-small", "--lengths", "64"]
+    first, then = ran("references", *words)
+    assert first == ["build", "fetch-model", "--quiet", "multilingual-e5-small"]
+    assert then == ["tests.references", *words]
+
+
 def test_what_is_wrong_is_left_to_the_command(ran: Callable[..., list[list[str]]]) -> None:
     assert ran("verify", "--work")[-1] == ["verify", "run", "--work"]

@@ -67,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-official", action="store_true", help="no comparison with the official wheel"
     )
+    parser.add_argument(
+        "--references",
+        type=Path,
+        metavar="DIR",
+        help="folder with <model>.npz of `nox -s references -- --output DIR`",
+    )
     add_model(parser)
 
 
@@ -104,6 +110,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         work=options.work,
         adaptive_seconds=options.adaptive,
         official=not options.no_official,
+        references=None if options.references is None else options.references.resolve(),
     )
     with Progress(console) as progress, locked(options.work, say=progress.say):
         document = carry_out.run(chosen, say=progress.say_of)

@@ -210,15 +210,15 @@ def random_encoder(
     return replace(like, name=name, tensor_prefix="", **chosen)  # type: ignore[arg-type]
 
 
-def random_weights(encoder: EncoderSpec, *, seed: int) -> dict[str, Array]:
+def random_weights(encoder: EncoderSpec, *, seed: int, spread: float = _SPREAD) -> dict[str, Array]:
     """Return float32 weights drawn as BERT initialises them; the same seed, the same bytes.
 
-    Matrices and vectors are normal with standard deviation 0.02, layer norms near 1.
+    Matrices and vectors are normal with standard deviation ``spread``, layer norms near 1.
     """
     random = np.random.Generator(np.random.PCG64(seed))
     tensors: dict[str, Array] = {}
     for name, shape in expected_shapes(encoder).items():
-        value = random.standard_normal(shape, dtype=np.float32) * np.float32(_SPREAD)
+        value = random.standard_normal(shape, dtype=np.float32) * np.float32(spread)
         tensors[name] = value + np.float32(1) if name.endswith("LayerNorm.weight") else value
     return tensors
 

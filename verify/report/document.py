@@ -278,6 +278,9 @@ class Document(_Model):
     seconds: Duration = Field(description="Wall time of the whole run in seconds.")
     host: Host = Field(description="The machine.")
     wheel: Wheel = Field(description="The wheel under test.")
+    model: Text | None = Field(
+        default=None, description="Model recipe that was run; null where nothing was executed."
+    )
     policy: Policy = Field(description="The limits.")
     selection: Selection = Field(description="What was asked for.")
     verdict: Verdict = Field(description="The conclusion.")

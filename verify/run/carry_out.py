@@ -54,6 +54,8 @@ class Options:
         How long sampling may go on.
     official : bool
         Whether to compare with the official wheel.
+    references : Path or None
+        Folder of the reference embeddings; ``None`` for the package's own.
     """
 
     wheel: Path | None
@@ -65,6 +67,7 @@ class Options:
     work: Path
     adaptive_seconds: float | None = None
     official: bool = True
+    references: Path | None = None
 
 
 def run(options: Options, *, say: Say) -> report.Document:
@@ -85,9 +88,7 @@ def run(options: Options, *, say: Say) -> report.Document:
     scratch = (options.work / "verify").resolve()
     scratch.mkdir(parents=True, exist_ok=True)
     work = options.work.resolve()
-    targets: dict[str, Path] = {}
-    if options.policy.executes:
-        targets["candidate"] = environment.make_candidate(wheel, work, say=lambda t: say("", t))
+    targets = _candidate(options, wheel, work, say)
     official = get_official(
         options.selection,
         options.policy,
@@ -108,6 +109,7 @@ def run(options: Options, *, say: Say) -> report.Document:
         wheels={"candidate": wheel.path, **official.wheels},
         adaptive_seconds=options.adaptive_seconds,
         host=machine["kind"],
+        references=options.references,
     )
     results: list[CheckResult] = []
     samples: list[report.LatencySeries] = []
@@ -137,6 +139,7 @@ def run(options: Options, *, say: Say) -> report.Document:
         seconds=round(time.monotonic() - started, 3),
         host=report.Host(**machine),
         wheel=wheel_part(wheel, manifest, manifest_path),
+        model=options.recipe.name if options.policy.executes else None,
         policy=policy_part(options.policy),
         selection=options.selection.part(),
         verdict=conclusion,
@@ -146,6 +149,12 @@ def run(options: Options, *, say: Say) -> report.Document:
         ),
         coverage=[report.Coverage(**graph) for graph in covered],
     )
+
+
+def _candidate(options: Options, wheel: WheelFile, work: Path, say: Say) -> dict[str, Path]:
+    if not options.policy.executes:
+        return {}
+    return {"candidate": environment.make_candidate(wheel, work, say=lambda text: say("", text))}
 
 
 def built_where(manifest: Mapping[str, Any] | None) -> str:

@@ -1,7 +1,7 @@
 """The reference texts with their float64 embeddings, and the similarity set.
 
 ``texts.json`` is written by hand; ``<encoder>.npz`` beside it is written by
-``python -m tests.torch_references``. The embeddings are computed in float64, scaled to
+``python -m tests.references``. The embeddings are computed in float64, scaled to
 length 1 and rounded to float32: the rounding is at most 2**-25 (3.0e-8) of a component, and
 components are smaller than 1.
 """
