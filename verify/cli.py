@@ -11,6 +11,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from . import __version__
+from .bridge import start as bridge
 from .commands import (
     checks,
     compare,
@@ -37,6 +38,7 @@ COMMANDS = {
     "model": model.COMMAND,
     "coverage": coverage.COMMAND,
     "report": report.COMMAND,
+    "bridge": bridge.COMMAND,
 }
 
 

@@ -24,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Arguments without the program's name; the process's own by default.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] == "bridge":
+        words.insert(0, "verify")
     if words and words[0] in _HALVES:
         run = import_module(f".{words[0]}.cli", __package__).main
         return int(run(words[1:]))
@@ -47,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     halves = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in _HALVES.items():
         halves.add_parser(name, help=summary, add_help=False)
+    halves.add_parser("bridge", help="short for `verify bridge`", add_help=False)
     return parser
 
 

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from tests.kit import tiny_model
 from tests.kit.verify_examples import TINY, numpy_states, tiny_weights
 from verify import Embedder
 from verify.encoder import reference
 from verify.encoder.embedder import EmbedderError, SessionSettings, normalise, pool
 from verify.encoder.model_recipe import EncoderSpec, load_model_recipe, recipe_path
-from verify.encoder.weights import write_safetensors
 from verify.errors import PolicyError, VerifyError
 
 TEXTS = ["a b c", "", "c", "a " * 40, "b b b b b b b b"]
@@ -26,20 +25,7 @@ TEXTS = ["a b c", "", "c", "a " * 40, "b b b b b b b b"]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c"]
-    tokenizer = Tokenizer(
-        models.WordLevel({word: row for row, word in enumerate(words)}, unk_token="[UNK]")
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    tokenizer.enable_truncation(max_length=4)  # the file's own wish, which must not count
-    tokenizer.enable_padding(length=4)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    write_safetensors(folder / "model.safetensors", tiny_weights())
-    return folder
+    return tiny_model.write(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,135 @@
+"""The command ``python -m verify bridge``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from ..commands.command import Command, add_model
+from ..encoder.model_recipe import load_model_recipe, recipe_path
+from ..errors import VerifyError
+
+if TYPE_CHECKING:
+    from .embedding import Model
+    from .engine import Engine
+
+_EPILOG = """\
+The protocol is in docs/bridge.md.
+
+examples:
+  echo '{"op":"hello","versions":[1]}' | python -m verify bridge"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_model(parser)
+    parser.add_argument(
+        "--wire",
+        choices=("lines", "frames"),
+        default="lines",
+        help="newline-delimited JSON, or binary frames (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--provider", default="cpu", help="cpu or coreml; nothing falls back (default: %(default)s)"
+    )
+    parser.add_argument("--precision", default="fp32", help="default: %(default)s")
+    parser.add_argument(
+        "--threads", type=_count, metavar="N", help="threads inside one operation; default: all"
+    )
+    parser.add_argument(
+        "--grace",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="after SIGTERM, answer what is pending for so long (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-pending",
+        type=_count,
+        default=256,
+        metavar="N",
+        help="requests that wait at most; then nothing more is read (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Serve until the parent ends it."""
+    from .pipes import Pipes, serve
+
+    pipes = Pipes.taken()
+    from .wire import Frames, Lines  # pydantic is loaded only now
+
+    engine = _engine(options)
+    wire = Lines if options.wire == "lines" else Frames
+    return serve(
+        pipes,
+        engine,
+        wire(engine.limits.message_bytes),
+        grace=options.grace,
+        say=lambda line: console.print(line, markup=False, soft_wrap=True),
+    )
+
+
+def _engine(options: argparse.Namespace) -> Engine:
+    from .counters import Counters
+    from .engine import Engine, Limits
+
+    return Engine(_loader(options), Limits(pending=options.max_pending), Counters())
+
+
+def _loader(options: argparse.Namespace) -> Callable[[], Model]:
+    """Return what loads the model; it is called in another thread."""
+
+    def load() -> Model:
+        try:
+            import onnxruntime  # noqa: F401 - said before anything else fails by it
+        except ImportError as error:
+            raise VerifyError(
+                f"onnxruntime cannot be loaded: {error}.",
+                hint="Install the wheel into this environment: `pip install wheels/*.whl`.",
+            ) from None
+        from .embedding import Model, ModelOptions
+
+        name = load_model_recipe(recipe_path(options.model)).name
+        return Model(
+            ModelOptions(
+                recipe=options.model,
+                folder=options.models or options.work / "models" / name,
+                settings={
+                    "provider": options.provider,
+                    "precision": options.precision,
+                    "threads": options.threads,
+                },
+            )
+        )
+
+    return load
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a number") from None
+    if not 0 <= value < 86400:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and a day")
+    return value
+
+
+COMMAND = Command(
+    help="serve embeddings to a parent process, over pipes or HTTP",
+    add_arguments=add_arguments,
+    run=run,
+    description="Serve embeddings to a parent process in any language, on standard input and "
+    "output. It ends with the input or with SIGTERM: 0 when everything was answered, 3 otherwise.",
+    epilog=_EPILOG,
+)
