@@ -98,6 +98,21 @@ def plan(session: nox.Session) -> None:
 
 
 @nox.session
+def doctor(session: nox.Session) -> None:
+    """Say what this machine can do, each lack with its mend, and the plan's decision points."""
+    ortmill(session, "build", "doctor", *session.posargs)
+    python = environment(session, "verify")
+    # Open points are no fault of this machine's: nothing may be built or verified yet.
+    session.run(python, "-m", "verify", "decisions", external=True, success_codes=[0, 1, 2])
+
+
+@nox.session
+def index(session: nox.Session) -> None:
+    """Write wheels/simple, a private package index that pip installs from."""
+    ortmill(session, "build", "index", *session.posargs)
+
+
+@nox.session
 def verify(session: nox.Session) -> None:
     """Install the built wheel into a clean environment and prove what it can do."""
     with_model(session, "run")

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from .compile.plan import BuildPlan, build_environment, make_plan
-from .errors import RecipeError, UsageError, WheelError
+from .doctor import examine
+from .errors import RecipeError, ToolchainError, UsageError, WheelError
 from .fetch.models import fetch_model
 from .fetch.wanted import Wanted, plan_fetch
 from .package.comparison import inspect_wheels
 from .package.exports import FORMS, exports, read_sdk, unpacked
+from .package.index import read_offers, write_index
 from .package.manifest import MANIFEST_NAME, load_manifest
 from .pipeline import build
 from .recipe.cross import find_cross
@@ -29,6 +31,8 @@ from .toolchain.cross_layout import check_sdk
 from .toolchain.programs import programs_in
 from .tree.lock import hold_tree
 from .tree.workspace import Tree, Workspace, host_platform
+
+_MARKS = {"ready": "✓", "lacking": "✗", "optional": "–"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +282,35 @@ def print_exports(call: Call) -> None:
     shell = Path(call.env.get("SHELL", "")).name
     form = arguments.form or (shell if shell in FORMS else "bash")
     print(exports(read_sdk(folder), form), end="")
+
+
+def write_simple_index(call: Call) -> None:
+    """Write the static index of all wheels in wheels/."""
+    wheels = call.workspace.root / "wheels"
+    folder: Path = call.arguments.output or wheels / "simple"
+    offers = read_offers(wheels)
+    write_index(offers, folder)
+    call.reporter.finish(
+        f"{len(offers)} wheels; install with `pip install --index-url {folder.resolve().as_uri()} "
+        f"{offers[0].project}`, or serve the folder of both"
+    )
+
+
+def doctor(call: Call) -> None:
+    """Print what this machine has and lacks; ToolchainError where a build cannot go."""
+    lacking = []
+    for finding in examine(call.request()):
+        call.reporter.say(f"{_MARKS[finding.state]} {finding.name:<14} {finding.found}")
+        if finding.mend:
+            call.reporter.say(f"{'':<16} → {finding.mend}")
+        if finding.state == "lacking":
+            lacking.append(finding.name)
+    if lacking:
+        raise ToolchainError(
+            f"this machine cannot build yet: {', '.join(lacking)}",
+            hint="what each needs is in its line above",
+        )
+    call.reporter.finish("this machine can build: `nox -s build`")
 
 
 def list_recipes(call: Call) -> None:

@@ -24,6 +24,7 @@ from .commands import (
     run,
 )
 from .commands.command import EXIT_CODES, Parser
+from .decisions import command as decisions
 from .errors import VerifyError
 from .program import as_called
 
@@ -39,6 +40,7 @@ COMMANDS = {
     "coverage": coverage.COMMAND,
     "report": report.COMMAND,
     "bridge": bridge.COMMAND,
+    "decisions": decisions.COMMAND,
 }
 
 

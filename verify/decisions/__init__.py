@@ -1,0 +1,1 @@
+"""The plan's decision points, answered from what is on disk."""
