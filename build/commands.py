@@ -15,9 +15,9 @@ from .doctor import examine
 from .errors import RecipeError, ToolchainError, UsageError, WheelError
 from .fetch.models import fetch_model
 from .fetch.wanted import Wanted, plan_fetch
+from .index import read_offers, write_index
 from .package.comparison import inspect_wheels
 from .package.exports import FORMS, exports, read_sdk, unpacked
-from .package.index import read_offers, write_index
 from .package.manifest import MANIFEST_NAME, load_manifest
 from .pipeline import build
 from .recipe.cross import find_cross

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from build.errors import UsageError, WheelError
-from build.package.index import read_offers, write_index
+from build.index import read_offers, write_index
 
 VERSION = "1.0+ours.1a2b"
 

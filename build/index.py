@@ -17,9 +17,9 @@ from pathlib import Path
 from packaging.metadata import parse_email
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from ..errors import UsageError, WheelError
-from ..system.digest import file_sha256
-from ..system.files import write_whole
+from .errors import UsageError, WheelError
+from .system.digest import file_sha256
+from .system.files import write_whole
 
 _API = "1.0"
 
