@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     inputs = _inputs(common)
     _add_builds(adder, inputs)
     _add_others(adder, common, inputs)
+    _add_surroundings(adder, common, inputs)
     return parser
 
 
@@ -187,21 +188,6 @@ def _add_others(adder: _Adder, common: _Parser, inputs: _Parser) -> None:
     ):
         forms.add_argument(option, dest="form", action="store_const", const=form, help=what)
     found.set_defaults(do=commands.print_exports)
-    simple = adder.add_parser(
-        "index",
-        parents=[common],
-        help="write a private package index of wheels/, static files that pip installs from",
-        description="Write wheels/simple (PEP 503 pages and PEP 691 JSON): serve wheels/ with any "
-        "web server, or point `pip install --index-url` at the folder itself.",
-    )
-    simple.add_argument("--output", type=Path, metavar="DIR", help="instead of wheels/simple")
-    simple.set_defaults(do=commands.write_simple_index)
-    healthy = adder.add_parser(
-        "doctor",
-        parents=[inputs],
-        help="say what this machine can do, and how to mend what it lacks",
-    )
-    healthy.set_defaults(do=commands.doctor)
     listing = adder.add_parser("recipes", parents=[common], help="list the recipes")
     listing.add_argument("--json", action="store_true", help="JSON on standard output")
     listing.set_defaults(do=commands.list_recipes)
@@ -221,6 +207,24 @@ def _add_others(adder: _Adder, common: _Parser, inputs: _Parser) -> None:
     )
     clean.add_argument("--all", action="store_true", help="downloads and compiler cache as well")
     clean.set_defaults(do=commands.clean)
+
+
+def _add_surroundings(adder: _Adder, common: _Parser, inputs: _Parser) -> None:
+    simple = adder.add_parser(
+        "index",
+        parents=[common],
+        help="write a private package index of wheels/, static files that pip installs from",
+        description="Write wheels/simple (PEP 503 pages and PEP 691 JSON): serve wheels/ with any "
+        "web server, or point `pip install --index-url` at the folder itself.",
+    )
+    simple.add_argument("--output", type=Path, metavar="DIR", help="instead of wheels/simple")
+    simple.set_defaults(do=commands.write_simple_index)
+    healthy = adder.add_parser(
+        "doctor",
+        parents=[inputs],
+        help="say what this machine can do, and how to mend what it lacks",
+    )
+    healthy.set_defaults(do=commands.doctor)
 
 
 def _positive(text: str) -> int:
