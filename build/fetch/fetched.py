@@ -15,6 +15,7 @@ from ..recipe.format import (
     PackagedModelOrigin,
     PinnedFile,
     PypiOrigin,
+    SplitModelOrigin,
 )
 from .http import redact
 from .integrity import Pin
@@ -30,7 +31,7 @@ class Fetched:
     ``path`` is a file in the cache; for an overlay its folder, for the tools the folder of
     wheels. ``sha256`` is the file's, the overlay's tree digest, or the lock file's. ``sha1`` is
     set only where the recipe pins one, and has been checked. ``extras`` are files that belong to
-    it: the wheel of an overlay's descriptors, the other files of a hub's model.
+    it: the wheel of an overlay's descriptors, a model's other files, an archive's other parts.
     """
 
     name: str
@@ -91,6 +92,9 @@ def locator(origin: AnyOrigin) -> str:
             return f"{redact(origin.hub.url)}/{origin.hub.revision}"
         case DebianOrigin():
             return f"debian:{origin.path}"
+        case SplitModelOrigin():
+            first, *more = origin.parts
+            return f"pypi:{first.project}=={first.release}/{first.file} and {len(more)} more"
         case LocalFiles():
             return f"local:{origin.folder}"
         case PypiOrigin() | PackagedModelOrigin() | DerivedModelOrigin():
@@ -107,4 +111,6 @@ def expected_size(origin: AnyOrigin) -> int | None:
     """Return how many bytes a fetch of this origin takes, or None where that is not known."""
     if isinstance(origin, OverlayOrigin):
         return origin.descriptors.size if origin.descriptors else 0
+    if isinstance(origin, SplitModelOrigin):
+        return sum(part.size for part in origin.parts)
     return getattr(origin, "size", None)

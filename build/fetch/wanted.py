@@ -24,12 +24,13 @@ from ..recipe.format import (
     PlatformName,
     PypiOrigin,
     Recipe,
+    SplitModelOrigin,
 )
 
 Choice = Literal["auto", "upstream", "registry", "cache"]
 Role = Literal["source", "dependency", "data", "tools", "toolchain", "model"]
 _UPSTREAM = frozenset({"git", "archive", "hub"})
-_REGISTRY = frozenset({"debian", "pypi", "overlay", "derived"})
+_REGISTRY = frozenset({"debian", "pypi", "overlay", "derived", "split"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,7 @@ AnyOrigin = (
     | HubFiles
     | LocalFiles
     | PackagedModelOrigin
+    | SplitModelOrigin
     | DerivedModelOrigin
 )
 

@@ -386,6 +386,23 @@ class DerivedModelOrigin(IndexFile):
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ArchivePart(IndexFile):
+    """One file of a Python package index, of which ``member`` is a part of an archive."""
+
+    member: RelativePath
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SplitModelOrigin:
+    """Files inside a zip archive that several packages carry in parts, joined in their order."""
+
+    kind: Literal["split"]
+    parts: tuple[ArchivePart, ...] = Field(min_length=2)
+    paths: Mapping[Identifier, RelativePath]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class LocalOrigin:
     """Files of this machine, by name in ``folder``; a relative one starts at the recipe's."""
 
@@ -394,7 +411,7 @@ class LocalOrigin:
     note: str = ""
 
 
-ModelOrigin = HubOrigin | PackagedModelOrigin | DerivedModelOrigin | LocalOrigin
+ModelOrigin = HubOrigin | PackagedModelOrigin | SplitModelOrigin | DerivedModelOrigin | LocalOrigin
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

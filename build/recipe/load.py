@@ -25,6 +25,7 @@ from .format import (
     RelativePath,
     Sha1,
     Sha256,
+    SplitModelOrigin,
 )
 from .include import Merged, read_merged, read_toml
 from .words import meant, nearest
@@ -63,7 +64,8 @@ def load_model_recipe(path: Path) -> ModelRecipe:
         f"origins.{index}.paths: names {', '.join(sorted(set(origin.paths)))}, "
         f"but the files are {', '.join(sorted(names))}"
         for index, origin in enumerate(recipe.origins)
-        if isinstance(origin, HubOrigin | PackagedModelOrigin) and set(origin.paths) != names
+        if isinstance(origin, HubOrigin | PackagedModelOrigin | SplitModelOrigin)
+        and set(origin.paths) != names
     ]
     if faults:
         raise _refused(path, faults)
@@ -160,7 +162,9 @@ def _advice(word: str, known: list[str], what: str, quote: str) -> str:
     return meant(word, known, quote) or f"known {what}: {', '.join(known)}"
 
 
-_KINDS = frozenset({"git", "archive", "debian", "pypi", "overlay", "hub", "derived", "local"})
+_KINDS = frozenset(
+    {"git", "archive", "debian", "pypi", "overlay", "hub", "derived", "local", "split"}
+)
 
 
 def _shown(location: list[Any]) -> str:

