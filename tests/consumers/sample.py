@@ -85,7 +85,9 @@ class Sample:
 
     def difference(self, out: Path, *, cut: int) -> float:
         """Return the largest difference of any component from the stored references."""
-        expected = reference.load(MODEL, max_length=cut).embeddings
+        expected = reference.load(
+            load_model_recipe(recipe_path(MODEL)).encoder.cut_to(cut)
+        ).embeddings
         found: NDArray[np.float32] = np.fromfile(out, dtype="<f4")
         assert found.size == expected.size, f"{out.name}: {found.size} of {expected.size} numbers"
         return float(np.abs(found.reshape(expected.shape) - expected).max())
