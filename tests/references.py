@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from tests.kit.float64_encoder import Float64Encoder
 from verify.encoder import reference
 from verify.encoder.model_recipe import EncoderSpec, file_sha256, load_model_recipe, recipe_path
+from verify.encoder.number_types import DOUBLE, FLOAT, retyped
+from verify.encoder.onnx_encoder import adopted
 from verify.encoder.sessions import load_tokenizer
 from verify.encoder.weights import Array, read_safetensors
 
@@ -87,6 +89,44 @@ def _forward(tensors: Mapping[str, Any], encoder: EncoderSpec, ids: Sequence[int
         wide = functional.gelu(linear(state, f"{layer}.intermediate.dense"))
         state = norm(state + linear(wide, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
     return functional.normalize(state.mean(dim=0), dim=0)
+
+
+def onnx_vectors(path: Path, encoder: EncoderSpec) -> Vectors:
+    """Return the embedding of one text by ONNX's own evaluator of the encoder's graph, widened.
+
+    It shows what the runtime makes of the graph, not whether the graph is the model that it was
+    exported from.
+    """
+    from onnx.reference import ReferenceEvaluator
+
+    model = retyped(adopted(path, encoder, static=None, half=False), FLOAT, DOUBLE)
+    evaluator = ReferenceEvaluator(model)
+
+    def embed(ids: Sequence[int]) -> Any:
+        row = np.asarray([ids], dtype=np.int64)
+        given = {"input_ids": row, "attention_mask": row * 0 + 1, "token_type_ids": row * 0}
+        found = evaluator.run(["last_hidden_state"], {n: given[n] for n in encoder.inputs})
+        states = np.asarray(found[0])[0]
+        vector = states[0] if encoder.pooling == "cls" else states.mean(0)
+        return vector / np.linalg.norm(vector)
+
+    return embed
+
+
+def vectors(path: Path, encoder: EncoderSpec, engine: str) -> tuple[Vectors, str]:
+    """Return who embeds, and its name and version."""
+    if encoder.architecture == "onnx":
+        import onnx
+
+        return onnx_vectors(
+            path, encoder
+        ), f"onnx {onnx.__version__} ReferenceEvaluator, own graph,"
+    tensors = read_safetensors(path)
+    if engine == "torch":
+        import torch
+
+        return torch_vectors(tensors, encoder), f"torch {torch.__version__}"
+    return Float64Encoder(tensors, encoder).embed, f"numpy {np.__version__}"
 
 
 def compute(
@@ -162,14 +202,7 @@ def main(argv: list[str]) -> int:
     recipe = load_model_recipe(recipe_path(arguments.model))
     folder = arguments.models or Path(".work/models") / recipe.name
     recipe.check_files(folder)
-    tensors = read_safetensors(folder / "model.safetensors")
-    if arguments.engine == "torch":
-        import torch
-
-        embed, engine = torch_vectors(tensors, recipe.encoder), f"torch {torch.__version__}"
-    else:
-        embed = Float64Encoder(tensors, recipe.encoder).embed
-        engine = f"numpy {np.__version__}"
+    embed, engine = vectors(folder / recipe.encoder.weights_file, recipe.encoder, arguments.engine)
     home = arguments.output or reference.default_folder()
     home.mkdir(parents=True, exist_ok=True)
     found = {
@@ -181,7 +214,7 @@ def main(argv: list[str]) -> int:
         recipe.name,
         embeddings={length: rows for length, (rows, _) in found.items()},
         tokens={length: digests for length, (_, digests) in found.items()},
-        weights_sha256=file_sha256(folder / "model.safetensors"),
+        weights_sha256=file_sha256(folder / recipe.encoder.weights_file),
         made_with=f"{engine} float64, tokenizers {tokenizers.__version__}",
     )
     lengths = ", ".join(map(str, found))

@@ -86,7 +86,7 @@ def embedding_reference(context: TargetContext) -> CheckResult:
         way = "static graphs, padded to the bucket"
         context.say(f"reference texts, {way}", check=REFERENCE)
         found.append(compare(way, _whole(embedder, known), known.embeddings, names))
-    weights = file_sha256(context.model_dir / "model.safetensors")
+    weights = file_sha256(context.model_dir / context.encoder.weights_file)
     extra = {
         "weights": "the pinned ones" if weights == known.weights_sha256 else "others",
         "references": known.made_with,

@@ -27,6 +27,7 @@ from ..errors import VerifyError
 from ..files import replacing, write_text
 from .graph_pooling import sentence_embedding
 from .model_recipe import EncoderSpec, file_sha256
+from .onnx_encoder import adopted
 from .tensors import (
     POSITIONS,
     RELATIVE,
@@ -79,7 +80,7 @@ def ensure_graph(
     VerifyError
         When the weights do not fit the encoder, or the static shape is impossible.
     """
-    weights = model_dir / "model.safetensors"
+    weights = model_dir / encoder.weights_file
     if not weights.is_file():
         raise WeightsError(
             f"There is no weights file at {weights}.",
@@ -98,9 +99,17 @@ def ensure_graph(
     path = folder / f"{graph_name(static, precision, output)}.onnx"
     if _is_built(path, record):
         return path
-    model = build_graph(
-        read_safetensors(weights), encoder, static=static, precision=precision, output=output
-    )
+    if encoder.architecture == "onnx":
+        if output != "last_hidden_state":
+            raise VerifyError(
+                f"The graph of {encoder.name} is its own and does not pool.",
+                hint='Pool outside of it: pooling="host".',
+            )
+        model = adopted(weights, encoder, static=static, half=precision == "fp16")
+    else:
+        model = build_graph(
+            read_safetensors(weights), encoder, static=static, precision=precision, output=output
+        )
     with replacing(path) as partial:
         partial.write_bytes(model.SerializeToString(deterministic=True))
         record["graph_sha256"] = file_sha256(partial)

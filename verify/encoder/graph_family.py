@@ -90,8 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 _DEFAULTS = {
-    "heads": f"default: hidden / {_HEAD}, at most 12",
-    "intermediate": "default: four times hidden",
+    "heads": f"default: the recipe's; with --hidden, hidden / {_HEAD}, at most 12",
+    "intermediate": "default: the recipe's; with --hidden, four times hidden",
 }
 
 
@@ -194,18 +194,24 @@ def random_encoder(
     VerifyError
         When a size is below 1 or ``hidden`` is no multiple of ``heads``.
     """
+    if like.architecture == "onnx":
+        raise VerifyError(
+            f"{like.name} is an ONNX file: there is no layout to fill with random weights.",
+            hint="Name a recipe with model.safetensors.",
+        )
     wide = hidden or like.hidden
     chosen = {
         "layers": layers or like.layers,
         "hidden": wide,
-        "heads": heads or min(12, max(1, wide // _HEAD)),
-        "intermediate": intermediate or 4 * wide,
+        "heads": heads or (min(12, max(1, wide // _HEAD)) if hidden else like.heads),
+        "intermediate": intermediate or (4 * wide if hidden else like.intermediate),
     }
     if min(chosen.values()) < 1 or seed < 0:
         raise VerifyError(
             f"The sizes {chosen} with seed {seed} make no encoder: sizes start at 1, seeds at 0."
         )
-    name = f"random-{chosen['layers']}x{wide}-{chosen['heads']}-{chosen['intermediate']}-s{seed}"
+    sizes = f"{chosen['layers']}x{wide}-{chosen['heads']}-{chosen['intermediate']}"
+    name = f"random-{like.name}-{sizes}-s{seed}"
     # All four are whole numbers, which mypy cannot see in a dict of keywords.
     return replace(like, name=name, tensor_prefix="", **chosen)  # type: ignore[arg-type]
 

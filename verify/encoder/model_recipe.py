@@ -23,9 +23,11 @@ class EncoderSpec:
     ----------
     name : str
         Name for graphs and reports.
-    architecture : {"bert", "xlm-roberta", "mpnet"}
+    architecture : {"bert", "xlm-roberta", "mpnet", "onnx"}
         ``xlm-roberta`` (and RoBERTa) is BERT whose places are counted from ``pad_token_id`` + 1;
         ``mpnet`` counts like it and adds a bias for the distance of two places to their attention.
+        ``onnx`` is whatever ``model.onnx`` computes: of its sizes only hidden, vocab, positions
+        and token_types are asked for.
     layers, hidden, heads, intermediate, vocab, positions, token_types : int
         Sizes, as in the model's own configuration; MPNet has no token types: 0.
     relative_buckets : int
@@ -54,11 +56,11 @@ class EncoderSpec:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field
 
     name: str
-    architecture: Literal["bert", "xlm-roberta", "mpnet"]
-    layers: int = field(metadata={"min": 1, "max": 96})
+    architecture: Literal["bert", "xlm-roberta", "mpnet", "onnx"]
+    layers: int = field(default=0, metadata={"min": 0, "max": 96})
     hidden: int = field(metadata={"min": 1, "max": 8192})
-    heads: int = field(metadata={"min": 1, "max": 128})
-    intermediate: int = field(metadata={"min": 1, "max": 65536})
+    heads: int = field(default=0, metadata={"min": 0, "max": 128})
+    intermediate: int = field(default=0, metadata={"min": 0, "max": 65536})
     vocab: int = field(metadata={"min": 2, "max": 2_000_000})
     positions: int = field(metadata={"min": 2, "max": 65536})
     token_types: int = field(default=2, metadata={"min": 0, "max": 16})
@@ -76,7 +78,14 @@ class EncoderSpec:
 
     def __post_init__(self) -> None:
         """Refuse sizes that contradict each other."""
-        if self.hidden % self.heads:
+        sizes = {"layers": self.layers, "heads": self.heads, "intermediate": self.intermediate}
+        missing = [name for name, size in sizes.items() if size < 1]
+        if missing and self.architecture != "onnx":
+            raise PolicyError(
+                f"{', '.join(missing)}: missing, or below 1.",
+                hint="Correct the recipe's [encoder] table.",
+            )
+        if self.heads and self.hidden % self.heads:
             raise PolicyError(
                 f"hidden = {self.hidden} is not a multiple of heads = {self.heads}.",
                 hint="Correct the recipe's [encoder] table.",
@@ -99,7 +108,13 @@ class EncoderSpec:
     @property
     def first_position(self) -> int:
         """Row of the table of positions that the first token gets."""
-        return 0 if self.architecture == "bert" else self.pad_token_id + 1
+        counted = self.architecture in ("mpnet", "xlm-roberta")
+        return self.pad_token_id + 1 if counted else 0
+
+    @property
+    def weights_file(self) -> str:
+        """Name of the pinned file that holds the weights."""
+        return "model.onnx" if self.architecture == "onnx" else "model.safetensors"
 
     @property
     def longest(self) -> int:

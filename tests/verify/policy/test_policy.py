@@ -120,7 +120,7 @@ def test_the_models_recipe_is_read(tmp_path: Path) -> None:
         ("max_length = 256", "max_length = 1024", "positions"),
         ("buckets = [32, 64, 128, 256]", "buckets = [32, 64]", "buckets"),
         ("layers = 6", "layer = 6", 'did you mean "layers"'),
-        ("layers = 6", "layers = 0", "out of range"),
+        ("layers = 6", "layers = 0", "layers: missing, or below 1"),
         ("[encoder]", "[encode]", "no .encoder. table"),
     ],
 )
