@@ -205,7 +205,10 @@ class ModelRecipe:
         VerifyError
             When a file is missing or holds other bytes.
         """
-        fetch = f"`python -m build fetch-model {self.name}`"
+        home = model_dir.parent
+        usual = home == Path(".work/models") or (home.name, model_dir.name) != ("models", self.name)
+        place = "" if usual else f" --work {home.parent}"
+        fetch = f"`python -m build fetch-model {self.name}{place}`"
         for pinned in self.files:
             path = model_dir / pinned.name
             if not path.is_file():

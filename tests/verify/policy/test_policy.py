@@ -107,6 +107,12 @@ def test_the_models_recipe_is_read(tmp_path: Path) -> None:
     with pytest.raises(VerifyError, match="is missing") as caught:
         recipe.check_files(tmp_path)
     assert "python -m build fetch-model all-minilm-l6-v2" in caught.value.hint
+    with pytest.raises(VerifyError) as caught:
+        recipe.check_files(tmp_path / "w" / "models" / recipe.name)
+    assert f"fetch-model all-minilm-l6-v2 --work {tmp_path / 'w'}`" in caught.value.hint
+    with pytest.raises(VerifyError) as caught:
+        recipe.check_files(Path(".work/models/nowhere"))
+    assert "--work" not in caught.value.hint
     for item in recipe.files:
         (tmp_path / item.name).write_bytes(b"other bytes")
     with pytest.raises(VerifyError, match="is not the pinned one"):
