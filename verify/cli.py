@@ -6,41 +6,31 @@ import argparse
 import signal
 import sys
 import threading
+from collections.abc import Iterable
+from importlib import import_module
 from typing import NoReturn
 
 from rich.console import Console
 
 from . import __version__
-from .bridge import start as bridge
-from .commands import (
-    checks,
-    compare,
-    conversion,
-    coverage,
-    differential,
-    judge,
-    model,
-    report,
-    run,
-)
-from .commands.command import EXIT_CODES, Parser
-from .decisions import command as decisions
+from .commands.command import EXIT_CODES, Command, Parser
 from .errors import VerifyError
 from .program import as_called
 
 EXIT_INTERRUPTED = 130
+# Each is loaded when it is asked for: a bridge is to be up at once, and needs little of the rest.
 COMMANDS = {
-    "run": run.COMMAND,
-    "checks": checks.COMMAND,
-    "differential": differential.COMMAND,
-    "conversion": conversion.COMMAND,
-    "judge": judge.COMMAND,
-    "compare": compare.COMMAND,
-    "model": model.COMMAND,
-    "coverage": coverage.COMMAND,
-    "report": report.COMMAND,
-    "bridge": bridge.COMMAND,
-    "decisions": decisions.COMMAND,
+    "run": ".commands.run",
+    "checks": ".commands.checks",
+    "differential": ".commands.differential",
+    "conversion": ".commands.conversion",
+    "judge": ".commands.judge",
+    "compare": ".commands.compare",
+    "model": ".commands.model",
+    "coverage": ".commands.coverage",
+    "report": ".commands.report",
+    "bridge": ".bridge.start",
+    "decisions": ".decisions.command",
 }
 
 
@@ -55,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
             return int(ended.code or 0)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _interrupt)
-        return COMMANDS[options.command].run(options, console)
+        return command(options.command).run(options, console)
     except VerifyError as error:
         if "--debug" in arguments:
             console.print_exception()
@@ -88,21 +78,29 @@ def parse(argv: list[str]) -> argparse.Namespace:
     SystemExit
         With 0, after ``--help`` or ``--version``.
     """
-    return command_line().parse_args(argv)
+    named = [word for word in argv[:1] if word in COMMANDS]
+    return command_line(named or COMMANDS).parse_args(argv)
 
 
-def command_line() -> Parser:
-    """Return the parser of every command."""
+def command(name: str) -> Command:
+    """Load a command."""
+    found: Command = import_module(COMMANDS[name], __package__).COMMAND
+    return found
+
+
+def command_line(names: Iterable[str] = tuple(COMMANDS)) -> Parser:
+    """Return the parser of these commands."""
+    loaded = {name: command(name) for name in names}
     parser = Parser(
         prog=as_called("python -m verify"),
         description="Prove what an ONNX Runtime wheel with CoreML can do on this host.",
-        epilog=f"{run.EXAMPLES}\n\n{EXIT_CODES}",
+        epilog=f"{next(iter(loaded.values())).epilog}\n\n{EXIT_CODES}",  # of `run`, the first
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"ortmill {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
-        command.add_to(commands, name)
+    for name, each in loaded.items():
+        each.add_to(commands, name)
     return parser
 
 

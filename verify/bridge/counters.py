@@ -17,16 +17,18 @@ class Counters:
         self._lock = threading.Lock()
         self._began = time.monotonic()
         self._seconds: deque[float] = deque(maxlen=_WINDOW)
+        self._busy = 0.0
         self.requests = 0
         self.texts = 0
         self.tokens = 0
         self.runs = 0
         self.errors: Counter[str] = Counter()
 
-    def ran(self, texts: int, tokens: int) -> None:
-        """Count one run of the graph."""
+    def ran(self, texts: int, tokens: int, seconds: float) -> None:
+        """Count one run of the graph, and how long it took."""
         with self._lock:
             self.runs += 1
+            self._busy += seconds
             self.texts += texts
             self.tokens += tokens
 
@@ -40,6 +42,11 @@ class Counters:
         """Count an error reply."""
         with self._lock:
             self.errors[code] += 1
+
+    def seconds_a_text(self) -> float:
+        """Return how long the model has taken for a text on average; 0 before the first."""
+        with self._lock:
+            return self._busy / self.texts if self.texts else 0.0
 
     def snapshot(self) -> dict[str, Any]:
         """Return all of it, with the process's memory in bytes, as JSON values."""

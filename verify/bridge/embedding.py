@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoder.embedder import Embedder
-from ..encoder.model_recipe import load_model_recipe, recipe_path
+from ..encoder.model_recipe import Kind, load_model_recipe, recipe_path
 
 Floats = NDArray[np.float32]
 
@@ -28,11 +28,14 @@ class ModelOptions:
         Holds the model's files.
     settings : Mapping[str, object]
         Keyword arguments of :meth:`Embedder.from_recipe`: provider, precision, threads, graphs.
+    kind : {"query", "passage", "plain"}, optional
+        What texts are whose request does not say it.
     """
 
     recipe: str
     folder: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
+    kind: Kind | None = None
 
 
 class Model:
@@ -41,6 +44,7 @@ class Model:
     def __init__(self, options: ModelOptions) -> None:
         recipe = load_model_recipe(recipe_path(options.recipe))
         self._embedder = Embedder.from_recipe(options.folder, recipe.encoder, **options.settings)
+        self._kind = options.kind
         self.name = recipe.name
         self.dimensions = recipe.encoder.hidden
         self.max_tokens = recipe.encoder.max_length
@@ -53,12 +57,12 @@ class Model:
     def _warm(self) -> None:
         """Make every session and the largest buffers now, and not in somebody's first query."""
         for tokens in self._embedder.buckets or (self.max_tokens,):
-            self._embedder.embed(["a " * (min(tokens, self.max_tokens) - 2)])
+            self._embedder.embed(["a " * (min(tokens, self.max_tokens) - 2)], kind="plain")
 
-    def embed(self, texts: Sequence[str]) -> Floats:
+    def embed(self, texts: Sequence[str], kind: Kind | None) -> Floats:
         """Return float32 ``[len(texts), dimensions]``."""
-        return self._embedder.embed(texts)
+        return self._embedder.embed(texts, kind=kind or self._kind)
 
-    def tokens(self, text: str) -> int:
-        """Return how many tokens of a text the model reads, the special ones included."""
-        return len(self._embedder.token_ids(text))
+    def tokens(self, text: str, kind: Kind | None) -> int:
+        """Return how many tokens of a text the model reads, prefix and special ones included."""
+        return len(self._embedder.token_ids(text, kind=kind or self._kind))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..encoder.model_recipe import Kind
 from ..errors import VerifyError
 from .counters import Counters
 from .embedding import Floats, Model
@@ -77,6 +78,7 @@ class Job:
 
     texts: Sequence[str]
     done: Callable[[Vectors | Refusal], None]
+    kind: Kind | None = None
     began: float = field(default_factory=time.monotonic)
     cost: int = 0
     tokens: int = 0
@@ -102,7 +104,7 @@ class Engine:
         self.counters = counters
         self.state = "loading"
         self._load = load
-        self._model: Model | None = None
+        self.model: Model | None = None
         self.failure: Refusal | None = None
         self._waiting: list[Callable[[Model | Refusal], None]] = []
         self._jobs: deque[Job] = deque()
@@ -121,7 +123,7 @@ class Engine:
             if self.state == "loading":
                 self._waiting.append(callback)
                 return
-        found = self._model or self.failure
+        found = self.model or self.failure
         if found is not None:
             callback(found)
 
@@ -134,6 +136,12 @@ class Engine:
     def pending_bytes(self) -> int:
         """Bytes of their texts and vectors."""
         return self._bytes
+
+    def backlog_seconds(self) -> float:
+        """Return about how long the model needs for what is pending, in s."""
+        with self._changed:
+            texts = sum(job.left for job in self._pending)
+        return texts * self.counters.seconds_a_text()
 
     def submit(self, job: Job) -> bool:
         """Take a job; ``False`` where there is no room for it now."""
@@ -194,7 +202,7 @@ class Engine:
             if isinstance(found, Refusal):
                 self.failure = found
             else:
-                self._model = found
+                self.model = found
             if self.state != "ended":
                 self.state = "failed" if self.failure else "ready"
         for callback in self._waiting:
@@ -217,7 +225,8 @@ class Engine:
                 return None
             group: list[tuple[Job, int]] = []
             lengths: list[int] = []
-            for job in list(self._jobs):
+            leader = self._jobs[0]
+            for job in [each for each in self._jobs if each.kind == leader.kind]:
                 while job.order and _joins(lengths, length := _next_length(job)):
                     group.append((job, job.order.pop()))
                     lengths.append(length)
@@ -235,8 +244,9 @@ class Engine:
         """Run a group; where that fails, each of its requests alone, so that one fails alone."""
         try:
             texts = [job.texts[at] for job, at in group]
-            rows = model.embed(texts)
-            tokens = [model.tokens(text) for text in texts]
+            kind, began = group[0][0].kind, time.monotonic()
+            rows = model.embed(texts, kind)
+            tokens = [model.tokens(text, kind) for text in texts]
         except Exception as error:
             jobs = list(dict.fromkeys(job for job, _ in group))
             if len(jobs) > 1:
@@ -245,7 +255,7 @@ class Engine:
             else:
                 self._finish(jobs[0], _refusal(error))
             return
-        self.counters.ran(len(group), sum(tokens))
+        self.counters.ran(len(group), sum(tokens), time.monotonic() - began)
         # A zero or a NaN before normalising is a zero or a NaN after it.
         sound = [bool(np.isfinite(row).all() and row.any()) for row in rows]
         for (job, at), row, count, good in zip(group, rows, tokens, sound, strict=True):

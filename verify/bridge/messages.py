@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from ..encoder.model_recipe import Kind
 from .engine import Limits, Refusal
 
 VERSIONS = (1,)
@@ -39,6 +40,7 @@ class Embed(_Message):
     id: Id
     texts: Annotated[list[str], Field(min_length=1)]
     encoding: Literal["float", "base64"] = "float"
+    kind: Kind | None = None
 
 
 class Cancel(_Message):
@@ -92,12 +94,8 @@ def read(message: bytes | bytearray) -> Request:
 
 
 def _what_is_wrong(error: ValidationError) -> Refusal:
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    kinds = {each["type"] for each in found}
-    told = "; ".join(
-        ": ".join(filter(None, [".".join(map(str, each["loc"])), each["msg"]]))
-        for each in found[:_ERRORS_SHOWN]
-    )
+    kinds = {each["type"] for each in error.errors(include_url=False, include_input=False)}
+    told = first_faults(error)
     if "json_invalid" in kinds:
         return Refusal(code="invalid_json", message=told)
     if "union_tag_invalid" in kinds:
@@ -105,6 +103,15 @@ def _what_is_wrong(error: ValidationError) -> Refusal:
             code="unknown_op", message=told, hint="See the operations in docs/bridge.md."
         )
     return Refusal(code="invalid_request", message=told)
+
+
+def first_faults(error: ValidationError) -> str:
+    """Return where a message is wrong, and how."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(
+        ": ".join(filter(None, [".".join(map(str, each["loc"])), each["msg"]]))
+        for each in found[:_ERRORS_SHOWN]
+    )
 
 
 def _id_of(message: bytes | bytearray) -> int | str | None:

@@ -145,7 +145,7 @@ class Session:
         if refusal is not None:
             raise Refused(refusal, request.id)
         key = _key(request.id)
-        job = Job(texts=request.texts, done=partial(self._answer, request))
+        job = Job(texts=request.texts, kind=request.kind, done=partial(self._answer, request))
         with self._lock:
             if key in self._jobs:
                 # Without the id: that belongs to the answer of the first request.

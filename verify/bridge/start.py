@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 from rich.console import Console
 
 from ..commands.command import Command, add_model
-from ..encoder.model_recipe import load_model_recipe, recipe_path
+from ..encoder.model_recipe import Kind, load_model_recipe, recipe_path
 from ..errors import VerifyError
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ _EPILOG = """\
 The protocol is in docs/bridge.md.
 
 examples:
-  echo '{"op":"hello","versions":[1]}' | python -m verify bridge"""
+  echo '{"op":"hello","versions":[1]}' | python -m verify bridge
+  python -m verify bridge --http --port 8000"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--precision", default="fp32", help="default: %(default)s")
     parser.add_argument(
+        "--kind",
+        choices=get_args(Kind),
+        help="what texts are whose request does not say it, for models that ask",
+    )
+    parser.add_argument(
         "--threads", type=_count, metavar="N", help="threads inside one operation; default: all"
     )
     parser.add_argument(
@@ -51,12 +59,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_count,
         default=256,
         metavar="N",
-        help="requests that wait at most; then nothing more is read (default: %(default)s)",
+        help="requests that wait at most; then nothing more is read, or HTTP answers 429 "
+        "(default: %(default)s)",
+    )
+    _add_http(parser)
+
+
+def _add_http(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("over HTTP instead, as OpenAI's API (needs ortmill[http])")
+    group.add_argument("--http", action="store_true", help="listen, and leave the pipes alone")
+    group.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    group.add_argument(
+        "--port", type=_port, default=8000, help="0 takes a free one (default: %(default)s)"
+    )
+    group.add_argument(
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        help="what clients must show; default: $ORTMILL_API_KEY, and else nothing",
+    )
+    group.add_argument(
+        "--client-timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="a request's head, its body, and an answer being taken (default: %(default)s)",
     )
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Serve until the parent ends it."""
+    """Serve until the parent, or a signal, ends it."""
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    if options.http:
+        return _run_http(options, say)
     from .pipes import Pipes, serve
 
     pipes = Pipes.taken()
@@ -64,13 +102,33 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
     engine = _engine(options)
     wire = Lines if options.wire == "lines" else Frames
-    return serve(
-        pipes,
-        engine,
-        wire(engine.limits.message_bytes),
+    limit = engine.limits.message_bytes
+    return serve(pipes, engine, wire(limit), grace=options.grace, say=say)
+
+
+def _run_http(options: argparse.Namespace, say: Callable[[str], None]) -> int:
+    try:
+        from .http_server import HttpOptions, serve
+    except ModuleNotFoundError as error:
+        raise VerifyError(
+            f"--http needs {error.name}, which is not installed here.",
+            hint="Run `pip install 'ortmill[http]'`, or leave --http out.",
+        ) from None
+
+    def listening(address: str) -> None:
+        if options.json:
+            print(json.dumps({"url": address}), flush=True)
+        else:
+            say(f"listening on {address}")
+
+    http = HttpOptions(
+        host=options.host,
+        port=options.port,
+        key_file=options.api_key_file,
+        client_seconds=options.client_timeout,
         grace=options.grace,
-        say=lambda line: console.print(line, markup=False, soft_wrap=True),
     )
+    return serve(http, _engine(options), say=say, listening=listening)
 
 
 def _engine(options: argparse.Namespace) -> Engine:
@@ -98,6 +156,7 @@ def _loader(options: argparse.Namespace) -> Callable[[], Model]:
             ModelOptions(
                 recipe=options.model,
                 folder=options.models or options.work / "models" / name,
+                kind=options.kind,
                 settings={
                     "provider": options.provider,
                     "precision": options.precision,
@@ -112,6 +171,12 @@ def _loader(options: argparse.Namespace) -> Callable[[], Model]:
 def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 2**31:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port")
     return int(text)
 
 
@@ -130,6 +195,7 @@ COMMAND = Command(
     add_arguments=add_arguments,
     run=run,
     description="Serve embeddings to a parent process in any language, on standard input and "
-    "output. It ends with the input or with SIGTERM: 0 when everything was answered, 3 otherwise.",
+    "output, or with --http to clients of OpenAI's API. It ends with the input or with SIGTERM: "
+    "0 when everything was answered, 3 otherwise.",
     epilog=_EPILOG,
 )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Literal, Protocol
 
+from .embedding import Floats
 from .engine import Refusal, Vectors
 from .messages import Embed, Refused, Request, dumped, read
 
@@ -178,20 +179,21 @@ def _embed_of(message: bytes) -> EmbedBinary:
 
 
 def _as_json(request: Embed, answer: Vectors) -> dict[str, object]:
-    """Return the vectors as numbers, or each as the base64 of its float32, little-endian."""
-    rows = answer.rows
-    vectors: list[object] = (
-        rows.tolist()
-        if request.encoding == "float"
-        else [base64.b64encode(row).decode() for row in rows.astype("<f4", copy=False)]
-    )
     return {
         "id": request.id,
         "ok": True,
-        "dimensions": rows.shape[1],
+        "dimensions": answer.rows.shape[1],
         "tokens": answer.tokens,
-        "vectors": vectors,
+        "vectors": encoded(answer.rows, request.encoding),
     }
+
+
+def encoded(rows: Floats, encoding: Literal["float", "base64"]) -> list[object]:
+    """Return each row as a list of numbers, or as the base64 of its little-endian float32."""
+    if encoding == "float":
+        numbers: list[object] = rows.tolist()
+        return numbers
+    return [base64.b64encode(row).decode() for row in rows.astype("<f4", copy=False)]
 
 
 def _too_long(what: str, limit: int) -> Refusal:

@@ -36,7 +36,7 @@ class Numbers:
         self.held = threading.Event()
         self.held.set()
 
-    def embed(self, texts: Sequence[str]) -> Any:
+    def embed(self, texts: Sequence[str], kind: str | None) -> Any:
         self.groups.append(list(texts))
         assert self.held.wait(10)
         if "bad" in texts:
@@ -51,7 +51,7 @@ class Numbers:
         while not self.groups:
             time.sleep(0.001)
 
-    def tokens(self, text: str) -> int:
+    def tokens(self, text: str, kind: str | None) -> int:
         return len(text)
 
 
@@ -211,6 +211,20 @@ def test_the_end_refuses_what_is_pending() -> None:
         engine.submit(answers.job(1, ["b"]))
         model.held.set()
     assert [answers.code(number) for number in (0, 1)] == ["shutting_down"] * 2
+
+
+def test_queries_and_passages_do_not_meet() -> None:
+    answers, model = Answers(), Numbers()
+    with running(model) as engine:
+        model.held.clear()
+        for number, kind in enumerate(("query", "passage") * 3):
+            job = answers.job(number, ["a", "b"])
+            job.kind = kind  # type: ignore[assignment]
+            engine.submit(job)
+        model.held.set()
+        assert engine.drained(10)
+    assert len(model.groups) in {2, 3}  # the first may have begun before its fellows came
+    assert len(answers.found) == 6
 
 
 def test_what_takes_one_text_at_a_time_gets_one() -> None:

@@ -1,0 +1,339 @@
+"""The service over HTTP: OpenAI's own client, and clients that mean no good."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import openai
+import psutil
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.kit import tiny_model
+from tests.kit.verify_examples import TINY
+from verify import Embedder
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[3]
+KEY = "a key that nobody guesses"
+TEXTS = ["a b", "c", "w1 w2 w3"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model.write(tmp_path_factory.mktemp("model"))
+
+
+def command(model: Path, *words: str) -> list[str]:
+    place = ["--model", str(model / "tiny.toml"), "--models", str(model), "--http", "--port", "0"]
+    return [sys.executable, "-m", "verify", "bridge", *place, "--json", *words]
+
+
+@contextmanager
+def serving(model: Path, *words: str, key: str = "") -> Iterator[str]:
+    env = {**os.environ, "ORTMILL_API_KEY": key}
+    with subprocess.Popen(
+        command(model, *words), cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url: str = json.loads(process.stdout.readline())["url"]
+            while requests.get(f"{url}/healthz", timeout=5).status_code != 200:
+                time.sleep(0.05)
+            yield url
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def url(model: Path) -> Iterator[str]:
+    with serving(model, "--client-timeout", "1", key=KEY) as found:
+        yield found
+
+
+def post(url: str, data: Any, **headers: str) -> requests.Response:
+    sent = {"authorization": f"Bearer {KEY}", "content-type": "application/json", **headers}
+    body = data if isinstance(data, bytes) else json.dumps(data).encode()
+    return requests.post(f"{url}/v1/embeddings", data=body, headers=sent, timeout=20)
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    return {"model": "tiny", "input": TEXTS, **changes}
+
+
+def connected(url: str) -> socket.socket:
+    place = urlsplit(url)
+    return socket.create_connection((place.hostname, place.port), timeout=20)
+
+
+def test_openais_client(url: str, model: Path) -> None:
+    with Embedder.from_recipe(model, TINY) as embedder:
+        wanted = embedder.embed(TEXTS)
+    with openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as client:
+        for more in ({}, {"encoding_format": "float"}, {"encoding_format": "base64"}):
+            found = client.embeddings.create(model="tiny", input=TEXTS, **more)
+            rows = [each.embedding for each in found.data]
+            if more.get("encoding_format") == "base64":
+                rows = [np.frombuffer(base64.b64decode(row), "<f4") for row in rows]
+            assert np.abs(np.array(rows) - wanted).max() < 1e-6
+            assert [each.index for each in found.data] == [0, 1, 2]
+            assert (found.model, found.usage.prompt_tokens, found.usage.total_tokens) == (
+                *("tiny", 12, 12),
+            )
+        one = client.embeddings.create(
+            model="tiny", input="a b", dimensions=16, extra_body={"kind": "query"}
+        )
+        assert np.abs(np.array(one.data[0].embedding) - wanted[0]).max() < 1e-6
+        assert [each.id for each in client.models.list()] == ["tiny"]
+        with pytest.raises(openai.NotFoundError, match="use 'tiny'"):
+            client.embeddings.create(model="text-embedding-3-small", input="a")
+        with pytest.raises(openai.BadRequestError, match="another tokenizer"):
+            client.embeddings.create(model="tiny", input=[1, 2, 3])
+        with pytest.raises(openai.BadRequestError, match="another tokenizer"):
+            client.embeddings.create(model="tiny", input=[[1, 2], [3]])
+    with (
+        openai.OpenAI(base_url=f"{url}/v1", api_key="wrong", max_retries=0) as client,
+        pytest.raises(openai.AuthenticationError),
+    ):
+        client.embeddings.create(model="tiny", input="a")
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        (b"{", 400, "invalid_request"),
+        (b"\xff", 400, "invalid_request"),
+        (b'{"model":"tiny","input":"\\ud800"}', 400, "invalid_request"),
+        (asked(input=[]), 400, "invalid_request"),
+        (asked(input=5), 400, "invalid_request"),
+        (asked(input=["a", None]), 400, "invalid_request"),
+        (asked(dimensions=8), 400, "invalid_request"),
+        (asked(encoding_format="hex"), 400, "invalid_request"),
+        (asked(inputs="a"), 400, "invalid_request"),
+        (asked(model="other"), 404, "model_not_found"),
+        (asked(input=["a"] * 2049), 413, "too_large"),
+        (asked(input="a" * 300_000), 413, "too_large"),
+        (b" " * (9 * 2**20), 413, "too_large"),
+    ],
+)
+def test_what_is_wrong_is_said_as_openai_does(url: str, data: Any, status: int, code: str) -> None:
+    found = post(url, data)
+    assert found.status_code == status
+    error = found.json()["error"]
+    assert error["code"] == code
+    assert error["type"] == "invalid_request_error"
+    assert error["message"]
+
+
+def test_a_body_without_a_length_is_cut_off_too(url: str) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b" " * 2**18
+
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    try:
+        found = requests.post(f"{url}/v1/embeddings", data=pieces(), headers=headers, timeout=20)
+    except requests.ConnectionError:
+        return  # it was closed while we were still writing
+    assert found.status_code == 413
+
+
+def test_other_errors(url: str) -> None:
+    assert post(url, asked(), **{"content-type": "text/plain"}).status_code == 415
+    assert requests.get(f"{url}/v1/embeddings", timeout=5).status_code == 405
+    missing = requests.get(f"{url}/v2", timeout=5)
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x"])
+def test_a_wrong_key_opens_nothing_but_health(url: str, given: str) -> None:
+    headers = {"authorization": given} if given else {}
+    for path in ("/v1/models", "/metrics"):
+        found = requests.get(url + path, headers=headers, timeout=5)
+        assert (found.status_code, found.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert found.headers["www-authenticate"] == "Bearer"
+    assert post(url, asked(), authorization=given).status_code == 401
+    assert requests.get(f"{url}/healthz", timeout=5).json() == {"status": "ready"}
+
+
+def test_prometheus_reads_it(url: str) -> None:
+    def read() -> dict[str, float]:
+        page = requests.get(f"{url}/metrics", headers={"authorization": f"Bearer {KEY}"}, timeout=5)
+        return {
+            each.name + (each.labels.get("status") or ""): each.value
+            for family in text_string_to_metric_families(page.text)
+            for each in family.samples
+        }
+
+    before = read()
+    assert post(url, asked()).status_code == 200
+    after = read()
+    for name, more in (
+        ("ortmill_requests_total200", 1),
+        ("ortmill_request_seconds_count", 1),
+        ("ortmill_texts_total", 3),
+        ("ortmill_tokens_total", 12),
+    ):
+        assert after[name] - before.get(name, 0) == more
+    assert after["ortmill_ready"] == 1
+    assert after["ortmill_runs_total"] > before["ortmill_runs_total"]
+    assert after["process_resident_memory_bytes"] > 1e7
+
+
+def test_who_says_nothing_is_dropped(url: str) -> None:
+    """Neither silence nor a head that drips keeps a connection."""
+    with connected(url) as silent, connected(url) as dripping:
+        began = time.monotonic()
+        assert silent.recv(1) == b""
+        with pytest.raises(ConnectionError):
+            for letter in b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 100:
+                dripping.sendall(bytes([letter]))
+                time.sleep(0.05)
+        assert time.monotonic() - began < 6
+
+
+def test_a_body_that_drips_is_answered_408(url: str) -> None:
+    with connected(url) as sock:
+        sock.sendall(
+            b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            b"authorization: Bearer " + KEY.encode() + b"\r\ncontent-length: 100\r\n\r\n{"
+        )
+        assert sock.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_who_does_not_take_the_answer_is_dropped(url: str) -> None:
+    """The server lets go of the connection; what the kernel has taken may still arrive."""
+    body = json.dumps(asked(input=["a b"] * 2048, encoding_format="float")).encode()
+    with connected(url) as sock:
+        mine = sock.getsockname()[1]
+        assert mine in held_by_others()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(20):  # more than any buffer on the way holds
+                sock.sendall(
+                    b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json"
+                    b"\r\nauthorization: Bearer " + KEY.encode() + b"\r\n"
+                    b"content-length: %d\r\n\r\n" % len(body) + body
+                )
+        until = time.monotonic() + 40
+        while mine in held_by_others():
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    assert post(url, asked()).status_code == 200
+
+
+def held_by_others() -> set[int]:
+    """The ports of the other ends of connections that some other process holds."""
+    found = psutil.net_connections("tcp")
+    return {each.raddr.port for each in found if each.raddr and each.pid not in (None, os.getpid())}
+
+
+def test_a_full_queue_answers_429_and_loses_nothing(model: Path) -> None:
+    with serving(model, "--max-pending", "2") as url, ThreadPoolExecutor(12) as pool:
+        body = asked(input=["a " * 16] * 2000, encoding_format="base64")
+        found = list(pool.map(lambda _: post(url, body), range(24)))
+        codes = [each.status_code for each in found]
+        assert {*codes} == {200, 429}
+        for each in found:
+            if each.status_code == 429:
+                assert int(each.headers["retry-after"]) >= 1
+                assert each.json()["error"]["type"] == "rate_limit_error"
+            else:
+                assert len(each.json()["data"]) == 2000
+        assert post(url, asked()).status_code == 200
+
+
+def test_a_client_that_goes_away_costs_nothing_more(model: Path) -> None:
+    with serving(model) as url:
+        body = json.dumps(asked(input=["a " * 16] * 2048)).encode()
+        for _ in range(20):
+            with connected(url) as sock:
+                sock.sendall(
+                    b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+                    b"content-length: %d\r\n\r\n" % len(body) + body
+                )
+                time.sleep(0.05)
+        began = time.monotonic()
+        assert post(url, asked()).status_code == 200
+        assert time.monotonic() - began < 3
+        assert (
+            'ortmill_requests_total{status="499"}' in requests.get(f"{url}/metrics", timeout=5).text
+        )
+
+
+def test_many_clients_at_once_get_their_own_answers(url: str, model: Path) -> None:
+    texts = [" ".join(f"w{(number * step) % 30}" for step in range(1, 8)) for number in range(200)]
+    with Embedder.from_recipe(model, TINY) as embedder:
+        wanted = embedder.embed(texts)
+    barrier = threading.Barrier(16)
+
+    def ask(which: int) -> None:
+        barrier.wait()
+        with openai.OpenAI(base_url=f"{url}/v1", api_key=KEY) as client:
+            for number in range(which, 200, 16):
+                found = client.embeddings.create(model="tiny", input=texts[number])
+                assert np.abs(np.array(found.data[0].embedding) - wanted[number]).max() < 1e-6
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(ask, range(16)))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--host", "0.0.0.0"), "no API key"),
+        (("--host", "192.0.2.1", "--api-key-file", "KEY"), "Nobody can listen"),
+        (("--api-key-file", "none"), "cannot be read"),
+        (("--api-key-file", "EMPTY"), "holds no API key"),
+        (("--port", "65536"), "no port"),
+    ],
+)
+def test_what_it_does_not_start_with(
+    model: Path, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "KEY").write_text(KEY)
+    (tmp_path / "EMPTY").write_text(" \n")
+    done = subprocess.run(
+        command(model, *words),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ORTMILL_API_KEY": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_does_not_load_ends_it(model: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*command(model), "--models", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 3
+    assert "no tokenizer" in done.stderr
