@@ -23,6 +23,7 @@ LOCKS = {
     "build": "build/requirements.txt",
     "verify": "verify/requirements/host.txt",
     "tests": "tests/requirements.txt",
+    "docs": "docs/requirements.txt",
 }
 
 
@@ -244,6 +245,15 @@ def bench(session: nox.Session) -> None:
     session.run(
         environment(session, "tests"), "-m", "tests.bench.gate_error", *session.posargs,
         external=True, env={"PYTHONPATH": str(HERE)},
+    )  # fmt: skip
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Make the documentation's site into .work/site; a warning or a dead link is an error."""
+    session.run(
+        environment(session, "docs"), "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html",
+        "docs", ".work/site", *session.posargs, external=True,
     )  # fmt: skip
 
 

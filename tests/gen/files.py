@@ -6,7 +6,7 @@ from pathlib import Path
 
 from build.package import manifest
 from build.recipe.schema import SCHEMAS, schema_text
-from tests.gen import commands, verify_document
+from tests.gen import commands, reference, verify_document
 from tests.gen.check_table import check_table
 from tests.house import picture
 
@@ -22,6 +22,7 @@ def generated(root: Path) -> dict[str, str]:
         "verify/report/verify.schema.json": verify_document.schema_text(),
         picture.FILE: picture.draw(Path(__file__).resolve().parents[2]),
         "docs/commands.md": commands.page(),
+        "docs/reference.md": reference.page(Path(__file__).resolve().parents[2]),
         "docs/verification.md": _renewed(root / "docs/verification.md", "checks", check_table()),
         "docs/verification-report.md": _renewed(
             root / "docs/verification-report.md", "fields", verify_document.field_tables()

@@ -1,0 +1,81 @@
+"""Every command that a page shows is one that there is, and its words are understood.
+
+What the commands do is shown elsewhere: `.ci/run` runs those of the README and of the tutorial, a
+test of its own runs those of docs/deployment.md. Lines for a Mac are marked as such.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from build.cli import _parser as build_parser
+from tests.kit.nox_sessions import load, started
+from verify.cli import parse
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{f.name}" for f in (ROOT / "docs").glob("*.md")))
+# Generated: help texts, whose examples are the commands' own.
+PAGES = tuple(name for name in PAGES if name not in ("docs/commands.md", "docs/reference.md"))
+MAC = "<!-- macOS only -->"
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Yield the words of every command in the console blocks that are not for a Mac alone."""
+    text = page.read_text(encoding="utf-8")
+    for mark, block in re.findall(r"(^<!-- .* -->\n)?^```console\n(.*?)^```", text, re.M | re.S):
+        if mark.strip() == MAC:
+            continue
+        for line in block.replace("\\\n", " ").splitlines():
+            yield from _each(line)
+
+
+def _each(line: str) -> Iterator[list[str]]:
+    for part in re.split(r"&&|;|>>?|\|(?!\|)|, then ", line):
+        try:
+            yield shlex.split(part, comments=True)
+        except ValueError:  # output, or a shell's own grammar
+            continue
+
+
+def check(words: list[str]) -> None:
+    """Fail unless ortmill's own command understands its words."""
+    program = Path(words[0]).name if words else ""
+    if program == "nox" and words[1:2] == ["-s"]:
+        end = words.index("--") if "--" in words else len(words)
+        for session in words[2:end]:
+            assert hasattr(load(), session), f"no session {session}"
+            for ran in started(session, *words[end + 1 :]):
+                understood(ran)
+    elif re.fullmatch(r"python[0-9.]*", program) and words[1:2] == ["-m"]:
+        understood(words[2:])
+    elif program == "ortmill" and words[1:2] in (["build"], ["verify"]):
+        understood(words[1:])
+
+
+def understood(words: list[str]) -> None:
+    if {"--help", "-h", "…"} & set(words):
+        return
+    if words[:1] == ["build"]:
+        build_parser().parse_args(words[1:])
+    elif words[:1] == ["verify"]:
+        parse(words[1:])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_is_understood(page: str) -> None:
+    for words in commands(ROOT / page):
+        try:
+            check(words)
+        except Exception as error:
+            pytest.fail(f"{page}: {shlex.join(words)}: {error}")
+
+
+def test_a_command_that_there_is_not_is_found() -> None:
+    for line in ("nox -s biuld", "nox -s verify -- --quik", "python -m build runn"):
+        with pytest.raises(Exception):  # noqa: B017, PT011 - whichever of the parsers' own
+            check(shlex.split(line))
