@@ -76,6 +76,6 @@ def test_every_command_of_a_page_is_understood(page: str) -> None:
 
 
 def test_a_command_that_there_is_not_is_found() -> None:
-    for line in ("nox -s verfy", "nox -s verify -- --quik", "python -m build make"):
+    for line in ("nox -s prove", "nox -s verify -- --quik", "python -m build make"):
         with pytest.raises(Exception):  # noqa: B017, PT011 - whichever of the parsers' own
             check(shlex.split(line))
