@@ -275,6 +275,7 @@ def lock(session: nox.Session) -> None:
     inputs = [
         *(str(Path(path).with_suffix(".in")) for path in LOCKS.values()),
         "verify/requirements/target.in",
+        "verify/requirements/target-numpy1.in",
         "recipes/tools/requirements.in",
     ]
     for source in inputs:

@@ -1,8 +1,7 @@
 """The readers of Mach-O on the official 1.21.0 macOS wheel, and on our own where one was built.
 
-The official wheel is the pinned one, in ``.work/official-macos`` after a run of
-``python -m verify run WHEEL --policy macos-arm64-cross``, or wherever ``ORTMILL_OFFICIAL_MACOS``
-says. No test here fetches it.
+The official wheel is the pinned one, in ``.work/official`` after a run of ``python -m verify run``
+on our macOS wheel, or wherever ``ORTMILL_OFFICIAL_MACOS`` says. No test here fetches it.
 """
 
 from __future__ import annotations
@@ -11,18 +10,20 @@ import json
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from verify.checks.wheel_bytes import EXPLAINED
 from verify.encoder.model_recipe import file_sha256
-from verify.environment.venv import OFFICIAL_MACOS
-from verify.macho import layout, objc, signature, symbols
+from verify.environment.promise import read_promise
+from verify.macho import archive, layout, objc, signature, standards, symbols
 from verify.macho import load_commands as load
 from verify.macho.binaries import Binaries, read_binaries
-from verify.macho.findings import load_explanations
 from verify.macho.image import Image
 from verify.macho.published_symbols import load_published
+from verify.policy.findings import compare_all, load_explanations
 from verify.policy.limits import wheel_kind
 
 pytestmark = pytest.mark.integration
@@ -31,10 +32,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def official() -> Binaries:
+    recipe = tomllib.loads((ROOT / "recipes/onnxruntime-1.21.0.toml").read_text(encoding="utf-8"))
+    pin = recipe["platforms"]["macos-arm64"]["official"]
     named = os.environ.get("ORTMILL_OFFICIAL_MACOS")
-    path = Path(named) if named else ROOT / ".work" / "official-macos" / OFFICIAL_MACOS.file
-    if not path.is_file() or file_sha256(path) != OFFICIAL_MACOS.sha256:
-        pytest.skip(f"LOUD: no {OFFICIAL_MACOS.file} here, so no real Mach-O wheel was read")
+    known = [Path(named)] if named else sorted(ROOT.glob(f".work/official/*/{pin['file']}"))
+    path = next((each for each in known if each.is_file()), None)
+    if path is None or file_sha256(path) != pin["sha256"]:
+        pytest.skip(f"LOUD: no {pin['file']} here, so no real Mach-O wheel was read")
     return read_binaries(path)
 
 
@@ -68,8 +72,10 @@ def test_the_official_calls_are_all_read_back(official: Binaries) -> None:
 
 
 def test_the_official_wheel_differs_from_itself_in_nothing(official: Binaries) -> None:
+    promise = read_promise("onnxruntime-1.21.0-cp311-cp311-macosx_13_3_arm64.whl")
     for outcome in (
-        symbols.check_imports(official, official, load_published()),
+        load.check_load_commands(official, official, promise),
+        symbols.check_imports(official, official, load_published((13, 3)), promise),
         symbols.check_exports(official, official),
         objc.check_objc(official, official),
     ):
@@ -77,11 +83,14 @@ def test_the_official_wheel_differs_from_itself_in_nothing(official: Binaries) -
         assert outcome.differences == []
 
 
-def test_what_we_do_not_forgive_the_official_wheel(official: Binaries) -> None:
-    problems = " ".join(load.check_load_commands(official, official).problems)
+def test_what_we_ask_of_our_own_wheels_alone(official: Binaries) -> None:
+    promise = read_promise(official.wheel.name)
+    assert load.check_load_commands(official, None, promise).problems == []
+    assert archive.check_archive(official, promise).problems == []
+    problems = " ".join(standards.check_standards(official, promise, None).problems)
     assert "x86_64, arm64, not arm64 alone" in problems
     assert "build paths, such as /Users/runner" in problems
-    assert "it is not stripped" in " ".join(layout.check_layout(official, official).problems)
+    assert "it is not stripped" in problems
 
 
 @pytest.mark.skipif(shutil.which("llvm-nm") is None, reason="no llvm-nm to compare with")
@@ -103,14 +112,19 @@ def test_another_reader_sees_the_same_symbols(official: Binaries, tmp_path: Path
 
 
 def test_our_wheel_has_no_unexplained_difference(ours: Binaries, official: Binaries) -> None:
-    explanations = load_explanations()
-    for outcome in (
-        load.check_load_commands(ours, official),
-        symbols.check_imports(ours, official, load_published()),
+    promise = read_promise(ours.wheel.name)
+    outcomes = [
+        load.check_load_commands(ours, official, promise),
+        symbols.check_imports(ours, official, load_published((13, 3)), promise),
         objc.check_objc(ours, official),
         symbols.check_exports(ours, official),
         layout.check_layout(ours, official),
         signature.check_signatures(ours.images),
-    ):
-        result = outcome.result(explanations)
+        archive.check_archive(ours, promise),
+        standards.check_standards(ours, promise, None),
+    ]
+    for outcome in outcomes:
+        result = outcome.result()
         assert result.status == "passed", result.summary
+    compared = compare_all("macho.official", outcomes, load_explanations(EXPLAINED, "1.21.0"))
+    assert compared.status == "passed", compared.summary

@@ -11,10 +11,14 @@ import hashlib
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from verify.environment.promise import Promise, read_promise
 from verify.macho.binaries import Binaries, read_binaries
 from verify.macho.image import Image, read_image
+from verify.policy.findings import Explanations, Outcome, compare_all
+from verify.policy.result import CheckResult
 
 ARCHIVE = Path(__file__).resolve().parents[1] / "data" / "macho" / "images.zip"
 LIBRARY = "onnxruntime/capi/libonnxruntime.1.21.0.dylib"
@@ -22,6 +26,7 @@ EXTENSION = "onnxruntime/capi/onnxruntime_pybind11_state.so"
 TAG = "cp311-cp311-macosx_13_3_arm64"
 NAME = f"onnxruntime-1.21.0-{TAG}.whl"
 INFO = "onnxruntime-1.21.0.dist-info"
+PROMISE: Promise = read_promise(NAME)
 BUILD_VERSION, ID_DYLIB, UUID, CODE_SIGNATURE, SEGMENT = 0x32, 0xD, 0x1B, 0x1D, 0x19
 NOT_MUTANTS = ("library", "extension", "with-stubs")
 
@@ -107,6 +112,17 @@ def wheel(
         for entry, data in content.items():
             archive.writestr(entry, data)
     return path
+
+
+def judged(outcome: Outcome, explanations: Explanations | None = None) -> CheckResult:
+    """What a check says by its rules; and of its differences, where it breaks none."""
+    rules, differences = outcome.result(), compare_all(outcome.check, [outcome], explanations or {})
+    chosen = rules if rules.status != "passed" else differences
+    return replace(
+        chosen,
+        measured=rules.measured + differences.measured,
+        evidence={**rules.evidence, **differences.evidence},
+    )
 
 
 def binaries(folder: Path, changes: Mapping[str, bytes | None] | None = None) -> Binaries:

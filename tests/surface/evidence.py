@@ -29,10 +29,10 @@ from tests.surface.symbols import FLAT, MachSymbols, read_file, read_symbols
 from verify.errors import VerifyError
 from verify.macho.binaries import read_binaries
 from verify.macho.image import Image, MachOUnreadable, read_image
-from verify.macho.load_commands import MINIMUM_OS
 from verify.macho.published_symbols import TABLES, load_published
 from verify.macho.symbols import official_imports, unproven
 
+MINIMUM_OS = (13, 3)
 SURFACE = Path(__file__).resolve().parents[2] / "recipes" / "overlays" / "apple"
 _SUFFIXES = (".so", ".dylib")
 _HEAD = """\
@@ -157,7 +157,9 @@ def _old_enough(wheel: Path) -> Iterator[Image]:
 
 def _print_system(wheel: Path, official: Path, wheels: Sequence[Path]) -> int:
     """Print ``libsystem.toml`` for a wheel; 1 when a symbol stays without proof."""
-    proof = official_imports(read_binaries(official)) | load_published(TABLES[:1]).keys()
+    proof = (
+        official_imports(read_binaries(official)) | load_published(MINIMUM_OS, TABLES[:1]).keys()
+    )
     wanted = {each for image in read_binaries(wheel).images for each in unproven(image, proof)}
     proofs, remaining = prove(wanted, wheels)
     sys.stdout.write(evidence_text(proofs, head=_SYSTEM_HEAD))

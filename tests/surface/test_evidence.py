@@ -34,7 +34,7 @@ def test_proofs_are_gathered_from_wheels_old_enough(tmp_path: Path) -> None:
     assert remaining == {(OBJC, "_objc_new_in_26"), (SYSTEM, "_nowhere")}
     table = tmp_path / "system.toml"
     table.write_text(evidence_text(proofs), encoding="utf-8")
-    assert load_published([table]) == {(OBJC, "_objc_msgSend"): NAME}
+    assert load_published((13, 3), [table]) == {(OBJC, "_objc_msgSend"): NAME}
     version = command(stored("library"), BUILD_VERSION)
     newer = {
         LIBRARY: patched(stored("library"), version + 12, struct.pack("<I", 14 << 16)),
@@ -61,7 +61,7 @@ def test_the_table_is_written_by_its_command(
     assert "nothing proves __Block_object_dispose" in capsys.readouterr().err
     assert main([*words, str(ours)]) == 0
     output.write_text(capsys.readouterr().out, encoding="utf-8")
-    assert load_published([output]) == {(SYSTEM, "__Block_object_dispose"): NAME}
+    assert load_published((13, 3), [output]) == {(SYSTEM, "__Block_object_dispose"): NAME}
 
 
 def test_a_wheel_that_cannot_be_read_is_told(

@@ -9,7 +9,7 @@ from ..conversion.outcome import EXACT, HALF, PACKAGE, judge
 from ..conversion.package import recipe_minimum_os
 from ..conversion.proof import Setting, prove
 from ..environment.context import TargetContext
-from ..environment.venv import OFFICIAL_VERSION
+from ..environment.promise import read_promise
 from ..errors import VerifyError
 from ..policy.result import CheckResult
 
@@ -24,7 +24,7 @@ def conversion(context: TargetContext) -> Sequence[CheckResult]:
     text. With ``--quick`` it is single precision and four texts. Where the provider emits
     nothing, or cannot be asked, the three checks are ``not-run`` with the reason.
     """
-    version = str((context.manifest or {}).get("version", OFFICIAL_VERSION))
+    version = read_promise(context.wheels["candidate"].name).version
     precisions: tuple[Literal["fp32", "fp16"], ...] = (
         ("fp32",) if context.quick else ("fp32", "fp16")
     )

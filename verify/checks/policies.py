@@ -18,7 +18,9 @@ def policy_names() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.toml"))
 
 
-def find_policy(name: str | None, *, wheel: str = "") -> Policy:
+def find_policy(
+    name: str | None, *, wheel: str = "", own: bool = True, installable: bool = True
+) -> Policy:
     """Load a policy by name, by path, or (``None``) the one for this kind of host and wheel.
 
     Parameters
@@ -28,6 +30,10 @@ def find_policy(name: str | None, *, wheel: str = "") -> Policy:
     wheel : str
         File name of the wheel. For one that is made for another kind of host, a policy is looked
         for that only reads it.
+    own : bool
+        Whether ortmill made the wheel. Its own standards are for its own wheels.
+    installable : bool
+        Whether this interpreter can install the wheel. Somebody else's that it cannot is read.
 
     Raises
     ------
@@ -37,8 +43,9 @@ def find_policy(name: str | None, *, wheel: str = "") -> Policy:
     if name is None:
         kind = wheel_kind(wheel)
         known = [load_policy(_folder() / f"{entry}.toml") for entry in policy_names()]
-        here = [policy for policy in known if host_kind() in policy.hosts]
-        foreign = [policy for policy in here if kind != host_kind() and kind in policy.wheels]
+        here = [policy for policy in known if host_kind() in policy.hosts and policy.own == own]
+        read = kind != host_kind() or not (own or installable)
+        foreign = [policy for policy in here if read and kind in policy.wheels]
         suited = foreign or [policy for policy in here if policy.executes]
         if suited:
             return suited[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..differential.drive import differential
-from ..environment.venv import locked, make_candidate, make_official
+from ..environment.venv import fetch_official, locked, make_candidate, make_official
 from ..environment.wheel_file import find_wheel, inspect_wheel
 from ..errors import VerifyError
 from .command import Command
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--official",
         type=Path,
         metavar="WHEEL",
-        help="the official wheel as a file (default: the locked one, from the package index)",
+        help="the official wheel as a file (default: that of the wheel's version, from the index)",
     )
     parser.add_argument(
         "--onnx-archive",
@@ -77,7 +77,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
     reference = inspect_wheel(options.official, None) if options.official is not None else None
     with Progress(console) as progress, locked(work, say=progress.say):
         if reference is None:
-            official = make_official(work, say=progress.say)
+            fetched = fetch_official(wheel.path.name, work, say=progress.say)
+            if fetched.sha256 == wheel.sha256:
+                raise VerifyError(
+                    f"{wheel.path.name} is the official wheel itself.",
+                    hint="Name another one to compare it with: --official FILE.whl",
+                )
+            official = make_official(fetched, work, say=progress.say)
         else:
             # One file against itself shows that a run is repeatable; it needs two environments.
             same = reference.sha256 == wheel.sha256

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..policy.limits import Policy
+from ..policy.limits import Policy, wheel_kind
 from ..report.document import dumps, write
 from .command import Command, UsageError, above_zero, add_model, add_wheel
 from .progress import Progress
@@ -80,17 +80,23 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Verify a wheel, write the reports and return the verdict's exit code."""
     from ..checks.policies import find_policy
     from ..encoder.model_recipe import load_model_recipe, recipe_path
+    from ..environment.promise import is_own
     from ..environment.venv import locked
-    from ..environment.wheel_file import find_wheel
+    from ..environment.wheel_file import find_wheel, is_installable
     from ..report import terminal
     from ..run import carry_out
     from ..run.selection import Selection
     from .report import write_pages
 
     # A missing wheel is reported before anything else, and the wheel decides about the policy.
-    wheel, _, _ = find_wheel(options.wheel, options.manifest)
-    policy = find_policy(options.policy, wheel=wheel.name).with_budget(options.budget_ms)
-    if options.policy is None and policy.wheels:
+    wheel, manifest, _ = find_wheel(options.wheel, options.manifest)
+    policy = find_policy(
+        options.policy,
+        wheel=wheel.name,
+        own=is_own(wheel, described=manifest is not None),
+        installable=is_installable(wheel.name),
+    ).with_budget(options.budget_ms)
+    if options.policy is None and (policy.wheels or not policy.own):
         _say_policy(wheel.name, policy, console)
     recipe = load_model_recipe(recipe_path(options.model))
     if options.max_length is not None:
@@ -151,10 +157,13 @@ def skips(pairs: list[str]) -> dict[str, str]:
 
 
 def _say_policy(wheel: str, policy: Policy, console: Console) -> None:
-    """Say that a wheel for other hosts is read and not executed, and by which policy."""
+    """Say which policy a wheel is judged by, where it is not the host's usual one."""
+    whose = "" if policy.own else ", by what its tags promise"
+    how = (
+        "" if policy.executes else f" is for {wheel_kind(wheel)}: it is read here and not executed"
+    )
     console.print(
-        f"{wheel} is for {', '.join(policy.wheels)}: it is read here and not executed "
-        f"(policy {policy.name}).",
+        f"{wheel}{how or ' is judged'}{whose} (policy {policy.name}).",
         markup=False,
         soft_wrap=not console.is_terminal,
     )

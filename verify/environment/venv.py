@@ -14,9 +14,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,28 +25,17 @@ from packaging.utils import parse_wheel_filename
 from ..encoder.model_recipe import file_sha256
 from ..errors import EnvironmentFailed
 from ..files import made_folder
+from ..policy.limits import wheel_kind
+from ..program import recipes_folder
 from .channel import clean_environment
+from .promise import Promise, older_than, read_promise
 from .wheel_file import WheelFile
 
 Say = Callable[[str], None]
-OFFICIAL_VERSION = "1.21.0"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pin:
-    """A published wheel: its file name, size in bytes and SHA-256."""
-
-    file: str
-    size: int
-    sha256: str
-
-
-OFFICIAL_MACOS = Pin(
-    file="onnxruntime-1.21.0-cp311-cp311-macosx_13_0_universal2.whl",
-    size=33_644_022,
-    sha256="8e16f8a79df03919810852fb46ffcc916dc87a9e9c6540a58f20c914c575678c",
-)
-"""The official macOS wheel, whose arm64 halves the ``macho`` checks compare with."""
+_NEWEST_MACOS, _NEWEST_GLIBC = 40, 60
+"""Newer than any tag: pip takes the newest wheel that a system so new could install."""
+_NUMPY_1_BEFORE = "1.19"
+"""Wheels before this version were compiled against NumPy 1 and do not load with NumPy 2."""
 
 
 @contextmanager
@@ -88,7 +77,7 @@ def make_candidate(wheel: WheelFile, work: Path, *, say: Say) -> Path:
     """
     folder = work / "venvs"
     with FileLock(made_folder(folder) / ".lock"):
-        base = _base(folder, say=say)
+        base = _base(folder, wheel.upstream, say=say)
         python = _fresh(folder / f"candidate-{wheel.sha256[:12]}", base)
         say(f"installing {wheel.path.name}")
         arguments = ["install", "--no-deps", "--no-index", "--no-compile", str(wheel.path)]
@@ -97,84 +86,113 @@ def make_candidate(wheel: WheelFile, work: Path, *, say: Say) -> Path:
     return python
 
 
-def make_official(work: Path, *, say: Say) -> Path:
-    """Return the interpreter of the environment with the official wheel, by its locked hash.
-
-    It is made once: its lock pins every byte.
+def make_official(wheel: WheelFile, work: Path, *, say: Say) -> Path:
+    """Return the interpreter of the environment with an official wheel; it is made once.
 
     Raises
     ------
     EnvironmentFailed
-        When pip cannot get the wheel.
+        When pip cannot install it.
     """
     folder = work / "venvs"
-    lock = _lock_file("official")
     with FileLock(made_folder(folder) / ".lock"):
-        base = _base(folder, say=say)
-        home = folder / f"official-{_key(lock, base)}"
+        base = _base(folder, wheel.upstream, say=say)
+        home = folder / f"official-{wheel.sha256[:12]}-{base.parent.name}"
         marker = home / ".complete"
         python = _python_of(home)
         if marker.is_file() and python.exists():
             return python
         python = _fresh(home, base)
-        say(f"installing the official onnxruntime {OFFICIAL_VERSION}")
-        arguments = ["install", "--no-deps", "--require-hashes", "--no-compile", "--only-binary"]
-        _pip(
-            ["--python", str(python), *arguments, ":all:", "-r", str(lock)],
-            "install the official wheel",
-            folder,
-        )
+        say(f"installing the official onnxruntime {wheel.upstream}")
+        arguments = ["install", "--no-deps", "--no-index", "--no-compile", str(wheel.path)]
+        _pip(["--python", str(python), *arguments], "install the official wheel", folder)
         _only_one_onnxruntime(_site(python))
         marker.touch()
     return python
 
 
-def fetch_official_macos(work: Path, *, say: Say) -> Path:
-    """Return the official macOS wheel, fetched once and checked by size and SHA-256 every time.
+def fetch_official(like: str, work: Path, *, say: Say) -> WheelFile:
+    """Return the official wheel of a wheel's version, Python and platform, from pip's index.
 
-    It is read and never installed, so it may be fetched on any host.
+    It is fetched once. Where a lock or a recipe pins it, its bytes must be those.
+
+    Parameters
+    ----------
+    like : str
+        File name of the wheel that it is to be compared with.
+    work : Path
+        Folder for files.
+    say : callable
+        Takes a line for a person.
 
     Raises
     ------
     EnvironmentFailed
-        When pip cannot get it, or gets other bytes.
+        When the index has none, pip cannot get it, or gets other bytes than the pinned ones.
     """
-    folder = work / "official-macos"
-    path = folder / OFFICIAL_MACOS.file
+    promise = read_promise(like)
+    _, _, _, tags = parse_wheel_filename(like)
+    abi = sorted({tag.abi for tag in tags})[0]
+    folder = work / "official" / f"{promise.version}-{abi}-{wheel_kind(like) or promise.system}"
+    stamp = folder / "fetched.sha256"
     with FileLock(made_folder(folder) / ".lock"):
-        if not _is_pinned(path):
-            path.unlink(missing_ok=True)
-            say(f"fetching {OFFICIAL_MACOS.file}, to compare with")
-            _, _, _, tags = parse_wheel_filename(OFFICIAL_MACOS.file)
-            tag = next(iter(tags))
-            wanted = folder / "official.txt"
-            wanted.write_text(
-                f"onnxruntime=={OFFICIAL_VERSION} --hash=sha256:{OFFICIAL_MACOS.sha256}\n",
-                encoding="utf-8",
-            )
-            arguments = ["download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-            arguments += ["--platform", tag.platform, "--python-version", tag.interpreter[2:]]
-            arguments += ["--implementation", "cp", "--abi", tag.abi, "--dest", str(folder)]
-            _pip([*arguments, "-r", str(wanted)], "fetch the official macOS wheel", folder)
-        if not _is_pinned(path):
-            raise EnvironmentFailed(
-                f"pip fetched no {OFFICIAL_MACOS.file} with the pinned hash.",
-                hint="Another index may serve other files: `pip config list`.",
-            )
-    return path
+        found = sorted(folder.glob("*.whl"))
+        stood = stamp.read_text(encoding="ascii").strip() if stamp.is_file() else ""
+        if len(found) != 1 or file_sha256(found[0]) != stood:
+            for path in (*found, stamp):
+                path.unlink(missing_ok=True)
+            say(f"fetching the official onnxruntime {promise.version}, to compare with")
+            _pip(_download(promise, abi, folder), "fetch the official wheel", folder)
+            found = sorted(folder.glob("*.whl"))
+            if len(found) != 1:
+                raise EnvironmentFailed(f"pip fetched {len(found)} wheels, not one.")
+            stamp.write_text(file_sha256(found[0]) + "\n", encoding="ascii")
+    (path,) = found
+    sha256 = file_sha256(path)
+    pinned = _pinned(promise.version, path.name)
+    if pinned and pinned != sha256:
+        raise EnvironmentFailed(
+            f"pip fetched {path.name} with another hash than the pinned one.",
+            hint="Another index may serve other files: `pip config list`.",
+            context={"pinned": pinned, "fetched": sha256},
+        )
+    return WheelFile(path=path, version=promise.version, sha256=sha256, size=path.stat().st_size)
 
 
-def _is_pinned(path: Path) -> bool:
-    return (
-        path.is_file()
-        and path.stat().st_size == OFFICIAL_MACOS.size
-        and file_sha256(path) == OFFICIAL_MACOS.sha256
-    )
+def _download(promise: Promise, abi: str, folder: Path) -> list[str]:
+    """Return pip's arguments for the official wheel that a host of the wheel's kind would get."""
+    cpu = "arm64" if "arm64" in promise.architectures else promise.architectures[0]
+    if promise.system == "macos":
+        platforms = [f"macosx_{_NEWEST_MACOS}_0_{cpu}"]
+    else:
+        platforms = [f"manylinux_2_{number}_{cpu}" for number in range(17, _NEWEST_GLIBC)]
+        platforms += [f"manylinux2014_{cpu}"]
+    digits = promise.pythons[0].removeprefix("cp")
+    lock = _lock_file("official")
+    wanted = [f"onnxruntime=={promise.version}"]
+    if lock.read_text(encoding="utf-8").startswith(f"{wanted[0]} "):
+        wanted = ["--require-hashes", "-r", str(lock)]
+    return [
+        "download", "--no-deps", "--only-binary", ":all:", "--dest", str(folder),
+        "--implementation", "cp", "--python-version", f"{digits[0]}.{digits[1:]}", "--abi", abi,
+        *(word for platform in platforms for word in ("--platform", platform)), *wanted,
+    ]  # fmt: skip
 
 
-def _base(folder: Path, *, say: Say) -> Path:
+def _pinned(version: str, file: str) -> str:
+    """Return the SHA-256 that a recipe pins for an official wheel, or an empty string."""
+    path = recipes_folder() / f"onnxruntime-{version}.toml"
+    if not path.is_file():
+        return ""
+    platforms = tomllib.loads(path.read_text(encoding="utf-8")).get("platforms", {})
+    known = [platform.get("official", {}) for platform in platforms.values()]
+    return next((str(each["sha256"]) for each in known if each.get("file") == file), "")
+
+
+def _base(folder: Path, version: str, *, say: Say) -> Path:
     """Return the folder with the locked dependencies; install them when they are not there."""
-    lock = _lock_file("target")
+    old = older_than(version, _NUMPY_1_BEFORE)
+    lock = _lock_file("target-numpy1" if old else "target")
     home = folder / f"base-{_key(lock, Path(sys.prefix))}"
     site = home / "site"
     if (home / ".complete").is_file():

@@ -14,16 +14,23 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from ..encoder.model_recipe import file_sha256
 from ..errors import WheelNotUsable
+from ..policy.limits import wheel_kind
+from .promise import is_own, read_promise
 
 
 @dataclass(frozen=True, kw_only=True)
 class WheelFile:
-    """A wheel that this interpreter can install."""
+    """A wheel that this interpreter can install, or that is read alone."""
 
     path: Path
     version: str
     sha256: str
     size: int
+
+    @property
+    def upstream(self) -> str:
+        """The version without a local part: that of the official wheel."""
+        return self.version.partition("+")[0]
 
 
 def find_wheel(wheel: Path | None, manifest: Path) -> tuple[Path, dict[str, Any] | None, Path]:
@@ -45,7 +52,9 @@ def find_wheel(wheel: Path | None, manifest: Path) -> tuple[Path, dict[str, Any]
     described = wheel.parent / "manifest.json"
     if described.is_file():
         content = read_manifest(described)
-        return wheel, content, described
+        # A manifest of ours says nothing about somebody else's wheel that lies beside it.
+        if content["wheel"]["file"] == wheel.name or is_own(wheel, described=False):
+            return wheel, content, described
     return wheel, None, described
 
 
@@ -156,10 +165,7 @@ def refuse_foreign_tags(
     here = f"{mine[0].interpreter} on {mine[0].platform}"
     foreign = sorted({tag.interpreter for tag in wanted})
     if not {tag.interpreter for tag in wanted} & pythons or _same_platform(wanted, mine):
-        digits = foreign[0].removeprefix("cp")
-        readable = (
-            f"CPython {digits[0]}.{digits[1:]}" if foreign[0].startswith("cp") else foreign[0]
-        )
+        readable = _readable(foreign[0])
         raise WheelNotUsable(
             f"{name} is a wheel for {readable}; this is {here}.",
             hint=f"Run the verification with {readable}, or build a wheel with this Python.",
@@ -168,8 +174,41 @@ def refuse_foreign_tags(
     raise WheelNotUsable(
         f"{name} is a wheel for another platform ({platforms}); this is {here}.",
         hint="Verify it on that platform; every host proves its own wheel. A macOS wheel can be "
-        "read anywhere: --policy macos-arm64-cross.",
+        "read anywhere: leave --policy out.",
     )
+
+
+def is_installable(name: str) -> bool:
+    """Return whether this interpreter can install a wheel of that name; so it is for no wheel's."""
+    try:
+        _, _, _, tags = parse_wheel_filename(name)
+    except InvalidWheelFilename:
+        return True  # refused where it is read, with what is wrong
+    return bool(set(tags) & set(sys_tags()))
+
+
+def other_python(name: str, host: str, python: str) -> str:
+    """Return which Python a wheel for this kind of host is for, where it is another than this.
+
+    Parameters
+    ----------
+    name : str
+        The wheel's file name.
+    host : str
+        Host kind.
+    python : str
+        Version of the host's Python, ``3.11.2``.
+    """
+    here = "cp" + "".join(python.split(".")[:2])
+    pythons = read_promise(name).pythons
+    if wheel_kind(name) != host or not pythons or here in pythons or "py3" in pythons:
+        return ""
+    return ", ".join(_readable(each) for each in pythons)
+
+
+def _readable(interpreter: str) -> str:
+    digits = interpreter.removeprefix("cp")
+    return f"CPython {digits[0]}.{digits[1:]}" if interpreter.startswith("cp") else interpreter
 
 
 def _same_platform(wanted: list[Tag], mine: list[Tag]) -> bool:

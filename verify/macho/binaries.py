@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..errors import WheelNotUsable
-from .findings import Role
+from ..policy.findings import Role
 from .image import FAT_MAGICS, THIN_MAGIC, Image, read_image
 
 ROLES: tuple[Role, ...] = ("extension", "library")
@@ -46,15 +46,13 @@ def role_of(name: str) -> Role | None:
     return None
 
 
-def pairs(
-    ours: Binaries, official: Binaries, problems: list[str]
-) -> Iterator[tuple[Role, Image, Image]]:
-    """Yield each part with both its images; one that is missing is added to ``problems``."""
+def pairs(ours: Binaries, official: Binaries | None) -> Iterator[tuple[Role, Image, Image]]:
+    """Yield each part with both its images, where there is something to compare with."""
+    if official is None:
+        return
     for role in ROLES:
         mine, theirs = ours.of(role), official.of(role)
-        if mine is None or theirs is None:
-            problems.append(f"there is no {role} to compare")
-        else:
+        if mine is not None and theirs is not None:
             yield role, mine, theirs
 
 

@@ -23,6 +23,7 @@ _CPU_TYPES = {0x01000007: "x86_64", 0x0100000C: "arm64"}
 _PLATFORMS = {1: "macOS", 2: "iOS", 6: "Mac Catalyst", 7: "iOS simulator"}
 _ZEROFILL = {0x1, 0xC, 0x12}
 _COALESCED = (0, -3)
+_BUILD_VERSION, _VERSION_MIN = 0x32, 0x24
 _FLAT_ORDINALS = {0xFE: DYNAMIC, 0xFF: "(main executable)", 0x00: "(this image)"}
 # A process on arm64 macOS has 47 bits of addresses.
 _ADDRESSES = 1 << 47
@@ -103,6 +104,8 @@ class Image:
         is: ``operator new`` and the like.
     disagreements : tuple of str
         Symbols for which binding and symbol table name different libraries.
+    minimums : Mapping[str, (int, int)]
+        Architecture to the oldest macOS that its slice asks for; ``(0, 0)`` for one that says none.
     local_symbols, debug_symbols : int
         How many entries stripping would have removed.
     """
@@ -114,6 +117,7 @@ class Image:
     flags: frozenset[str]
     platform: str
     minimum_os: tuple[int, int]
+    minimums: Mapping[str, tuple[int, int]]
     sdk: tuple[int, int]
     install_name: str
     libraries: tuple[Library, ...]
@@ -220,7 +224,7 @@ def read_image(data: bytes, name: str) -> Image:
         with warnings.catch_warnings():
             # lief warns of numbers that it has no name for; the checks judge them.
             warnings.simplefilter("ignore", RuntimeWarning)
-            image = _image(fat.at(0), slices["arm64"], name, tuple(slices))
+            image = _image(fat.at(0), slices["arm64"], name, slices)
     except (AttributeError, ValueError, struct.error) as error:
         raise MachOUnreadable(f"{name} lacks a part that every dylib has: {error}.") from None
     for section in image.sections:
@@ -231,7 +235,25 @@ def read_image(data: bytes, name: str) -> Image:
     return image
 
 
-def _image(binary: Any, data: bytes, name: str, found: tuple[str, ...]) -> Image:
+def _minimum(data: bytes) -> tuple[int, int]:
+    """Return the macOS that a slice asks for: LC_BUILD_VERSION, or LC_VERSION_MIN_MACOSX before."""
+    count, at = struct.unpack_from("<I", data, 16)[0], 32
+    for _ in range(count):
+        if at + 16 > len(data):
+            break
+        command, size = struct.unpack_from("<2I", data, at)
+        if command in (_BUILD_VERSION, _VERSION_MIN):
+            (version,) = struct.unpack_from(
+                "<I", data, at + (12 if command == _BUILD_VERSION else 8)
+            )
+            return version >> 16, version >> 8 & 0xFF
+        if size < 8:
+            break
+        at += size
+    return 0, 0
+
+
+def _image(binary: Any, data: bytes, name: str, slices: Mapping[str, bytes]) -> Image:
     import lief
 
     commands = lief.MachO.LoadCommand.TYPE
@@ -255,13 +277,14 @@ def _image(binary: Any, data: bytes, name: str, found: tuple[str, ...]) -> Image
     return Image(
         name=name,
         data=data,
-        architectures=found,
+        architectures=tuple(slices),
         file_type=struct.unpack_from("<I", data, 12)[0],
         flags=frozenset(str(flag).rpartition(".")[2] for flag in binary.header.flags_list),
         platform=_PLATFORMS.get(int(build.platform), str(build.platform))
         if build
         else ("macOS" if version else "none"),
         minimum_os=_short(build.minos if build else version.version if version else (0, 0)),
+        minimums={cpu: _minimum(content) for cpu, content in slices.items()},
         sdk=_short(build.sdk if build else version.sdk if version else (0, 0)),
         install_name=own[0] if own else "",
         libraries=tuple(linked),

@@ -1,29 +1,29 @@
-"""``macho.layout``: stripped, identified, and the sizes of sections side by side."""
+"""``macho.layout``: identified and mappable, and the sizes of sections side by side."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+from ..policy.findings import Outcome
 from .binaries import Binaries, pairs
-from .findings import Outcome
 from .image import Image
 
 CHECK = "macho.layout"
 _PAGE = 0x4000
 
 
-def check_layout(ours: Binaries, official: Binaries) -> Outcome:
-    """Judge what stripping leaves behind and how segments lie; list sections side by side."""
+def check_layout(ours: Binaries, official: Binaries | None) -> Outcome:
+    """Judge how segments lie and what names the build; list sections side by side."""
     found = Outcome(check=CHECK)
     for image in ours.images:
-        found.add_problems(image, rules(image))
+        found.add_problems(image.name, rules(image))
     seen: dict[str, str] = {}
     for image in ours.images:
         if image.uuid and image.uuid in seen:
             found.problems.append(f"{image.name} has the UUID of {seen[image.uuid]}")
         seen.setdefault(image.uuid, image.name)
-    for role, mine, theirs in pairs(ours, official, found.problems):
+    for role, mine, theirs in pairs(ours, official):
         found.evidence[role] = {
             "bytes": {"ours": len(mine.data), "official": len(theirs.data)},
             "local_symbols": {"ours": mine.local_symbols, "official": theirs.local_symbols},
@@ -31,19 +31,14 @@ def check_layout(ours: Binaries, official: Binaries) -> Outcome:
             "sections": side_by_side(mine, theirs),
         }
     size = sum(len(image.data) for image in ours.images)
-    return replace(found, compared=f"{len(ours.images)} stripped files, {size / 2**20:.1f} MiB")
+    return replace(
+        found, compared=f"{len(ours.images)} files that can be mapped, {size / 2**20:.1f} MiB"
+    )
 
 
 def rules(image: Image) -> list[str]:
-    """Return what breaks a rule: symbols left behind, no UUID, segments that cannot be mapped."""
+    """Return what breaks a rule: no UUID, segments that cannot be mapped."""
     problems = []
-    if image.debug_symbols:
-        problems.append(f"{image.debug_symbols} debugging entries in the symbol table")
-    if image.local_symbols:
-        problems.append(f"{image.local_symbols} local symbols: it is not stripped")
-    debug = sorted({entry.name for entry in image.sections if entry.segment == "__DWARF"})
-    if debug:
-        problems.append(f"debugging sections {', '.join(debug)}")
     if not image.uuid.strip("0"):
         problems.append("no UUID, so that a crash report cannot name the build")
     end = 0

@@ -1,4 +1,4 @@
-"""``macho.load``: what the loader reads first, by rules and compared with the official binary."""
+"""``macho.load``: what the loader reads first, by what the wheel's tags promise."""
 
 from __future__ import annotations
 
@@ -8,65 +8,50 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from ..environment.promise import Promise
+from ..policy.findings import Outcome
 from .binaries import Binaries, pairs
-from .findings import Outcome
-from .image import Image
+from .image import DYNAMIC, Image
 
 CHECK = "macho.load"
-MINIMUM_OS = (13, 3)
-DYLIB = 6
+DYLIB, BUNDLE = 6, 8
 _REQUIRED_FLAGS = frozenset({"DYLDLINK", "TWOLEVEL"})
 _BAD_FLAGS = frozenset({"ALLOW_STACK_EXECUTION", "FORCE_FLAT"})
 _WRITE, _EXECUTE = 2, 4
 _SYSTEM = ("/usr/lib/", "/System/Library/Frameworks/")
-_BUILD_PATH = re.compile(
-    rb"/(?:home|root|Users|work|tmp|private/tmp|opt|build|github|runner|mnt|srv|var/folders)/"
-    rb"[\x21-\x7e]{3,200}"
-)
-_FROM_THE_SOURCES = {"/tmp/model.mlmodel"}  # noqa: S108 - a text to look for, nothing is opened
-"""Part of a path that core/providers/coreml/builders/model_builder.cc puts together at run time."""
-_MOST_PATHS = 3
 _LIBRARY = re.compile(r"(libonnxruntime)\.(\d+)\.(\d+)\.\d+\.dylib")
-_MAJOR_ALONE = (1, 26)
-"""The first version whose install name has the major version alone (onnxruntime#28094)."""
 
 
-def check_load_commands(ours: Binaries, official: Binaries) -> Outcome:
-    """Judge header and load commands of every image."""
+def check_load_commands(ours: Binaries, official: Binaries | None, promise: Promise) -> Outcome:
+    """Judge header and load commands of every image; note what the official ones have otherwise."""
     found = Outcome(check=CHECK)
     for image in ours.images:
-        found.add_problems(image, rules(image))
-    for role, mine, theirs in pairs(ours, official, found.problems):
+        found.add_problems(image.name, rules(image))
+        found.evidence[image.name] = facts(image)
+    for role, mine, theirs in pairs(ours, official):
         found.compare(role, _items(mine), _items(theirs))
-        found.add_problems(mine, _versions(mine, theirs))
+        found.compare(role, _newer(mine, theirs), ())
         found.evidence[role] = {"ours": facts(mine), "official": facts(theirs)}
     libraries = len({library.name for image in ours.images for library in image.libraries})
+    cpus = " and ".join(promise.architectures)
     return replace(
         found,
-        compared=f"arm64, macOS {'.'.join(map(str, MINIMUM_OS))}, {libraries} libraries as linked "
-        "officially",
+        compared=f"{cpus}, macOS {promise.to_macos()} by the tag, {libraries} libraries, each the "
+        "system's or beside it",
     )
 
 
 def rules(image: Image) -> list[str]:
-    """Return what breaks a rule that holds whatever the official binary does."""
+    """Return what keeps macOS from loading an image, or from loading it safely."""
     problems = []
-    if image.architectures != ("arm64",):
-        problems.append(f"holds {', '.join(image.architectures)}, not arm64 alone")
     if image.platform != "macOS":
         problems.append(f"is for {image.platform}, not macOS")
-    if image.minimum_os != MINIMUM_OS:
-        wanted = ".".join(map(str, MINIMUM_OS))
-        problems.append(f"needs macOS {_dotted(image.minimum_os)}, not {wanted}")
-    if image.file_type != DYLIB:
-        problems.append(f"has file type {image.file_type}, not {DYLIB} (MH_DYLIB)")
-    elif image.install_name != (wanted := install_name(image.name)):
-        problems.append(f'has the install name "{image.install_name}", not {wanted}')
-    problems += [
-        f'has the rpath "{path}", not @loader_path'
-        for path in image.rpaths
-        if path != "@loader_path"
-    ]
+    if image.file_type not in (DYLIB, BUNDLE):
+        problems.append(f"has file type {image.file_type}, neither {DYLIB} (MH_DYLIB) nor {BUNDLE}")
+    elif image.file_type == DYLIB and image.install_name not in (
+        wanted := install_names(image.name)
+    ):
+        problems.append(f'has the install name "{image.install_name}", not {" or ".join(wanted)}')
     problems += [
         f'links "{library.name}", neither a system library nor beside it'
         for library in image.libraries
@@ -81,20 +66,29 @@ def rules(image: Image) -> list[str]:
         if (segment.maximum | segment.initial) & _WRITE
         and (segment.maximum | segment.initial) & _EXECUTE
     ]
-    found = {match.group().decode("ascii") for match in _BUILD_PATH.finditer(image.data)}
-    paths = sorted(found - _FROM_THE_SOURCES)
-    if paths:
-        problems.append(f"holds {len(paths)} build paths, such as {', '.join(paths[:_MOST_PATHS])}")
+    known = {DYNAMIC, *(library.name for library in image.libraries)}
+    problems += [
+        f"{symbol} is undefined: {library}"
+        for symbol, library in sorted(image.imports.items())
+        if library not in known
+    ]
+    problems += [
+        f"binding and symbol table name different libraries for {symbol}"
+        for symbol in image.disagreements
+    ]
     return problems
 
 
-def install_name(file: str) -> str:
-    """Return the install name that a file must have: its own name, or with less of its version."""
+def install_names(file: str) -> tuple[str, ...]:
+    """Return the install names that a file may have: its own name, or with less of its version.
+
+    Upstream's libraries have the major version alone since 1.26 (onnxruntime#28094). Which of them
+    a version has is seen where it is compared with the official one.
+    """
     name = PurePosixPath(file).name
     found = _LIBRARY.fullmatch(name)
-    if found and (int(found[2]), int(found[3])) >= _MAJOR_ALONE:
-        name = f"{found[1]}.{found[2]}.dylib"
-    return f"@rpath/{name}"
+    shorter = (f"@rpath/{found[1]}.{found[2]}.dylib",) if found else ()
+    return (f"@rpath/{name}", *shorter)
 
 
 def facts(image: Image) -> dict[str, Any]:
@@ -103,7 +97,7 @@ def facts(image: Image) -> dict[str, Any]:
         "file": image.name,
         "architectures": list(image.architectures),
         "platform": image.platform,
-        "minimum_os": _dotted(image.minimum_os),
+        "minimum_os": {cpu: _dotted(version) for cpu, version in image.minimums.items()},
         "sdk": _dotted(image.sdk),
         "install_name": image.install_name,
         "rpaths": list(image.rpaths),
@@ -126,12 +120,12 @@ def _items(image: Image) -> list[str]:
     ]
 
 
-def _versions(mine: Image, theirs: Image) -> list[str]:
+def _newer(mine: Image, theirs: Image) -> list[str]:
     """Compare compatibility versions: dyld refuses a library older than the one asked for."""
     allowed = {library.name: library.compatibility for library in theirs.libraries}
     return [
-        f"asks for {library.name} compatible with {_dotted(library.compatibility)}, the official "
-        f"binary for {_dotted(allowed[library.name])}"
+        f"{library.name} compatible with {_dotted(library.compatibility)}, newer than the official "
+        f"{_dotted(allowed[library.name])}"
         for library in mine.libraries
         if library.name in allowed and library.compatibility > allowed[library.name]
     ]

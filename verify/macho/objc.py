@@ -1,4 +1,4 @@
-"""``macho.objc``: what the code asks of Objective-C, compared with the official binary.
+"""``macho.objc``: what the code asks of Objective-C, by Apple's rules and beside the official one.
 
 A wrong declaration compiles and links: the selector is right, and at run time a number is in
 the wrong register. So calls are read back from the code: by selector (and by imported C function)
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..policy.findings import Outcome
 from .binaries import Binaries, pairs
 from .code.callsites import UNREADABLE, CallSite, Reader, selector_references
 from .code.registers import Value
-from .findings import Outcome
 from .image import Image
 
 CHECK = "macho.objc"
@@ -83,14 +83,18 @@ class Use:
     unreadable: int
 
 
-def check_objc(ours: Binaries, official: Binaries) -> Outcome:
-    """Compare selectors, classes, block signatures, strings and calls."""
+def check_objc(ours: Binaries, official: Binaries | None) -> Outcome:
+    """Judge every call; note selectors, classes, blocks, strings and calls that differ."""
     found = Outcome(check=CHECK)
-    calls = 0
-    for role, mine, theirs in pairs(ours, official, found.problems):
-        here, there = read_use(mine), read_use(theirs)
-        calls += sum(profile.calls for profile in here.profiles.values())
-        found.add_problems(mine, rules(here))
+    uses = {image.name: read_use(image) for image in ours.images}
+    for name, use in uses.items():
+        found.add_problems(name, rules(use))
+        found.evidence[name] = {
+            "selectors": sorted(use.selectors),
+            "calls": sum(profile.calls for profile in use.profiles.values()),
+        }
+    for role, mine, theirs in pairs(ours, official):
+        here, there = uses[mine.name], read_use(theirs)
         found.compare(role, _items(here), _items(there))
         for name in sorted(here.profiles.keys() & there.profiles.keys()):
             mine_said, theirs_said = contrast(here.profiles[name], there.profiles[name])
@@ -113,11 +117,11 @@ def check_objc(ours: Binaries, official: Binaries) -> Outcome:
                 for name in sorted(here.profiles.keys() | there.profiles.keys())
             ],
         }
-    selectors = len({name for role in found.evidence.values() for name in role["selectors"]})
+    selectors = len({name for use in uses.values() for name in use.selectors})
+    calls = sum(profile.calls for use in uses.values() for profile in use.profiles.values())
     return replace(
         found,
-        compared=f"{selectors} selectors, {calls} calls read back as the official binaries make "
-        "them",
+        compared=f"{selectors} selectors, {calls} calls read back, each argument set",
     )
 
 

@@ -1,9 +1,10 @@
-"""Which symbols of the system a published wheel shows to exist on macOS 13.3.
+"""Which symbols of the system a published wheel shows to exist on a macOS.
 
-A wheel proves a symbol when its arm64 code asks for macOS 13.3 or older and imports the symbol from
-that very library without marking it weak: dyld would refuse it otherwise. Two tables of one format
-list such wheels: the Apple overlay's says what its stubs may list, the other one what a build needs
-of libSystem, whose stub comes with the compiler. ``python -m tests.surface.evidence`` writes both.
+A wheel proves a symbol for the macOS that its arm64 code asks for, and for newer ones, when it
+imports the symbol from that very library without marking it weak: dyld would refuse it otherwise.
+Two tables of one format list such wheels: the Apple overlay's says what its stubs may list, the
+other one what a build needs of libSystem, whose stub comes with the compiler.
+``python -m tests.surface.evidence`` writes both.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import PolicyError
 from ..program import recipes_folder
-from .load_commands import MINIMUM_OS
 
 TABLES = tuple(
     recipes_folder() / table
@@ -51,13 +50,15 @@ class _Table:
     wheel: tuple[PublishedWheel, ...]
 
 
-def load_published(paths: Iterable[Path] = TABLES) -> dict[tuple[str, str], str]:
-    """Return library and symbol to the name of the wheel that proves it.
+def load_published(
+    oldest: tuple[int, int], paths: Iterable[Path] = TABLES
+) -> dict[tuple[str, str], str]:
+    """Return library and symbol to the name of the wheel that proves it for a macOS.
 
     Raises
     ------
     PolicyError
-        When a table has mistakes, or a wheel that proves nothing about macOS 13.3.
+        When a table has mistakes.
     """
     from ..policy import strict
 
@@ -65,11 +66,8 @@ def load_published(paths: Iterable[Path] = TABLES) -> dict[tuple[str, str], str]
     for path in paths:
         data = strict.read_toml(path, what="table of published symbols")
         for wheel in strict.load(_Table, data, where=f"The table {path.name}").wheel:
-            if tuple(int(part) for part in wheel.minimum.split(".")) > MINIMUM_OS:
-                raise PolicyError(
-                    f"{wheel.file} in {path.name} needs macOS {wheel.minimum}.",
-                    hint="Name a wheel that runs on macOS 13.3.",
-                )
+            if tuple(int(part) for part in wheel.minimum.split(".")) > oldest:
+                continue
             for library, symbols in wheel.imports.items():
                 for symbol in symbols:
                     found.setdefault((library, symbol), wheel.file)

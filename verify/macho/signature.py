@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .findings import Outcome
+from ..policy.findings import Outcome
 from .image import Image
 
 CHECK = "macho.signature"
@@ -60,7 +60,7 @@ def check_signatures(images: Sequence[Image]) -> Outcome:
     found = Outcome(check=CHECK, evidence={"files": files})
     for image in images:
         problems, files[image.name] = verify_signature(image)
-        found.add_problems(image, problems)
+        found.add_problems(image.name, problems)
     pages = sum(facts.get("pages", 0) for facts in files.values())
     return replace(
         found, compared=f"{pages} page hashes of {len(images)} files recomputed, signed ad hoc"

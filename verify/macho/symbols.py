@@ -1,9 +1,8 @@
 """``macho.imports`` and ``macho.exports``: what dyld must find for a binary, and what it offers.
 
-Both are compared with the official binary. An imported symbol that does not exist on the oldest
-macOS makes the whole image fail to load, on that Mac and not here. So each needs a proof: the
-official binary of the same release imports it, or another published wheel with no newer minimum
-does (:mod:`verify.macho.published_symbols`).
+An imported symbol that does not exist on the oldest macOS makes the whole image fail to load, on
+that Mac and not here. So each needs a proof: the official binary of the same release imports it, or
+another published wheel with no newer minimum does (:mod:`verify.macho.published_symbols`).
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from .binaries import Binaries, pairs
-from .findings import Outcome, Role
+from ..environment.promise import Promise
+from ..policy.findings import Outcome, Role
+from .binaries import Binaries, pairs, role_of
 from .image import DYNAMIC, Image
 
 IMPORTS, EXPORTS = "macho.imports", "macho.exports"
@@ -30,16 +30,27 @@ _CLASS = "_OBJC_CLASS_$_"
 
 
 def check_imports(
-    ours: Binaries, official: Binaries, published: Mapping[tuple[str, str], str]
+    ours: Binaries,
+    official: Binaries | None,
+    published: Mapping[tuple[str, str], str],
+    promise: Promise,
 ) -> Outcome:
-    """Compare imports; libSystem's and libc++'s need a proof, all others equality as well."""
+    """Look for a proof of every import; note what the official binaries import otherwise."""
     found = Outcome(check=IMPORTS)
-    proof = official_imports(official)
+    # The official wheel of a version proves nothing about systems older than those it promises.
+    oldest = promise.oldest or (0, 0)
+    proof = official_imports(official) if official and _oldest(official) <= oldest else set()
     total = 0
-    for role, mine, theirs in pairs(ours, official, found.problems):
-        total += len(mine.imports)
-        broken, proven = _judge(mine, proof, published)
-        found.add_problems(mine, broken)
+    for image in ours.images:
+        total += len(image.imports)
+        broken, proven = _judge(image, proof, published, promise)
+        found.add_problems(image.name, broken)
+        found.evidence[image.name] = {
+            "by_library": _counts(image),
+            "proven_by_other_wheels": proven,
+            "may_be_missing": sorted(image.weak_imports),
+        }
+    for role, mine, theirs in pairs(ours, official):
         found.compare(role, _apple(mine), _apple(theirs))
         both = mine.imports.keys() & theirs.imports.keys()
         found.compare(
@@ -53,14 +64,11 @@ def check_imports(
                 "official": _counts(theirs),
             },
             "apple": sorted(_apple(mine)),
-            "proven_by_other_wheels": proven,
-            "may_be_missing": sorted(mine.weak_imports),
             "look_ups": len([1 for library in mine.imports.values() if library == DYNAMIC]),
         }
     return replace(
         found,
-        compared=f"{total} imports known on macOS 13.3, frameworks and Python as in the official "
-        "binaries",
+        compared=f"{total} imports known on macOS {promise.to_macos()}",
     )
 
 
@@ -69,6 +77,11 @@ def official_imports(official: Binaries) -> set[tuple[str, str]]:
     return {
         (library, symbol) for image in official.images for symbol, library in image.imports.items()
     }
+
+
+def _oldest(official: Binaries) -> tuple[int, int]:
+    """Return the macOS that all of a wheel's binaries run on."""
+    return max((image.minimum_os for image in official.images), default=(0, 0))
 
 
 def unproven(image: Image, proof: AbstractSet[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -86,23 +99,23 @@ def unproven(image: Image, proof: AbstractSet[tuple[str, str]]) -> set[tuple[str
 
 
 def _judge(
-    image: Image, proof: AbstractSet[tuple[str, str]], published: Mapping[tuple[str, str], str]
+    image: Image,
+    proof: AbstractSet[tuple[str, str]],
+    published: Mapping[tuple[str, str], str],
+    promise: Promise,
 ) -> tuple[list[str], dict[str, str]]:
-    """Return broken rules, and the symbols that other wheels prove with the wheel's name."""
+    """Return what nothing proves, and the symbols that other wheels prove with the wheel's name."""
     problems, proven = [], {}
-    known = {DYNAMIC, *(library.name for library in image.libraries)}
     open_ones = unproven(image, proof)
     for symbol, library in sorted(image.imports.items()):
-        if library not in known:
-            problems.append(f"{symbol} is undefined: {library}")
-        elif (library, symbol) in published and (library, symbol) in open_ones:
+        if (library, symbol) not in open_ones:
+            continue
+        if (library, symbol) in published:
             proven[symbol] = published[library, symbol]
-        elif (library, symbol) in open_ones:
-            problems.append(f"nothing proves that {library} has {symbol} on macOS 13.3")
-    problems += [
-        f"binding and symbol table name different libraries for {symbol}"
-        for symbol in image.disagreements
-    ]
+        else:
+            problems.append(
+                f"nothing proves that {library} has {symbol} on macOS {promise.to_macos()}"
+            )
     return problems, proven
 
 
@@ -128,16 +141,18 @@ def _counts(image: Image) -> dict[str, int]:
     return dict(sorted(Counter(_short(library) for library in image.imports.values()).items()))
 
 
-def check_exports(ours: Binaries, official: Binaries) -> Outcome:
-    """Compare the export tries, name by name, and with the symbol tables."""
+def check_exports(ours: Binaries, official: Binaries | None) -> Outcome:
+    """Look for the entry points, and hold export tries against symbol tables."""
     found = Outcome(check=EXPORTS)
-    for role, mine, theirs in pairs(ours, official, found.problems):
-        if ENTRY_POINTS[role] not in mine.exports:
-            found.problems.append(f"{mine.name} does not export {ENTRY_POINTS[role]}")
-        for symbol in sorted(mine.exports ^ mine.external):
-            where = "export trie" if symbol in mine.exports else "symbol table"
-            found.problems.append(f"{mine.name}: {symbol} stands in the {where} alone")
+    for image in ours.images:
+        role = role_of(image.name)
+        if role and ENTRY_POINTS[role] not in image.exports:
+            found.problems.append(f"{image.name} does not export {ENTRY_POINTS[role]}")
+        for symbol in sorted(image.exports ^ image.external):
+            where = "export trie" if symbol in image.exports else "symbol table"
+            found.problems.append(f"{image.name}: {symbol} stands in the {where} alone")
+    for role, mine, theirs in pairs(ours, official):
         found.compare(role, mine.exports, theirs.exports)
         found.evidence[role] = {"ours": sorted(mine.exports), "official": sorted(theirs.exports)}
     total = sum(len(image.exports) for image in ours.images)
-    return replace(found, compared=f"{total} exported symbols, the same as the official binaries'")
+    return replace(found, compared=f"{total} exported symbols, the entry points among them")

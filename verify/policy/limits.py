@@ -76,6 +76,9 @@ class Policy:
         Host kinds (:func:`host_kind`) that take this policy when none is named.
     wheels : tuple of str
         Kinds of wheels (:func:`wheel_kind`) that a host of another kind takes this policy for.
+    own : bool
+        Whether it is for wheels that ortmill made, which are held to ortmill's own standards as
+        well; the others are held to what they promise.
     executes : bool
         Whether the wheel is installed and run. Without, only checks of its bytes are carried out.
     gate_provider : {"cpu", "coreml"}
@@ -93,6 +96,7 @@ class Policy:
     summary: str
     hosts: tuple[str, ...] = ()
     wheels: tuple[str, ...] = ()
+    own: bool = True
     executes: bool = True
     gate_provider: Provider
     required: Mapping[str, bool]

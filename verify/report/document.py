@@ -87,6 +87,11 @@ class Wheel(_Model):
         default=None,
         description="How a cross-built wheel was built, from its manifest; null for others.",
     )
+    compared: str | None = Field(
+        default=None,
+        description="Which official wheel it was compared with, or why with none; null where no "
+        "check asked for one.",
+    )
 
 
 class Policy(_Model):

@@ -18,7 +18,7 @@ from ..environment import host
 from ..environment import venv as environment
 from ..environment.channel import call
 from ..environment.context import TargetContext
-from ..environment.wheel_file import WheelFile, find_wheel, inspect_wheel
+from ..environment.wheel_file import WheelFile, find_wheel, inspect_wheel, other_python
 from ..errors import WheelNotUsable
 from ..policy.limits import Policy, wheel_kind
 from ..policy.result import CheckResult
@@ -92,7 +92,7 @@ def run(options: Options, *, say: Say) -> report.Document:
     official = get_official(
         options.selection,
         options.policy,
-        manifest=manifest,
+        wheel=wheel,
         work=work,
         wanted=options.official,
         say=lambda text: say("", text),
@@ -125,12 +125,12 @@ def run(options: Options, *, say: Say) -> report.Document:
         results += [writable(CheckResult(**entry)) for entry in answer["results"]]
         samples += [report.LatencySeries(**one) for one in answer["samples"].get("latency", ())]
         covered += answer["coverage"]
-    conclusion = verdict.decide(
-        results,
+    setting = verdict.Setting(
         policy=options.policy,
-        selection=options.selection,
         host=machine["kind"],
         built=built_where(manifest),
+        compared=official.told,
+        python=other_python(path.name, machine["kind"], machine["python"]),
     )
     return report.Document(
         schema=report.VERSION,
@@ -138,11 +138,11 @@ def run(options: Options, *, say: Say) -> report.Document:
         created=created.isoformat(timespec="seconds").replace("+00:00", "Z"),
         seconds=round(time.monotonic() - started, 3),
         host=report.Host(**machine),
-        wheel=wheel_part(wheel, manifest, manifest_path),
+        wheel=wheel_part(wheel, manifest, manifest_path, official.told),
         model=options.recipe.name if options.policy.executes else None,
         policy=policy_part(options.policy),
         selection=options.selection.part(),
-        verdict=conclusion,
+        verdict=verdict.decide(results, selection=options.selection, setting=setting),
         checks=check_part(results, options.policy),
         samples=report.Samples(
             latency=[with_bound(series, options.policy.limits) for series in samples]
@@ -182,7 +182,7 @@ def _refuse_other_policy(name: str, policy: Policy) -> None:
 
 
 def wheel_part(
-    wheel: WheelFile, manifest: Mapping[str, Any] | None, manifest_path: Path
+    wheel: WheelFile, manifest: Mapping[str, Any] | None, manifest_path: Path, compared: str
 ) -> report.Wheel:
     """Return the ``wheel`` part of verify.json."""
     return report.Wheel(
@@ -192,6 +192,7 @@ def wheel_part(
         version=wheel.version,
         manifest_sha256=None if manifest is None else file_sha256(manifest_path),
         cross=built_where(manifest) or None,
+        compared=compared or None,
     )
 
 

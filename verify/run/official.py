@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..checks.table import CHECKS, Place
 from ..environment import venv as environment
+from ..environment.wheel_file import WheelFile
 from ..errors import EnvironmentFailed
 from ..policy.limits import Policy
 from .selection import Selection
@@ -21,31 +21,34 @@ class Official:
     """The official wheel in the forms that were wanted: installed, and as a file.
 
     ``targets`` and ``wheels`` are for the context of the checks; ``missing`` says for each place of
-    checks why there is none for it.
+    checks why there is none for it; ``told`` says in a sentence what the wheel was compared with.
     """
 
     targets: Mapping[str, Path] = field(default_factory=dict)
     wheels: Mapping[str, Path] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    told: str = ""
 
 
 def get_official(
     selection: Selection,
     policy: Policy,
     *,
-    manifest: Mapping[str, Any] | None,
+    wheel: WheelFile,
     work: Path,
     wanted: bool,
     say: Say,
 ) -> Official:
-    """Get the official wheel in the forms that the chosen checks want.
+    """Get the official wheel of the wheel's own version, in the forms that the checks want.
+
+    A wheel that is the official one itself is not compared with itself, and says so.
 
     Parameters
     ----------
     selection, policy : Selection, Policy
         Say which checks run.
-    manifest : Mapping or None
-        Names the upstream version; only one has a lock here.
+    wheel : WheelFile
+        The wheel under test.
     work : Path
         Folder for environments and files.
     wanted : bool
@@ -61,30 +64,41 @@ def get_official(
         and not selection.left_out(check, policy)
         and (check.place == "wheel" or policy.executes)
     }
-    everywhere: tuple[Place, ...] = ("target", "host", "wheel")
     if not wanted:
-        return Official(missing=dict.fromkeys(everywhere, "left out by --no-official"))
-    upstream = str((manifest or {}).get("upstream_version", environment.OFFICIAL_VERSION))
-    if upstream != environment.OFFICIAL_VERSION:
-        return Official(
-            missing=dict.fromkeys(everywhere, f"no lock for the official wheel of {upstream}")
-        )
-    missing: dict[str, str] = {}
-    targets: dict[str, Path] = {}
-    wheels: dict[str, Path] = {}
+        return _none("left out by --no-official", "It was not compared with the official wheel.")
+    if not places:
+        return Official()
+    name = f"the official wheel of {wheel.upstream}"
     try:
-        if "wheel" in places:
-            wheels["official"] = environment.fetch_official_macos(work, say=say)
+        official = environment.fetch_official(wheel.path.name, work, say=say)
     except EnvironmentFailed as error:
-        missing["wheel"] = _without("fetched", error, say)
+        reason = _without("fetched", error, say)
+        return _none(reason, f"It was compared with no other wheel: {reason}.")
+    if official.sha256 == wheel.sha256:
+        same = f"it is {name} itself, byte for byte"
+        return _none(same, f"It is the file that the package index serves as {official.path.name}.")
+    told = f"It was compared with {name}, {official.path.name}."
+    wheels = {"official": official.path}
+    if not places - {"wheel"}:
+        return Official(wheels=wheels, told=told)
     try:
-        if places - {"wheel"}:
-            targets["official"] = environment.make_official(work, say=say)
+        targets = {"official": environment.make_official(official, work, say=say)}
     except EnvironmentFailed as error:
-        missing["target"] = missing["host"] = _without("installed", error, say)
-    return Official(targets=targets, wheels=wheels, missing=missing)
+        missing = _without("installed", error, say)
+        return Official(wheels=wheels, missing={"target": missing, "host": missing}, told=told)
+    return Official(targets=targets, wheels=wheels, told=told)
+
+
+def _none(reason: str, told: str) -> Official:
+    places: tuple[Place, ...] = ("target", "host", "wheel")
+    return Official(missing=dict.fromkeys(places, reason), told=told)
 
 
 def _without(verb: str, error: EnvironmentFailed, say: Say) -> str:
-    say(f"going on without the official wheel: {error.problem}")
-    return f"the official wheel could not be {verb}: {error.problem.splitlines()[0]}"
+    lines = error.problem.splitlines()
+    if any("No matching distribution" in line for line in lines):
+        reason = "the package index has none for this version, Python and platform"
+    else:
+        reason = f"the official wheel could not be {verb}: {lines[0]}"
+    say(f"going on without the official wheel: {reason}")
+    return reason

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 
 from ..checks.table import check_ids, find_check
+from ..environment.wheel_file import other_python
 from ..policy.judgement import judge_numbers
 from ..policy.limits import Policy
 from ..policy.result import CheckResult
@@ -31,10 +32,16 @@ def judge(document: Document, policy: Policy) -> Document:
     ]
     conclusion = verdict.decide(
         results,
-        policy=policy,
         selection=Selection.from_part(document.selection),
-        host=document.host.kind,
-        built=document.wheel.cross or "",
+        setting=verdict.Setting(
+            policy=policy,
+            host=document.host.kind,
+            built=document.wheel.cross or "",
+            compared=document.wheel.compared or "",
+            python=other_python(
+                document.wheel.file, document.host.kind, document.host.python or ""
+            ),
+        ),
     )
     series = [with_bound(one, policy.limits) for one in document.samples.latency]
     return document.model_copy(

@@ -24,12 +24,28 @@ LATENCY = "latency.p95"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Setting:
-    """What a verdict is about, for its words."""
+class Setting:
+    """What a verdict is about.
+
+    Parameters
+    ----------
+    policy : Policy
+        Says which checks are required.
+    host : str
+        Host kind, for the words.
+    built : str
+        How the wheel was built, where that is worth saying: cross-built, never executed.
+    compared : str
+        A sentence that says which official wheel it was compared with, or why with none.
+    python : str
+        Which Python the wheel is for, where it was only read because this host has another one.
+    """
 
     policy: Policy
     host: str
-    built: str
+    built: str = ""
+    compared: str = ""
+    python: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,33 +59,23 @@ class _Sorted:
     waived: tuple[CheckResult, ...]
 
 
-def decide(
-    results: Sequence[CheckResult],
-    *,
-    policy: Policy,
-    selection: Selection,
-    host: str,
-    built: str = "",
-) -> Verdict:
+def decide(results: Sequence[CheckResult], *, selection: Selection, setting: Setting) -> Verdict:
     """Draw the conclusion from every check's outcome.
 
     Parameters
     ----------
     results : sequence of CheckResult
         One per check of the table; a check that is absent counts as not run.
-    policy : Policy
-        Says which checks are required.
     selection : Selection
         Says which were left out by the user.
-    host : str
-        Host kind, for the words.
-    built : str
-        How the wheel was built, where that is worth saying: cross-built, never executed.
+    setting : Setting
+        What it is about; names the policy.
     """
+    policy = setting.policy
     by_id = {result.id: result for result in results}
     found = _sort(by_id, policy, selection)
     executed = _passed(by_id, EXECUTES)
-    decision, code = _decision(found, executed, policy)
+    decision, code = _decision(found, executed, setting)
     proven = [
         f"{find_check(result.id).proves} ({_said(result)})"
         for result in results
@@ -80,7 +86,6 @@ def decide(
         for result in results
         if result.status != "passed"
     ]
-    setting = _Setting(policy=policy, host=host, built=built)
     headline = _headline(decision, found, by_id, setting)
     return Verdict(
         decision=decision,
@@ -121,13 +126,14 @@ def _sort(by_id: Mapping[str, CheckResult], policy: Policy, selection: Selection
     )
 
 
-def _decision(found: _Sorted, executed: bool, policy: Policy) -> tuple[Decision, ExitCode]:
+def _decision(found: _Sorted, executed: bool, setting: Setting) -> tuple[Decision, ExitCode]:
     if found.failed or found.missing:
         return "NO-GO", 1
     if found.open or found.unselected:
         return "INCONCLUSIVE", 2
-    if not policy.executes:
-        return "NOT-EXECUTED", 0
+    if not setting.policy.executes:
+        # This kind of host could execute it, so reading alone does not tell what was asked.
+        return ("INCONCLUSIVE", 2) if setting.python else ("NOT-EXECUTED", 0)
     if executed and not found.waived:
         return "GO", 0
     return "GO-WITH-FALLBACK", 0
@@ -137,7 +143,7 @@ def _headline(
     decision: Decision,
     found: _Sorted,
     by_id: Mapping[str, CheckResult],
-    setting: _Setting,
+    setting: Setting,
 ) -> str:
     policy, host = setting.policy, setting.host
     if decision == "NO-GO":
@@ -150,6 +156,8 @@ def _headline(
             parts.append("these are open: " + ", ".join(result.id for result in found.open))
         if found.unselected:
             parts.append(f"{len(found.unselected)} required checks were not selected")
+        if setting.python and not policy.executes:
+            parts.append(f"it is for {setting.python}, so nothing of it was executed here")
         return f"{decision}: nothing failed, but {' and '.join(parts)}."
     if decision == "NOT-EXECUTED":
         parts = [f"nothing of this wheel was executed on this {host} host"]
@@ -157,7 +165,8 @@ def _headline(
             parts.append(setting.built)
         if found.waived:
             parts.append("waived: " + ", ".join(result.id for result in found.waived))
-        return f"{decision}: the bytes are right; {'; '.join(parts)}."
+        right = "are right" if policy.own else "keep what its tags promise"
+        return f"{decision}: the bytes {right}; {'; '.join(parts)}."
     if decision == "GO":
         return f"{decision}: CoreML executes on this {host} host, and every required check passed."
     parts = []
@@ -176,7 +185,7 @@ def _paragraph(
     decision: Decision,
     found: _Sorted,
     by_id: Mapping[str, CheckResult],
-    setting: _Setting,
+    setting: Setting,
 ) -> str:
     policy, host = setting.policy, setting.host
     required = [name for name, wanted in policy.required.items() if wanted]
@@ -187,6 +196,8 @@ def _paragraph(
     ]
     if setting.built:
         sentences.append(f"The wheel was {setting.built}.")
+    if setting.compared:
+        sentences.append(setting.compared)
     if not policy.executes:
         sentences.append("Only its bytes were read: no code of it ran, on the CPU or on CoreML.")
     elif _passed(by_id, EXECUTES):
@@ -215,7 +226,8 @@ def _paragraph(
         "GO": "The wheel may serve on this kind of host.",
         "GO-WITH-FALLBACK": "The wheel may serve with the CPU provider; switch to CoreML only "
         "where a run like this one has proven it.",
-        "NOT-EXECUTED": "The wheel may go to a Mac to be verified there; it may not serve before.",
+        "NOT-EXECUTED": f"The wheel may go to {_place(policy)} to be verified there; it may not "
+        "serve before.",
         "NO-GO": "Do not ship this wheel for this kind of host."
         if policy.executes
         else "Do not ship this wheel.",
@@ -228,7 +240,7 @@ def _next(
     decision: Decision,
     found: _Sorted,
     executed: bool,
-    setting: _Setting,
+    setting: Setting,
 ) -> list[str]:
     policy, host = setting.policy, setting.host
     steps = [
@@ -244,10 +256,11 @@ def _next(
     steps += [text for text in advice.values() if text]
     if found.unselected:
         steps.append("Run without --only and -k: required checks were not selected.")
-    if not policy.executes:
+    if setting.python and not policy.executes:
+        steps.append(f"Run the verification with {setting.python}: that executes it.")
+    elif not policy.executes:
         steps.append(
-            "Take the wheel to a Mac with Apple silicon: `python -m verify run WHEEL --policy "
-            "macos-arm64` executes it there."
+            f"Take the wheel to {_place(policy)}: `python -m verify run WHEEL` executes it there."
         )
     elif not executed and not host.startswith("macos"):
         steps.append(
@@ -257,6 +270,13 @@ def _next(
     if decision in ("GO", "GO-WITH-FALLBACK", "NOT-EXECUTED"):
         steps.append("Keep verify.json: `python -m verify compare` tells later runs from it.")
     return [as_called(step) for step in steps]
+
+
+def _place(policy: Policy) -> str:
+    """Return where a wheel that was only read can be executed."""
+    if any(kind.startswith("linux") for kind in policy.wheels):
+        return "a Linux host of its own processor and Python"
+    return "a Mac with Apple silicon"
 
 
 def _passed(by_id: Mapping[str, CheckResult], name: str) -> bool:

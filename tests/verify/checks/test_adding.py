@@ -49,7 +49,7 @@ from verify.environment.context import TargetContext
 from verify.policy.result import CheckResult
 from verify.run import carry_out, rejudge
 from verify.run.selection import Selection
-from verify.run.verdict import decide
+from verify.run.verdict import Setting, decide
 
 work = Path(sys.argv[1])
 policy = find_policy("linux")
@@ -61,7 +61,8 @@ answer = carry_out.run_checks(
     context, [find_check("example.even")], logs=work / "logs", say=lambda *_: None
 )
 (result,) = (CheckResult(**entry) for entry in answer["results"])
-verdict = decide([result], policy=policy, selection=Selection(), host="linux-x86_64")
+setting = Setting(policy=policy, host="linux-x86_64")
+verdict = decide([result], selection=Selection(), setting=setting)
 strict = replace(policy, limits=replace(policy.limits, memory_growth_mb_max=1.0))
 again = rejudge._again(result, None, strict)
 print(json.dumps({

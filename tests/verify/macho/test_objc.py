@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.macho_examples import LIBRARY, binaries, image, mutants, replaced, stored
-from verify.macho.findings import Explanations
+from tests.kit.macho_examples import LIBRARY, binaries, image, judged, mutants, replaced, stored
 from verify.macho.objc import ENUMERATIONS, Use, check_objc, contrast, read_use, rules
-
-NOTHING: Explanations = {}
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +52,15 @@ def test_stubs_of_the_linker_and_direct_messages_are_the_same() -> None:
 
 
 def test_the_same_code_has_no_findings(tmp_path: Path) -> None:
-    result = check_objc(binaries(tmp_path / "a"), binaries(tmp_path / "b")).result(NOTHING)
+    result = judged(check_objc(binaries(tmp_path / "a"), binaries(tmp_path / "b")))
     assert result.status == "passed", result.evidence
-    assert "41 selectors" in result.summary
+    assert "no difference" in result.summary
 
 
 @pytest.mark.parametrize("name", mutants())
 def test_a_wrong_declaration_is_caught(tmp_path: Path, name: str) -> None:
     ours = binaries(tmp_path / "ours", {LIBRARY: stored(name)})
-    result = check_objc(ours, binaries(tmp_path / "official")).result(NOTHING)
+    result = judged(check_objc(ours, binaries(tmp_path / "official")))
     assert result.status == "failed", name
     assert result.measured >= 1
 
@@ -86,16 +83,16 @@ def test_there_are_more_than_ten_mutants() -> None:
 )
 def test_the_finding_names_the_mistake(tmp_path: Path, name: str, said: str) -> None:
     ours = binaries(tmp_path / "ours", {LIBRARY: stored(name)})
-    evidence = check_objc(ours, binaries(tmp_path / "official")).result(NOTHING).evidence
+    evidence = judged(check_objc(ours, binaries(tmp_path / "official"))).evidence
     told = [*evidence["problems"], *(entry["item"] for entry in evidence["unexplained"])]
     assert any(said in line for line in told), told
 
 
 def test_a_renamed_selector_is_a_difference_on_both_sides(tmp_path: Path) -> None:
     renamed = replaced(stored("library"), b"\0fileExistsAtPath:\0", b"\0fileExistsAtPatj:\0")
-    result = check_objc(
-        binaries(tmp_path / "a", {LIBRARY: renamed}), binaries(tmp_path / "b")
-    ).result(NOTHING)
+    result = judged(
+        check_objc(binaries(tmp_path / "a", {LIBRARY: renamed}), binaries(tmp_path / "b"))
+    )
     items = {(entry["only_in"], entry["item"]) for entry in result.evidence["unexplained"]}
     assert ("ours", "selector fileExistsAtPatj:") in items
     assert ("official", "selector fileExistsAtPath:") in items
@@ -107,7 +104,7 @@ def test_a_selector_that_nothing_sends_is_a_difference(tmp_path: Path) -> None:
     data = stored("library")
     silent = data[: text.offset] + b"\x1f\x20\x03\xd5" * (text.size // 4)
     ours = binaries(tmp_path / "a", {LIBRARY: silent + data[len(silent) :]})
-    result = check_objc(ours, binaries(tmp_path / "b")).result(NOTHING)
+    result = judged(check_objc(ours, binaries(tmp_path / "b")))
     items = {(entry["only_in"], entry["item"]) for entry in result.evidence["unexplained"]}
     assert ("ours", "selector count (never sent)") in items
     assert ("official", "selector count") in items
@@ -116,9 +113,8 @@ def test_a_selector_that_nothing_sends_is_a_difference(tmp_path: Path) -> None:
 def test_without_a_table_of_functions_nothing_passes(tmp_path: Path) -> None:
     ours = binaries(tmp_path / "a")
     bare = tuple(dataclasses.replace(entry, function_starts=()) for entry in ours.images)
-    result = check_objc(dataclasses.replace(ours, images=bare), binaries(tmp_path / "b")).result(
-        NOTHING
-    )
+    ours = dataclasses.replace(ours, images=bare)
+    result = judged(check_objc(ours, binaries(tmp_path / "b")))
     assert result.status == "failed"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,36 @@ from typing import Any
 import pytest
 
 from tests.kit import verify_examples
-from tests.kit.macho_examples import LIBRARY, NAME, replaced, stored, wheel
+from tests.kit.macho_examples import (
+    BUILD_VERSION,
+    EXTENSION,
+    INFO,
+    LIBRARY,
+    NAME,
+    command,
+    patched,
+    replaced,
+    stored,
+    wheel,
+)
+from tests.kit.macho_files import X86_64, universal
 from verify import cli
 from verify.checks import policies as policy
 from verify.checks.policies import find_policy
 from verify.checks.table import CHECKS, check_ids
-from verify.encoder.model_recipe import load_model_recipe, recipe_path
+from verify.checks.wheel_bytes import EXPLAINED
+from verify.encoder.model_recipe import file_sha256, load_model_recipe, recipe_path
 from verify.environment import venv as environment
+from verify.environment.wheel_file import WheelFile
 from verify.errors import EnvironmentFailed, WheelNotUsable
+from verify.policy.findings import load_explanations
 from verify.policy.limits import wheel_kind
 from verify.policy.result import CheckResult
 from verify.report.document import Document, dumps, parse
 from verify.run import carry_out as run
 from verify.run import rejudge
 from verify.run.selection import Selection
-from verify.run.verdict import decide
+from verify.run.verdict import Setting, decide
 
 MACHO = [check.id for check in CHECKS if check.id.startswith("macho.")]
 CROSS = "macos-arm64-cross"
@@ -38,12 +54,20 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def never(*args: object, **named: object) -> None:
         raise AssertionError("an environment was made for a wheel that must not be executed")
 
-    official = wheel(tmp_path / "official")
-    monkeypatch.setattr(environment, "fetch_official_macos", lambda work, *, say: official)
+    official = wheel(tmp_path / "official", {"onnxruntime/other.py": b""})
+    monkeypatch.setattr(
+        environment, "fetch_official", lambda like, work, *, say: described(official)
+    )
     monkeypatch.setattr(environment, "make_candidate", never)
     monkeypatch.setattr(environment, "make_official", never)
     monkeypatch.setattr(policy, "host_kind", lambda: "linux-x86_64")
     return official
+
+
+def described(path: Path) -> WheelFile:
+    return WheelFile(
+        path=path, version="1.21.0", sha256=file_sha256(path), size=path.stat().st_size
+    )
 
 
 def document(tmp_path: Path, path: Path, **changes: Any) -> Document:
@@ -84,7 +108,7 @@ def test_a_damaged_wheel_fails_by_the_right_check(tmp_path: Path) -> None:
     assert (made.verdict.decision, made.verdict.exit_code) == ("NO-GO", 1)
     assert "Nothing was executed" in made.verdict.headline
     failed = {name for name, status in statuses(made).items() if status == "failed"}
-    assert failed == {"macho.signature", "macho.objc"}
+    assert failed == {"macho.signature", "macho.official"}
 
 
 @pytest.mark.usefixtures("offline")
@@ -98,17 +122,19 @@ def test_an_unreadable_binary_fails_every_check(tmp_path: Path) -> None:
 def test_without_the_official_wheel_nothing_is_taken_for_a_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
-    def fail(work: Path, *, say: object) -> Path:
+    def fail(like: str, work: Path, *, say: object) -> WheelFile:
         raise EnvironmentFailed("no network")
 
-    monkeypatch.setattr(environment, "fetch_official_macos", fail)
+    monkeypatch.setattr(environment, "fetch_official", fail)
     made = document(tmp_path, wheel(tmp_path / "ours"), official=why == "no network")
     found = statuses(made)
     assert made.verdict.exit_code == 1
     assert found["macho.signature"] == found["macho.wheel"] == "passed"
-    assert found["macho.objc"] == found["macho.imports"] == "not-run"
+    assert found["macho.imports"] == "failed"  # nothing else proves them
+    assert found["macho.official"] == "not-run"
     told = {check.id: check.summary for check in made.checks}
-    assert why in told["macho.objc"]
+    assert why in told["macho.official"]
+    assert why == "--no-official" or why in made.verdict.paragraph
 
 
 @pytest.mark.usefixtures("offline")
@@ -135,26 +161,38 @@ def test_wheels_of_another_kind_are_refused(tmp_path: Path) -> None:
         document(tmp_path, linux)
     with pytest.raises(WheelNotUsable, match="another platform") as caught:
         document(tmp_path, wheel(tmp_path / "m"), policy=find_policy("linux"))
-    assert CROSS in caught.value.hint
+    assert "leave --policy out" in caught.value.hint
+
+
+OFFICIAL = "onnxruntime-1.21.0-cp311-cp311-macosx_13_0_universal2.whl"
+LINUX = "onnxruntime-1.21.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+ARM = LINUX.replace("x86_64", "aarch64")
 
 
 @pytest.mark.parametrize(
-    ("host", "name", "chosen"),
+    ("host", "name", "own", "installable", "chosen"),
     [
-        ("linux-x86_64", NAME, CROSS),
-        ("linux-aarch64", NAME, CROSS),
-        ("linux-x86_64", "onnxruntime-1.21.0-cp311-cp311-macosx_13_0_universal2.whl", CROSS),
-        ("macos-arm64", NAME, "macos-arm64"),
-        ("linux-x86_64", "onnxruntime-1.21.0-cp311-cp311-manylinux_2_28_x86_64.whl", "linux"),
-        ("linux-x86_64", "onnxruntime-1.21.0-cp311-cp311-manylinux_2_28_aarch64.whl", "linux"),
-        ("linux-x86_64", "", "linux"),
+        ("linux-x86_64", NAME, True, False, CROSS),
+        ("linux-aarch64", NAME, True, False, CROSS),
+        ("macos-arm64", NAME, True, True, "macos-arm64"),
+        ("linux-x86_64", LINUX, True, True, "linux"),
+        ("linux-x86_64", LINUX, True, False, "linux"),  # refused: the wrong Python would pass
+        ("linux-x86_64", ARM, True, False, "linux-cross"),
+        ("linux-x86_64", "", True, True, "linux"),
+        ("linux-x86_64", OFFICIAL, False, False, "promise-macos-arm64-cross"),
+        ("macos-arm64", OFFICIAL, False, True, "promise-macos-arm64"),
+        ("macos-arm64", OFFICIAL, False, False, "promise-macos-arm64-cross"),
+        ("macos-arm64", LINUX, False, False, "promise-linux-cross"),
+        ("linux-x86_64", LINUX, False, True, "promise-linux"),
+        ("linux-x86_64", LINUX, False, False, "promise-linux-cross"),
+        ("linux-x86_64", ARM, False, False, "promise-linux-cross"),
     ],
 )
 def test_the_wheel_and_the_host_choose_the_policy(
-    monkeypatch: pytest.MonkeyPatch, host: str, name: str, chosen: str
+    monkeypatch: pytest.MonkeyPatch, host: str, name: str, own: bool, installable: bool, chosen: str
 ) -> None:
     monkeypatch.setattr(policy, "host_kind", lambda: host)
-    assert find_policy(None, wheel=name).name == chosen
+    assert find_policy(None, wheel=name, own=own, installable=installable).name == chosen
 
 
 @pytest.mark.parametrize(
@@ -181,54 +219,139 @@ def test_the_command_says_which_policy_it_took(
     code = cli.main(["run", str(path), "--work", str(tmp_path / "work")])
     told = capsys.readouterr().err
     assert code == 0, told
-    assert f"read here and not executed (policy {CROSS})" in told.replace("\n", " ")
+    assert "read here and not executed, by what its tags promise" in told.replace("\n", " ")
+    assert f"(policy promise-{CROSS})" in told.replace("\n", " ")
     assert "NOT-EXECUTED" in told
     assert (tmp_path / "work" / "reports" / "report.html").is_file()
 
 
-def test_the_linux_policy_does_not_list_the_checks_of_bytes() -> None:
+def test_a_policy_lists_the_checks_of_its_own_kind_of_bytes() -> None:
     linux, mac = find_policy("linux"), find_policy("macos-arm64")
     for check in CHECKS:
         if check.place == "wheel":
-            assert not Selection().concerns(check, linux)
-            assert Selection(only=(check.id,)).concerns(check, linux)
-            assert Selection().concerns(check, mac)
-            assert mac.requires(check.id)
+            here, there = (linux, mac) if check.id.startswith("elf.") else (mac, linux)
+            assert not Selection().concerns(check, there)
+            assert Selection(only=(check.id,)).concerns(check, there)
+            assert Selection().concerns(check, here)
+            assert here.requires(check.id)
         else:
             assert Selection().concerns(check, linux)
 
 
 def test_a_policy_that_executes_nothing_cannot_say_go() -> None:
-    cross = find_policy(CROSS)
+    setting = Setting(policy=find_policy(CROSS), host="linux-x86_64")
     everything = [CheckResult(id=name, status="passed", summary="s") for name in check_ids()]
-    verdict = decide(everything, policy=cross, selection=Selection(), host="linux-x86_64")
+    verdict = decide(everything, selection=Selection(), setting=setting)
     assert verdict.decision == "NOT-EXECUTED"
     waived = decide(
         [*everything[:-1], CheckResult(id=check_ids()[-1], status="not-run", summary="s")],
-        policy=cross,
         selection=Selection(skip={check_ids()[-1]: "a reason"}),
-        host="linux-x86_64",
+        setting=setting,
     )
-    assert "waived: macho.wheel" in waived.headline
+    assert "waived: macho.official" in waived.headline
 
 
-def test_the_official_wheel_is_pinned_and_checked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def foreign(tmp_path: Path, path: Path) -> Document:
+    """Judge somebody else's wheel."""
+    return document(tmp_path, path, policy=find_policy(f"promise-{CROSS}"))
+
+
+def tagged(folder: Path, tag: str, library: bytes, version: str = "1.21.0") -> Path:
+    """A wheel with another tag and another library, honest in WHEEL and METADATA."""
+    name = f"onnxruntime-{version}-cp311-cp311-{tag}.whl"
+    told = f"Root-Is-Purelib: false\nTag: cp311-cp311-{tag}\n".encode()
+    metadata = f"Name: onnxruntime\nVersion: {version}\n".encode()
+    extension = rebuilt(stored("extension"), "14.0") if "14" in tag else stored("extension")
+    return wheel(
+        folder,
+        {
+            LIBRARY: library,
+            EXTENSION: extension,
+            f"{INFO}/WHEEL": told,
+            f"{INFO}/METADATA": metadata,
+        },
+        name=name,
+    )
+
+
+def rebuilt(data: bytes, minimum: str) -> bytes:
+    """The same image for another oldest macOS, signed as it was: a note on its signature."""
+    major, minor = (int(part) for part in minimum.split("."))
+    at = command(data, BUILD_VERSION)
+    return patched(data, at + 12, struct.pack("<I", major << 16 | minor << 8))
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_foreign_wheel_is_not_held_to_our_standards(tmp_path: Path) -> None:
+    intel = struct.pack("<3I", 0xFEEDFACF, X86_64, 3) + bytes(88)
+    both = universal(intel, stored("library"))
+    made = foreign(tmp_path, tagged(tmp_path / "f", "macosx_13_0_arm64", both))
+    assert (made.verdict.decision, made.verdict.exit_code) == ("NOT-EXECUTED", 0)
+    assert "keep what its tags promise" in made.verdict.headline
+    assert "macho.standards" not in statuses(made)
+    told = {check.id: check.summary for check in made.checks}
+    assert "nearest that installers know to the 13.3" in told["macho.wheel"]
+    strict = document(tmp_path, tmp_path / "f" / made.wheel.file)
+    assert statuses(strict)["macho.standards"] == "failed"
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("tag", "minimum", "said"),
+    [
+        ("macosx_13_0_arm64", "14.0", "promises macOS 13.0, but"),
+        ("macosx_12_0_arm64", "13.3", "promises macOS 12.0, but"),
+        ("macosx_13_0_universal2", "13.3", "promises x86_64, which"),
+    ],
+)
+def test_a_foreign_wheel_is_held_to_its_tag(
+    tmp_path: Path, tag: str, minimum: str, said: str
 ) -> None:
-    asked: list[list[str]] = []
+    made = foreign(tmp_path, tagged(tmp_path / "f", tag, rebuilt(stored("library"), minimum)))
+    assert (made.verdict.decision, made.verdict.exit_code) == ("NO-GO", 1)
+    told = {check.id: check.summary for check in made.checks}
+    assert said in told["macho.wheel"]
 
-    def pip(arguments: list[str], purpose: str, folder: Path) -> None:
-        asked.append(arguments)
-        (folder / environment.OFFICIAL_MACOS.file).write_bytes(b"other bytes")
 
-    monkeypatch.setattr(environment, "_pip", pip)
-    with pytest.raises(EnvironmentFailed, match=r"no .* with the pinned hash"):
-        environment.fetch_official_macos(tmp_path, say=lambda text: None)
-    (arguments,) = asked
-    assert "--require-hashes" in arguments
-    assert "macosx_13_0_universal2" in arguments
-    assert (
-        environment.OFFICIAL_MACOS.sha256 in (tmp_path / "official-macos/official.txt").read_text()
+@pytest.mark.usefixtures("offline")
+def test_the_install_name_of_newer_versions_is_no_fault(tmp_path: Path) -> None:
+    """onnxruntime#28094: the library of 1.26 and later calls itself libonnxruntime.1.dylib."""
+    name = b"@rpath/libonnxruntime.1.21.0.dylib"
+    short = replaced(
+        stored("library"), name, b"@rpath/libonnxruntime.1.dylib".ljust(len(name), b"\0")
     )
-    lock = Path(environment.__file__).parents[1] / "requirements" / "official.txt"
-    assert environment.OFFICIAL_MACOS.sha256 in lock.read_text(encoding="utf-8")
+    made = foreign(tmp_path, wheel(tmp_path / "f", {LIBRARY: short}))
+    found = statuses(made)
+    assert found["macho.load"] == "passed"
+    assert found["macho.signature"] == "failed"  # the name was changed after signing
+    assert found["macho.official"] == "failed"
+    assert not next(check for check in made.checks if check.id == "macho.official").required
+
+
+@pytest.mark.usefixtures("offline")
+def test_what_explains_one_version_explains_no_other(tmp_path: Path) -> None:
+    """The rpath of our library is explained for 1.21.0; for 1.30.0 it is a difference."""
+    explained = load_explanations(EXPLAINED, "1.21.0")
+    assert any(entry.item == "rpath @loader_path" for _, entry in explained)
+    assert load_explanations(EXPLAINED, "1.30.0") == {}
+
+
+@pytest.mark.usefixtures("offline")
+def test_an_import_without_proof_is_open_for_others_and_fails_for_us(tmp_path: Path) -> None:
+    path = tagged(tmp_path / "f", "macosx_11_0_arm64", rebuilt(stored("library"), "11.0"))
+    made = foreign(tmp_path, path)
+    assert statuses(made)["macho.imports"] == "inconclusive"
+    told = {check.id: check.summary for check in made.checks}
+    assert "imports have no proof" in told["macho.imports"]
+    assert statuses(document(tmp_path, path))["macho.imports"] == "failed"
+
+
+def test_a_wheel_for_another_python_of_this_host_is_open() -> None:
+    everything = [CheckResult(id=name, status="passed", summary="s") for name in check_ids()]
+    setting = Setting(
+        policy=find_policy("promise-linux-cross"), host="linux-x86_64", python="CPython 3.12"
+    )
+    verdict = decide(everything, selection=Selection(), setting=setting)
+    assert (verdict.decision, verdict.exit_code) == ("INCONCLUSIVE", 2)
+    assert "CPython 3.12" in verdict.headline
+    assert any("CPython 3.12" in step for step in verdict.next)

@@ -75,7 +75,7 @@ def test_bytes_after_the_signature_are_found() -> None:
 
 def test_an_unsigned_file_fails() -> None:
     unsigned = dataclasses.replace(image(), signature=None)
-    result = check_signatures([unsigned]).result({})
+    result = check_signatures([unsigned]).result()
     assert result.status == "failed"
     assert "Apple silicon loads no unsigned code" in result.summary
 

@@ -31,7 +31,7 @@ from verify.run import carry_out as run
 from verify.run import rejudge
 from verify.run.sampled import with_bound
 from verify.run.selection import Selection
-from verify.run.verdict import decide
+from verify.run.verdict import Setting, decide
 
 HOST = "linux-x86_64"
 STATUSES = st.sampled_from(["passed", "failed", "inconclusive", "not-run"])
@@ -39,7 +39,7 @@ COMBINATIONS = st.fixed_dictionaries(dict.fromkeys(check_ids(), STATUSES))
 
 
 def conclude(found: list[CheckResult], required: dict[str, bool] | None = None) -> Verdict:
-    return decide(found, policy=policy(required), selection=Selection(), host=HOST)
+    return decide(found, selection=Selection(), setting=Setting(policy=policy(required), host=HOST))
 
 
 def from_statuses(statuses: dict[str, str]) -> list[CheckResult]:
@@ -54,7 +54,9 @@ def document(found: list[CheckResult], latency: Any = (), **limits: float) -> Do
             "host": whole.host.model_copy(update={"kind": HOST}),
             "policy": run.policy_part(chosen),
             "selection": Selection().part(),
-            "verdict": decide(found, policy=chosen, selection=Selection(), host=HOST),
+            "verdict": decide(
+                found, selection=Selection(), setting=Setting(policy=chosen, host=HOST)
+            ),
             "checks": run.check_part(found, chosen),
             "samples": Samples(latency=list(latency)),
         }
@@ -142,7 +144,7 @@ def test_a_waived_check_is_repeated_and_takes_the_go_away() -> None:
         else item
         for item in results()
     ]
-    verdict = decide(found, policy=policy(), selection=selection, host=HOST)
+    verdict = decide(found, selection=selection, setting=Setting(policy=policy(), host=HOST))
     assert (verdict.decision, verdict.exit_code) == ("GO-WITH-FALLBACK", 0)
     assert "runner swaps" in verdict.paragraph
     assert "memory.growth" in verdict.headline
@@ -156,7 +158,7 @@ def test_unselected_required_checks_leave_it_open() -> None:
         else CheckResult(id=item.id, status="not-run", summary="not selected (--only)")
         for item in results()
     ]
-    verdict = decide(found, policy=policy(), selection=selection, host=HOST)
+    verdict = decide(found, selection=selection, setting=Setting(policy=policy(), host=HOST))
     assert (verdict.decision, verdict.exit_code) == ("INCONCLUSIVE", 2)
 
 

@@ -1,0 +1,1 @@
+"""A Linux wheel's bytes: what its libraries ask for, and whether its tags say so."""
