@@ -13,9 +13,9 @@ __all__ = ["Embedder", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for and no more: the build needs no numpy, the Embedder no build."""
+    """Load what is asked for and no more: the commands need no Embedder."""
     if name == "Embedder":
-        return import_module(".verify", __name__).Embedder
+        return import_module(".embedding", __name__).Embedder
     if name == "__version__":
         return import_module(".build", __name__).__version__
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

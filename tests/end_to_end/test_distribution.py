@@ -305,9 +305,31 @@ def test_texts_are_embedded(installed: Installed, model: Path, tmp_path: Path) -
     assert text == "(2, 384) float32 [1.0, 1.0]\n"
 
 
+@pytest.fixture(scope="module")
+def cached(installed: Installed, model: Path) -> Path:
+    """Return the model's folder in the user's cache, as a first fetch leaves it there."""
+    return Path(shutil.copytree(model, installed.home / "cache" / "models" / MODEL))
+
+
+def test_a_recipe_s_name_is_enough(installed: Installed, cached: Path, tmp_path: Path) -> None:
+    lines = (
+        "from ortmill import Embedder\n"
+        f"with Embedder.from_recipe({MODEL!r}, offline=True) as embedder:\n"
+        '    print(embedder.embed(["a text", "another"]).shape)\n'
+    )
+    for _ in range(2):
+        assert installed("python", "-c", lines, cwd=tmp_path) == "(2, 384)\n"
+    assert not list(tmp_path.iterdir())
+    (cached / "tokenizer.json").rename(cached / "aside")
+    assert "only the cache may be used" in installed("python", "-c", lines, code=1)
+    (cached / "aside").rename(cached / "tokenizer.json")
+    wrong = "from ortmill import Embedder; Embedder.from_recipe('all-minilm')"
+    assert "there is no model recipe called all-minilm" in installed("python", "-c", wrong, code=1)
+
+
 @pytest.mark.parametrize("package", ["ortmill", "verify"])
 def test_the_lines_of_the_readme_run(
-    installed: Installed, model: Path, package: str, tmp_path: Path
+    installed: Installed, model: Path, cached: Path, package: str, tmp_path: Path
 ) -> None:
     """The first from anywhere, with the wheel installed; the second from the checkout."""
     text = (ROOT / "README.md").read_text("utf-8")
