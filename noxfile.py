@@ -194,6 +194,17 @@ def sdk(session: nox.Session) -> None:
 
 
 @nox.session
+def paths(session: nox.Session) -> None:
+    """Measure the four ways to a vector side by side: in the process, bridge, Candle, CPU."""
+    if not {"--help", "-h"} & set(session.posargs):
+        ortmill(session, "build", "fetch-model", "--quiet")
+    session.run(
+        environment(session, "tests"), "-m", "tests.paths", *session.posargs,
+        external=True, env={"PYTHONPATH": str(HERE)},
+    )  # fmt: skip
+
+
+@nox.session
 def env(session: nox.Session) -> None:
     """Print what a program needs to find the SDK: `-- --shell fish`, `-- --cargo-config`."""
     ortmill(session, "build", "env", *session.posargs)

@@ -1,0 +1,1 @@
+"""The four ways from a service to its vectors, measured side by side on this host."""
