@@ -14,7 +14,7 @@ from build.package.exports import unpacked
 from tests.consumers.toolchains import ROOT, compiled, not_shown
 from verify.encoder import reference
 from verify.encoder.graph import ensure_graph
-from verify.encoder.model_recipe import load_model_recipe, recipe_path
+from verify.encoder.model_recipe import EncoderSpec, load_model_recipe, recipe_path
 from verify.encoder.sessions import load_tokenizer
 
 MODEL = "all-minilm-l6-v2"
@@ -47,6 +47,11 @@ class Sample:
     work: Path
 
     @cached_property
+    def encoder(self) -> EncoderSpec:
+        """The encoder's shape."""
+        return load_model_recipe(recipe_path(MODEL)).encoder
+
+    @cached_property
     def texts(self) -> list[str]:
         """The reference texts, in order."""
         return [each.text for each in reference.load_texts(reference.default_folder())[0]]
@@ -66,28 +71,21 @@ class Sample:
     @cached_property
     def ids_file(self) -> Path:
         """Token ids for programs without a tokenizer: a line for each text, cut to 128."""
-        encoder = load_model_recipe(recipe_path(MODEL)).encoder
-        tokenizer = load_tokenizer(self.tokenizer, encoder)
+        tokenizer = load_tokenizer(self.tokenizer, self.encoder.cut_to(CUT))
         file = self.work / "ids.txt"
         with file.open("w", encoding="ascii") as lines:
             for text in self.texts:
-                # Cut as the tokenizer cuts: the last of the kept places is the end mark.
-                ids = tokenizer.encode(text).ids
-                kept = ids if len(ids) <= CUT else [*ids[: CUT - 1], ids[-1]]
-                print(*kept, file=lines)
+                print(*tokenizer.encode(text).ids, file=lines)
         return file
 
     def graph(self, width: int) -> Path:
         """Return a prepared graph: static for a width, with dynamic axes for 0."""
-        encoder = load_model_recipe(recipe_path(MODEL)).encoder
         static = (1, width) if width else None
-        return ensure_graph(self.model, encoder, self.work / "graphs", static=static)
+        return ensure_graph(self.model, self.encoder, self.work / "graphs", static=static)
 
     def difference(self, out: Path, *, cut: int) -> float:
         """Return the largest difference of any component from the stored references."""
-        expected = reference.load(
-            load_model_recipe(recipe_path(MODEL)).encoder.cut_to(cut)
-        ).embeddings
+        expected = reference.load(self.encoder.cut_to(cut)).embeddings
         found: NDArray[np.float32] = np.fromfile(out, dtype="<f4")
         assert found.size == expected.size, f"{out.name}: {found.size} of {expected.size} numbers"
         return float(np.abs(found.reshape(expected.shape) - expected).max())

@@ -27,8 +27,8 @@ def bridge_environment(wheels: Path, work: Path, *, say: Callable[[str], None]) 
         raise FileNotFoundError(f"there is no wheel in {wheels}; run `nox -s build`")
     wheel = wheels / json.loads(manifest.read_text("utf-8"))["wheel"]["file"]
     known = hashlib.sha256(sys.version.encode() + wheel.read_bytes())
-    for folder in ("build", "verify", "recipes", "distribution"):
-        for file in sorted((ROOT / folder).rglob("*")):
+    for part in ("build", "verify", "recipes", "distribution"):
+        for file in sorted((ROOT / part).rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts:
                 known.update(file.read_bytes())
     folder = work / "environment"

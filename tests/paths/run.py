@@ -57,7 +57,7 @@ def _run(options: argparse.Namespace) -> list[Row]:
     budget = options.budget_ms or limits.latency_p95_ms
     parts = _parts(options)
     work = ROOT / ".work" / "paths"
-    known = reference.load(MODEL, max_length=parts.encoder.max_length)
+    known = reference.load(parts.encoder)
     right = zip([each.text for each in known.texts], known.embeddings, strict=True)
     chosen = routes(parts)
     samples = measure(
