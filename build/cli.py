@@ -114,6 +114,11 @@ def _add_builds(adder: _Adder, inputs: _Parser) -> None:
     )
     run.add_argument("--jobs", type=_positive, help="compilers at once (default: cores, memory)")
     run.add_argument("--fresh", action="store_true", help="lay out the tree anew")
+    run.add_argument(
+        "--static-sdk",
+        action="store_true",
+        help="pack libonnxruntime.a as well, for programs that link all of it into themselves",
+    )
     run.set_defaults(do=commands.run)
     fetch = adder.add_parser(
         "fetch", parents=[inputs], help="fetch and check every input, build nothing"

@@ -25,6 +25,7 @@ from .recipe.format import LocalOrigin, PlatformName, Recipe, digest, sha1_alone
 from .recipe.load import load_model_recipe, load_recipe
 from .recipe.schema import SCHEMAS, schema_text
 from .request import Request, fetch_context, fetch_inputs, fetch_official
+from .static_sdk import make_static_sdk
 from .system.console import Reporter
 from .system.files import write_whole
 from .toolchain.cross_layout import check_sdk
@@ -118,7 +119,10 @@ def _host(arguments: argparse.Namespace, recipe: Recipe, platform: PlatformName)
 
 def run(call: Call) -> None:
     """Build the wheel and the SDK."""
-    build(call.request(), call.reporter)
+    request = call.request()
+    made = build(request, call.reporter)
+    if call.arguments.static_sdk:
+        make_static_sdk(request, made, call.reporter)
 
 
 def fetch(call: Call) -> None:

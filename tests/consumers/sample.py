@@ -22,11 +22,12 @@ CUT = 128
 TOLERANCE = 1e-6
 
 
-def unpacked_sdk(platform: str) -> Path:
+def unpacked_sdk(platform: str, kind: str = "sdk") -> Path:
     """Unpack the SDK that was built, into a folder with a blank in its name."""
-    archives = sorted((ROOT / "wheels").glob(f"onnxruntime-sdk-*-{platform}.tar.gz"))
+    archives = sorted((ROOT / "wheels").glob(f"onnxruntime-{kind}-[0-9]*-{platform}.tar.gz"))
     if not archives:
-        not_shown("no SDK has been built in wheels/; run `nox -s build`")
+        more = "" if kind == "sdk" else " -- --static-sdk"
+        not_shown(f"there is no {kind} in wheels/; run `nox -s build{more}`")
     # One place for one archive: Cargo compiles everything anew when the library's path changes.
     return unpacked(archives[-1], compiled() / "any folder")
 

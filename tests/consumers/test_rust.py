@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from build.package.exports import exports, read_sdk
-from tests.consumers.sample import TOLERANCE, Sample
+from build.tree.workspace import host_platform
+from tests.consumers.sample import TOLERANCE, Sample, unpacked_sdk
 from tests.consumers.standin import newer_library, older_library
 from tests.consumers.test_go import library
 from tests.consumers.toolchains import HERE, compiled, run, tool
@@ -30,9 +31,9 @@ def cargo(verb: str, *words: str | Path, env: dict[str, str] | None = None) -> N
     )
 
 
-def built(into: Path, profile: str, *words: str | Path) -> Path:
+def built(into: Path, profile: str, *words: str | Path, env: dict[str, str] | None = None) -> Path:
     """Build the program and return a copy, which the next build does not replace."""
-    cargo("build", "--profile", profile, *words)
+    cargo("build", "--profile", profile, *words, env=env)
     folder = "debug" if profile == "dev" else profile
     return Path(shutil.copy2(compiled() / "cargo" / folder / "embed", into / "embed"))
 
@@ -90,6 +91,16 @@ def test_linked_when_compiled(sdk: Path, sample: Sample, tmp_path: Path) -> None
     program = built(tmp_path, "dev", "--no-default-features", "--config", config)
     run(embed(program, sample, tmp_path / "out", sample.graph(0)), env=without_ort())
     assert sample.difference(tmp_path / "out", cut=LONGEST) <= TOLERANCE
+
+
+def test_linked_statically(sample: Sample, tmp_path: Path) -> None:
+    lib = unpacked_sdk(host_platform(), "static-sdk") / "lib"
+    env = without_ort(ORT_LIB_PATH=str(lib), ORT_PREFER_DYNAMIC_LINK="")
+    program = built(tmp_path, "release", "--no-default-features", env=env)
+    run(embed(program, sample, tmp_path / "out", sample.graph(0)), env=without_ort())
+    assert sample.difference(tmp_path / "out", cut=LONGEST) <= TOLERANCE
+    if sys.platform == "linux":
+        assert "libonnxruntime" not in run(["ldd", program])
 
 
 def test_an_older_library_is_explained(program: Path, sample: Sample, tmp_path: Path) -> None:
