@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -26,20 +27,88 @@ from .manifest import Input
 # Any fixed namespace will do; the document's serial number is derived from its content.
 _NAMESPACE = uuid.UUID("6f1f6f0e-3b0c-5c55-9d7e-8a0f6b3c1d21")
 _TREES = ("git", "overlay")
+_REGISTRIES = ("pypi", "debian")
+_POOL_DEPTH = 4
 _REFERENCES = {
     "git": ExternalReferenceType.VCS,
     "archive": ExternalReferenceType.DISTRIBUTION,
 }
 
 
-def _purl(item: Input) -> PackageURL:
+_GITHUB = re.compile(
+    r"https://github\.com/(?P<owner>[^/]+)/(?P<name>[^/@]+?)(?:\.git)?"
+    r"(?:@(?P<commit>[0-9a-f]{40})|/archive/(?:refs/tags/)?(?P<tag>.+?)\.(?:zip|tar\.gz))"
+)
+# NAME_VERSION of Debian's pool: a source's archive, or a binary package with its architecture.
+_DEBIAN = re.compile(r"[^_/]+_(?P<version>[^_/]+?)(?:\.orig\.tar\.\w+|_\w+\.deb)")
+_CPES = {
+    "onnxruntime": "microsoft:onnxruntime",
+    "abseil_cpp": "abseil:common_libraries",
+    "flatbuffers": "google:flatbuffers",
+    "json": "json-for-modern-cpp_project:json-for-modern-cpp",
+    "onnx": "linuxfoundation:onnx",
+    "protobuf": "google:protobuf",
+}
+"""Input to the vendor and product that the National Vulnerability Database knows it by."""
+
+
+def package_url(item: Input) -> PackageURL:
+    """Return the name by which a scanner knows what an input is made of.
+
+    It follows from the origin, not from the name that CMake gives a dependency: the project on the
+    Python index, Debian's source package, the repository on GitHub. What is ortmill's own has
+    ortmill's name, so that nobody takes a stand-in for the real thing.
+
+    Raises
+    ------
+    ValueError
+        When the locator of a registry's file does not say what it is a file of.
+    """
+    path = item.locator.partition(":")[2] if item.kind in _REGISTRIES else item.locator
     if item.kind == "pypi":
+        project, _, rest = path.partition("==")
+        release, _, file = rest.partition("/")
+        if not release or not file:
+            raise ValueError(f"{item.locator} names no release")
         return PackageURL(
-            "pypi", name=canonicalize_name(item.locator.split("/")[0]), version=item.version
+            "pypi",
+            name=canonicalize_name(project),
+            version=release,
+            qualifiers={"file_name": file},
         )
     if item.kind == "debian":
-        return PackageURL("deb", namespace="debian", name=item.name, version=item.version)
-    return PackageURL("generic", name=item.name, version=item.version or None)
+        # pool/<area>/<prefix>/<source package>/<file>
+        found = _DEBIAN.fullmatch(path.rpartition("/")[2])
+        if found is None or path.count("/") != _POOL_DEPTH:
+            raise ValueError(f"{item.locator} is no file of a source package")
+        return PackageURL(
+            "deb",
+            namespace="debian",
+            name=path.split("/")[3],
+            version=found["version"],
+            qualifiers={"arch": "source"},
+        )
+    found = _GITHUB.fullmatch(path)
+    if found is not None:
+        return PackageURL(
+            "github",
+            namespace=found["owner"],
+            name=found["name"],
+            version=found["commit"] or found["tag"],
+        )
+    own = "ortmill" if item.kind == "overlay" else None
+    return PackageURL("generic", namespace=own, name=item.name, version=item.version or None)
+
+
+def cpe(item: Input) -> str | None:
+    """Return the CPE 2.3 name of an input, where the vulnerability database has one.
+
+    A stand-in has none: what is known of the real thing does not hold for it.
+    """
+    product = _CPES.get(item.name)
+    if product is None or item.kind == "overlay":
+        return None
+    return f"cpe:2.3:a:{product}:{item.version}:*:*:*:*:*:*:*"
 
 
 def _component(item: Input) -> Component:
@@ -49,7 +118,8 @@ def _component(item: Input) -> Component:
         type=ComponentType.LIBRARY,
         bom_ref=f"{item.kind}:{item.name}@{item.sha256[:16]}",
         licenses=[LicenseFactory().make_from_string(item.licence)],
-        purl=_purl(item),
+        purl=package_url(item),
+        cpe=cpe(item),
         properties=[
             Property(name="ortmill:origin", value=item.kind),
             Property(name="ortmill:locator", value=item.locator),

@@ -1,8 +1,9 @@
-"""provider.registered and provider.executes: a name in a list is worth nothing until it has run."""
+"""provider.*: a name in a list is worth nothing until it has run, nor a cache that errs."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,12 @@ from ..policy.result import CheckResult
 
 REGISTERED = "provider.registered"
 EXECUTES = "provider.executes"
+CACHE = "provider.cache"
 NO_RUNTIME = "not supported on this platform"
 """Words of the error that ONNX Runtime's converter gives where Apple's runtime is absent."""
+
+_FIRST, _SECOND = 1.2345678, 2.3456789
+"""Weights of two models that change places: numbers that nothing else in a package holds."""
 
 # CoreML may compute in half precision on the Neural Engine: 2**-10 relative, eight products.
 _PROBE_TOLERANCE = 2e-2
@@ -119,6 +124,85 @@ def provider_executes(context: TargetContext) -> CheckResult:
         unit="nodes run by CoreML",
         evidence=evidence,
     )
+
+
+def provider_cache(context: TargetContext) -> CheckResult:
+    """Exchange a model at one path and look whether ModelCacheDirectory gets the new weights.
+
+    What counts is on disk, so that a host without CoreML can tell: the converter writes its package
+    there as well. The second model's package, made in a folder of its own, must be in the shared
+    folder too; with COREML_CACHE_KEY in both models, and without.
+    """
+    import onnxruntime
+
+    if COREML not in onnxruntime.get_available_providers():
+        return CheckResult(
+            id=CACHE, status="not-run", summary=f"{COREML} is not listed, so it keeps no cache"
+        )
+    stale = []
+    for key, how in (("", "without COREML_CACHE_KEY"), ("one", "with the same COREML_CACHE_KEY")):
+        folder = context.work / f"cache-{key or 'none'}"
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            for weight, into in ((_FIRST, "shared"), (_SECOND, "shared"), (_SECOND, "alone")):
+                _cache(folder, weight=weight, key=key, into=into)
+        except Exception as error:
+            return _failed(
+                CACHE,
+                f"no session with ModelCacheDirectory, {how}: {_first_line(error)}",
+                {"error": str(error)},
+                "Leave the option out.",
+            )
+        if not (_holds(folder / "shared", _FIRST) and _holds(folder / "alone", _SECOND)):
+            return CheckResult(
+                id=CACHE,
+                status="inconclusive",
+                summary=f"the packages do not show their models' weights, {how}",
+                evidence={"files": sorted(str(path) for path in folder.rglob("*"))},
+            )
+        if not _holds(folder / "shared", _SECOND):
+            stale.append(how)
+    evidence = {"stale": stale}
+    if stale:
+        return _failed(
+            CACHE,
+            "a model with other weights at the same path gets the package of the one before, "
+            + " and ".join(stale),
+            evidence,
+            "Use one folder for each model and each version of the wheel, named by their hashes "
+            "(onnxruntime#27487; docs/deployment.md).",
+        )
+    return CheckResult(
+        id=CACHE,
+        status="passed",
+        summary="an exchanged model gets its own package, with COREML_CACHE_KEY and without",
+        evidence=evidence,
+    )
+
+
+def _cache(folder: Path, *, weight: float, key: str, into: str) -> None:
+    """Write a model whose weights are all one number, and make a session that caches it."""
+    import onnxruntime
+    from onnx import load, numpy_helper, save
+
+    place = folder / into
+    place.mkdir(parents=True, exist_ok=True)
+    path = _probe(folder)
+    model = load(str(path))
+    model.graph.initializer[0].CopyFrom(
+        numpy_helper.from_array(np.full((8, 8), weight, dtype=np.float32), "weights")
+    )
+    if key:
+        model.metadata_props.add(key="COREML_CACHE_KEY", value=key)
+    save(model, str(path))
+    options = {**COREML_OPTIONS, "ModelCacheDirectory": str(place)}
+    onnxruntime.InferenceSession(str(path), providers=[(COREML, options)])
+
+
+def _holds(folder: Path, weight: float) -> bool:
+    """Return whether a package below a folder holds weights that are all this number."""
+    row = np.full(8, weight, dtype=np.float32).tobytes()
+    return any(row in path.read_bytes() for path in folder.rglob("Data/**/*") if path.is_file())
 
 
 class _NotExecuted(Exception):

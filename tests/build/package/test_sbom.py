@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from pathlib import Path
 from typing import Any
 
+import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from hypothesis import given
 from hypothesis import strategies as st
+from packageurl import PackageURL
 
 from build.package.manifest import Input
-from build.package.sbom import make_sbom
+from build.package.sbom import make_sbom, package_url
 
 INPUTS = (
     Input(
@@ -38,16 +42,16 @@ INPUTS = (
         version="20240702",
         licence="BSD-3-Clause",
         kind="debian",
-        locator="pool/main/r/re2/re2_20240702.orig.tar.gz",
+        locator="debian:pool/main/r/re2/re2_20240702.orig.tar.gz",
         sha256="3" * 64,
         size=390672,
     ),
     Input(
         name="mp11",
-        version="1.8.0",
+        version="bundled with boost-histogram 1.8.0",
         licence="BSL-1.0",
         kind="pypi",
-        locator="Boost_Histogram/boost_histogram-1.8.0.tar.gz",
+        locator="pypi:Boost_Histogram==1.8.0/boost_histogram-1.8.0.tar.gz",
         sha256="4" * 64,
         size=9,
     ),
@@ -108,9 +112,15 @@ def test_components_have_hash_licence_and_package_url() -> None:
     found = components(sbom())
     assert found["re2"]["hashes"] == [{"alg": "SHA-256", "content": "3" * 64}]
     assert found["re2"]["licenses"] == [{"license": {"id": "BSD-3-Clause"}}]
-    assert found["re2"]["purl"] == "pkg:deb/debian/re2@20240702"
-    assert found["mp11"]["purl"] == "pkg:pypi/boost-histogram@1.8.0"
-    assert found["fp16"]["purl"] == "pkg:generic/fp16@0a92994"
+    assert found["re2"]["purl"] == "pkg:deb/debian/re2@20240702?arch=source"
+    assert found["mp11"]["purl"] == (
+        "pkg:pypi/boost-histogram@1.8.0?file_name=boost_histogram-1.8.0.tar.gz"
+    )
+    assert found["fp16"]["purl"] == "pkg:github/maratyszcza/fp16@0a92994"
+    assert found["onnxruntime"]["purl"] == f"pkg:github/microsoft/onnxruntime@{'e' * 40}"
+    assert found["onnxruntime"]["cpe"] == ("cpe:2.3:a:microsoft:onnxruntime:1.21.0:*:*:*:*:*:*:*")
+    assert found["coremltools"]["purl"] == "pkg:generic/ortmill/coremltools"
+    assert "cpe" not in found["coremltools"]
     assert found["coremltools"]["licenses"][0]["license"]["name"].startswith("a licence")
     trees = {
         name: {entry["name"]: entry["value"] for entry in found[name]["properties"]}
@@ -142,3 +152,104 @@ def test_the_serial_number_names_the_content() -> None:
     }
     assert len(numbers) == 3
     assert json.loads(sbom())["metadata"]["timestamp"] == "2023-11-14T22:13:20+00:00"
+
+
+def named(kind: str, locator: str, **fields: str) -> Input:
+    """An input of which the locator counts."""
+    whole = {"name": "x", "version": "1", "licence": "MIT", "sha256": "7" * 64, **fields}
+    return Input(kind=kind, locator=locator, size=1, **whole)  # type: ignore[arg-type]  # by name
+
+
+@pytest.mark.parametrize(
+    ("kind", "locator", "purl"),
+    [
+        (
+            "debian",
+            "debian:pool/main/o/onnxruntime/onnxruntime_1.21.0+dfsg.orig.tar.xz",
+            "pkg:deb/debian/onnxruntime@1.21.0%2Bdfsg?arch=source",
+        ),
+        (
+            "debian",
+            "debian:pool/main/s/safeint/libsafeint-dev_3.0.28a+dfsg-4_all.deb",
+            "pkg:deb/debian/safeint@3.0.28a%2Bdfsg-4?arch=source",
+        ),
+        (
+            "debian",
+            "debian:pool/main/f/fp16/fp16_0.0~git20200514.4dfe081.orig.tar.xz",
+            "pkg:deb/debian/fp16@0.0~git20200514.4dfe081?arch=source",
+        ),
+        (
+            "debian",
+            "debian:pool/main/libu/libuv1/libuv1_1.48.0.orig.tar.gz",
+            "pkg:deb/debian/libuv1@1.48.0?arch=source",
+        ),
+        (
+            "archive",
+            "https://github.com/google/flatbuffers/archive/refs/tags/v23.5.26.zip",
+            "pkg:github/google/flatbuffers@v23.5.26",
+        ),
+        (
+            "archive",
+            "https://github.com/boostorg/mp11/archive/refs/tags/boost-1.82.0.tar.gz",
+            "pkg:github/boostorg/mp11@boost-1.82.0",
+        ),
+        ("archive", "https://example.org/x.zip", "pkg:generic/x@1"),
+        ("overlay", "overlay:overlays/utf8_range", "pkg:generic/ortmill/x@1"),
+    ],
+)
+def test_package_urls_follow_from_the_origin(kind: str, locator: str, purl: str) -> None:
+    made = package_url(named(kind, locator))
+    assert made.to_string() == purl
+    assert PackageURL.from_string(purl) == made
+
+
+@pytest.mark.parametrize(
+    ("kind", "locator"),
+    [
+        ("pypi", "pypi:project/file.whl"),
+        ("debian", "debian:pool/main/r/re2/README"),
+        ("debian", "debian:re2_20240702.orig.tar.gz"),
+    ],
+)
+def test_a_file_of_nothing_is_an_error(kind: str, locator: str) -> None:
+    with pytest.raises(ValueError, match=r"is no file of|names no release"):
+        package_url(named(kind, locator))
+
+
+def test_every_origin_of_the_recipes_has_a_name_that_a_scanner_knows() -> None:
+    """Each is read back and held against its origin."""
+    recipes = sorted((Path(__file__).resolve().parents[3] / "recipes").glob("onnxruntime-*.toml"))
+    origins: list[tuple[str, dict[str, str]]] = []
+    for path in recipes:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        source = {"name": "onnxruntime", "origins": data["source"]["origins"]}
+        for entry in (source, *data.get("dependencies", [])):
+            origins += [(entry["name"], origin) for origin in entry["origins"]]
+    assert len(origins) > 30
+    for name, origin in origins:
+        url = origin.get("url", "")
+        locator = {
+            "debian": f"debian:{origin.get('path')}",
+            "pypi": f"pypi:{origin.get('project')}=={origin.get('release')}/{origin.get('file')}",
+            "git": f"{url}@{origin.get('commit', 'a' * 40)}",
+            "archive": url,
+            "overlay": f"overlay:{origin.get('path')}",
+        }[origin["kind"]]
+        made = PackageURL.from_string(
+            package_url(named(origin["kind"], locator, name=name)).to_string()
+        )
+        if origin["kind"] == "debian":
+            assert (made.type, made.namespace) == ("deb", "debian")
+            assert origin["path"].split("/")[3] == made.name
+            assert f"_{made.version}" in origin["path"]
+            assert made.qualifiers == {"arch": "source"}
+        elif origin["kind"] == "pypi":
+            assert (made.type, made.name, made.version) == (
+                "pypi", origin["project"], origin["release"],
+            )  # fmt: skip
+        elif "github.com" in url:
+            assert made.type == "github"
+            assert f"{made.namespace}/{made.name}" in url.lower()
+            assert made.version
+        else:
+            assert made.type == "generic"
