@@ -19,7 +19,7 @@ from verify.encoder.weights import read_safetensors, write_safetensors
 from verify.environment.context import TargetContext
 
 MODELS = Path(__file__).resolve().parents[3] / ".work" / "models"
-STORED = ["all-minilm-l6-v2", "multilingual-e5-small"]
+STORED = ["all-minilm-l6-v2", "all-mpnet-base-v2", "multilingual-e5-small"]
 
 
 @pytest.mark.parametrize("name", STORED)
