@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
             return int(ended.code or 0)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _interrupt)
-        return command(options.command).run(options, console)
+        return command(options.command).run(with_wheel(options, console), console)
     except VerifyError as error:
         if "--debug" in arguments:
             console.print_exception()
@@ -80,6 +81,20 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     named = [word for word in argv[:1] if word in COMMANDS]
     return command_line(named or COMMANDS).parse_args(argv)
+
+
+def with_wheel(options: argparse.Namespace, console: Console) -> argparse.Namespace:
+    """Return the arguments with the file of a wheel that was given by name and version."""
+    wheel = getattr(options, "wheel", None)
+    if wheel is None or wheel.suffix == ".whl":
+        return options
+    from .environment.named import fetch_named, named
+
+    if text := named(wheel):
+        options.wheel = fetch_named(
+            text, getattr(options, "work", Path(".work")), say=console.print
+        )
+    return options
 
 
 def command(name: str) -> Command:

@@ -83,7 +83,11 @@ class Command:
 def add_wheel(parser: argparse.ArgumentParser) -> None:
     """Add the wheel, and the manifest that names it."""
     parser.add_argument(
-        "wheel", type=Path, nargs="?", help="the wheel; by default the one in the manifest"
+        "wheel",
+        type=Path,
+        nargs="?",
+        metavar="WHEEL|onnxruntime==VERSION",
+        help="the wheel, or a version that pip's index has; by default the one in the manifest",
     )
     parser.add_argument(
         "--manifest", type=Path, default=Path("wheels/manifest.json"), help="default: %(default)s"

@@ -18,6 +18,7 @@ EXAMPLES = """\
 examples:
   python -m verify run                              the wheel that `nox -s build` made
   python -m verify run FILE.whl --policy linux      another wheel, a policy by name
+  python -m verify run onnxruntime==1.32.0          the official one, from pip's index
   python -m verify run MACOS.whl                    on Linux: its bytes are read, nothing runs
   python -m verify run --quick -k latency           only the checks about latency, few samples
   python -m verify run --skip memory.growth="CI runner swaps"
