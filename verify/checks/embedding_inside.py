@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..encoder import reference
-from ..encoder.embedder import Embedder, SessionSettings, normalise
+from ..encoder.embedder import Embedder, Precision, SessionSettings, normalise
 from ..encoder.model_recipe import file_sha256
 from ..environment.context import TargetContext
 from ..policy.judgement import violations
@@ -19,6 +21,7 @@ from ..policy.result import CheckResult
 
 REFERENCE = "embedding.reference"
 AGREEMENT = "embedding.agreement"
+CACHED = "coreml fp32 from the model cache"
 
 ZERO_LENGTH = 1e-6
 """A pooled vector shorter than this is no direction at all; real ones are longer than 1."""
@@ -262,7 +265,9 @@ def _batched(
     return result
 
 
-def _variants(context: TargetContext) -> list[tuple[str, Callable[[], Embedder]]]:
+def _variants(
+    context: TargetContext,
+) -> list[tuple[str, Callable[[], AbstractContextManager[Embedder]]]]:
     def padded() -> Embedder:
         return Embedder.from_recipe(
             context.model_dir,
@@ -271,12 +276,44 @@ def _variants(context: TargetContext) -> list[tuple[str, Callable[[], Embedder]]
             session=SessionSettings(padded=True),
         )
 
-    return [
+    found: list[tuple[str, Callable[[], AbstractContextManager[Embedder]]]] = [
         ("cpu fp32 static graphs", padded),
         ("cpu fp16", lambda: context.embedder(precision="fp16")),
         ("coreml fp32", lambda: context.embedder(provider="coreml")),
         ("coreml fp16", lambda: context.embedder(provider="coreml", precision="fp16")),
     ]
+    if context.host.startswith("macos"):
+        # Elsewhere nothing could be run from it, and it is a third of a gigabyte.
+        found.append((CACHED, lambda: from_model_cache(context)))
+    return found
+
+
+@contextmanager
+def from_model_cache(context: TargetContext) -> Iterator[Embedder]:
+    """Give an embedder whose models come out of the provider's cache.
+
+    Sessions of every bucket in both precisions fill one cache first, as a service's restarts do:
+    an entry that is found under another model's key gives that model's vectors.
+    """
+    with tempfile.TemporaryDirectory(dir=context.work, prefix="model-cache-") as folder:
+        settings = SessionSettings(provider_options={"ModelCacheDirectory": folder})
+
+        def opened(precision: Precision) -> Embedder:
+            return Embedder.from_recipe(
+                context.model_dir,
+                context.encoder,
+                provider="coreml",
+                precision=precision,
+                graphs=context.graphs_dir,
+                session=settings,
+            )
+
+        for precision in get_args(Precision):
+            with opened(precision) as filling:
+                for width in filling.buckets:
+                    filling.session(width)
+        with opened("fp32") as embedder:
+            yield embedder
 
 
 def _degenerate(item: Comparison, count: int) -> list[str]:

@@ -188,21 +188,31 @@ def measure_device(
     -------
     dict
         ``plan`` (a dict for each operation), ``devices`` (:func:`summary`) and ``predictions``
-        (:func:`compare_predictions`); ``error`` in their place when Core ML refuses.
+        (:func:`compare_predictions`); ``error`` in their place when Core ML refuses the package,
+        ``no_plan`` in place of the first two when it gives no plan.
     """
     quiet()
     try:
         with compiled(package) as path:
-            placed = read_plan(_load_plan(path))
+            plan = _placed(path)
             predictions = compare_predictions(_load_predictor(path), program, known, rows)
     except Exception as error:
         # coremltools raises bare exceptions for whatever Core ML says; each is a finding.
-        return {"error": (str(error) or type(error).__name__).splitlines()[0]}
-    return {
-        "plan": [asdict(entry) for entry in placed],
-        "devices": summary(placed),
-        "predictions": predictions,
-    }
+        return {"error": _first_line(error)}
+    return {**plan, "predictions": predictions}
+
+
+def _placed(path: str) -> dict[str, Any]:
+    try:
+        placed = read_plan(_load_plan(path))
+    except Exception as error:
+        # macOS before 14.4 has no MLComputePlan, and predicts all the same.
+        return {"no_plan": _first_line(error)}
+    return {"plan": [asdict(entry) for entry in placed], "devices": summary(placed)}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 @contextmanager

@@ -32,6 +32,14 @@ def judge(
     return [_package(measured), _cosine(measured, EXACT, exact), _cosine(measured, HALF, half)]
 
 
+_DEVICE_HINTS = {
+    "failed": "The evidence has each operation's device; conversion.half says what half should "
+    "give.",
+    "inconclusive": "Run it on macOS 14.4 or later: MLComputePlan says there where each operation "
+    "runs.",
+}
+
+
 def judge_device(measured: Measured, *, half: float = MIN_COSINE_HALF) -> CheckResult:
     """Judge what Core ML predicted; without a Mac that is ``not-run`` and no part of the exit code.
 
@@ -67,12 +75,20 @@ def judge_device(measured: Measured, *, half: float = MIN_COSINE_HALF) -> CheckR
             devices[name] = devices.get(name, 0) + int(share["operations"])
     where = ", ".join(f"{count} on {name}" for name, count in devices.items())
     missing = [entry["label"] for entry in measured if "device" not in entry]
+    unplaced = next((found["no_plan"] for found in asked.values() if "no_plan" in found), "")
     status: Status = "failed" if bad else "not-run" if missing else "passed"
     summary = bad or (
         f"{missing[0]}: not evaluated, so nothing to compare with"
         if missing
-        else f"{len(asked)} packages predicted, worst cosine {worst:.7f}; operations: {where}"
+        else f"{len(asked)} packages predicted, worst cosine {worst:.7f}; "
+        + (
+            f"where its operations run is not known: {unplaced}"
+            if unplaced
+            else f"operations: {where}"
+        )
     )
+    if status == "passed" and unplaced:
+        status = "inconclusive"
     return CheckResult(
         id=DEVICE,
         status=status,
@@ -81,9 +97,7 @@ def judge_device(measured: Measured, *, half: float = MIN_COSINE_HALF) -> CheckR
         limit=half,
         unit="cosine",
         evidence=evidence,
-        hint="The evidence has each operation's device; conversion.half says what half should give."
-        if bad
-        else "",
+        hint=_DEVICE_HINTS.get(status, ""),
     )
 
 

@@ -364,12 +364,10 @@ def _profiled(
         profile = parts.get(graph, ())
         device = entry.get("device", {})
         # The provider does not say which partition its lines are of.
-        if profile and "plan" in device and graphs.count(graph) == 1:
-            plan = [Placed(**each) for each in device["plan"]]
-            device = {
-                **device,
-                "provider": summary(profile),
-                "plans_differ": plans_differ(plan, profile),
-            }
+        if device and profile and "error" not in device and graphs.count(graph) == 1:
+            device = {**device, "provider": summary(profile)}
+            if "plan" in device:
+                plan = [Placed(**each) for each in device["plan"]]
+                device["plans_differ"] = plans_differ(plan, profile)
         known.append({**entry, "device": device} if device else entry)
     return known

@@ -198,7 +198,9 @@ def test_predictions_are_held_beside_the_cpu_and_both_evaluations(written: Any) 
     assert 0.999 < min(found["cpu"]) < 1.0
 
 
-def measured(written: Any, monkeypatch: pytest.MonkeyPatch, predict: Any) -> dict[str, Any]:
+def measured(
+    written: Any, monkeypatch: pytest.MonkeyPatch, predict: Any, plan_of: Any = None
+) -> dict[str, Any]:
     folder, program, data = written
     compiled = []
 
@@ -211,7 +213,7 @@ def measured(written: Any, monkeypatch: pytest.MonkeyPatch, predict: Any) -> dic
         return str(made)
 
     monkeypatch.setattr("coremltools.models.utils.compile_model", compile_model)
-    monkeypatch.setattr(device, "_load_plan", lambda path: plan())
+    monkeypatch.setattr(device, "_load_plan", lambda path: (plan_of or plan)())
     monkeypatch.setattr(device, "_load_predictor", lambda path: predict)
     found = measure_device(read_package(folder), program, Known(data=data, names=NAMES), [0, 1])
     assert compiled
@@ -240,6 +242,31 @@ def test_a_device_that_computes_something_else_fails(
     assert result.status == "failed"
     assert "the CPU provider" in result.summary
     assert exit_code([result]) == 1
+
+
+def test_predictions_stand_where_core_ml_gives_no_plan(
+    written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLComputePlan needs macOS 14.4; what is older predicts all the same."""
+    entry = measured(written, monkeypatch, in_half(written[1]), plan_of=no_plan)
+    assert min(entry["device"]["predictions"]["fp16"]) > 0.9999
+    result = judge_device([entry])
+    assert result.status == "inconclusive"
+    assert result.measured is not None
+    assert "where its operations run is not known" in result.summary
+    assert "only supported on macOS 14.4" in result.summary
+    assert exit_code([result]) == 2
+    wrong = np.roll(written[2]["last_hidden_state"][0], 1)
+    entry = measured(written, monkeypatch, lambda _: {"last_hidden_state": wrong}, plan_of=no_plan)
+    assert judge_device([entry]).status == "failed"  # a wrong prediction is worse than no plan
+    jobs = [{"graph": Graph(label="a", path=Path("a"), folder=Path())}]
+    [one] = _profiled([entry], jobs, f"{GRAPH_LINE}a\n{RECORD}")
+    assert "plans_differ" not in one["device"]  # there is nothing to compare with
+    assert one["device"]["provider"]["GPU"]["operations"] == 1
+
+
+def no_plan() -> Any:
+    raise RuntimeError("MLComputePlan is only supported on macOS 14.4 and above.")
 
 
 def test_a_device_that_gives_nan_fails(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
