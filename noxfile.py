@@ -234,6 +234,17 @@ def rehearse(session: nox.Session) -> None:
     )  # fmt: skip
 
 
+@nox.session(name="rehearse-mac")
+def rehearse_mac(session: nox.Session) -> None:
+    """Rehearse a Mac of stand-ins: its native build, and the verification, whole."""
+    session.run(
+        environment(session, "tests"), "-m", "tests.rehearsal_mac",
+        "--build-python", environment(session, "build"),
+        "--verify-python", environment(session, "verify"), *session.posargs,
+        external=True, env={"PYTHONPATH": str(HERE)},
+    )  # fmt: skip
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Run every hook of .pre-commit-config.yaml on all files: style, spelling, workflows."""

@@ -19,8 +19,8 @@ class NoNamespace(Exception):
     """This machine gives an ordinary user no namespace."""
 
 
-def enter(module: str, arguments: Sequence[str]) -> None:
-    """Go on as ``python -m module arguments`` in new user, network and mount namespaces.
+def command(module: str, arguments: Sequence[str]) -> list[str]:
+    """Return ``python -m module arguments`` in new user, network and mount namespaces.
 
     Raises
     ------
@@ -36,8 +36,14 @@ def enter(module: str, arguments: Sequence[str]) -> None:
             "the rehearsal needs user namespaces (`unshare -rnm true`), on Linux alone; on Ubuntu: "
             "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
         )
+    return [*words, sys.executable, "-m", module, *arguments]
+
+
+def enter(module: str, arguments: Sequence[str]) -> None:
+    """Go on inside, as :func:`command` says; what comes after the call is never reached."""
+    words = command(module, arguments)
     sys.stdout.flush()
-    os.execvp("unshare", [*words, sys.executable, "-m", module, *arguments])
+    os.execvp(words[0], words)
 
 
 def bring_up_loopback() -> None:

@@ -198,7 +198,9 @@ def embedding_agreement(context: TargetContext) -> CheckResult:
     return CheckResult(
         id=AGREEMENT,
         status="failed" if broken else "passed",
-        summary="; ".join(broken[:3]) if broken else good + left,
+        summary="; ".join(broken[:3]) + f" (worst: {worst.way}, text {worst.worst_text})"
+        if broken
+        else good + left,
         measured=_json(judged)["agreement_min_cosine"],
         limit=limits.agreement_min_cosine,
         unit="cosine",

@@ -142,6 +142,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         document = {
             "wheel": {"file": wheel.path.name, "sha256": wheel.sha256},
+            "host": kind,
             "seconds": seconds,
             "exit_code": code,
             "checks": [asdict(result) for result in results],
@@ -149,7 +150,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         }
         print(dumps(document))
     else:
-        print(text(measured, results, seconds))
+        print(f"{text(measured, results, seconds)} on {kind}")
     return code
 
 

@@ -1,0 +1,1 @@
+"""A Mac of stand-ins on Linux: the native build and the verification, rehearsed."""

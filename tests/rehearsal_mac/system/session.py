@@ -1,0 +1,179 @@
+"""CoreML of the rehearsed Mac, as onnxruntime's sessions show it: the CPU provider behind a face.
+
+The provider's converter is real: it takes nodes, cuts partitions and writes packages. What it
+cannot do on Linux, run them, a second session on the CPU does; every answer takes as long as the
+scenario says, because what was computed once is remembered. A fault is what the scenario names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+COREML, CPU = "CoreMLExecutionProvider", "CPUExecutionProvider"
+_REMEMBERED = 4096
+_LEAK_BYTES = 64 << 10
+
+
+def stand_in(module: ModuleType, scenario: Mapping[str, Any]) -> None:
+    """Let a module's ``InferenceSession`` be one that runs on the stand-in for CoreML."""
+    real, fault = module.InferenceSession, str(scenario.get("fault", ""))
+    milliseconds = float(scenario.get("milliseconds", 1.0))
+    # Where nothing is said about what the converter does, it need not work.
+    converts = bool(scenario.get("converter", True))
+
+    class InferenceSession(real):  # type: ignore[misc, valid-type]
+        """A session whose CoreML executes."""
+
+        def __init__(
+            self,
+            path_or_bytes: Any,
+            sess_options: Any = None,
+            providers: Sequence[Any] | None = None,
+            provider_options: Sequence[Any] | None = None,
+            **named: Any,
+        ) -> None:
+            names = [each if isinstance(each, str) else each[0] for each in providers or ()]
+            self._coreml = COREML in names
+            if self._coreml and fault == "no session":
+                raise RuntimeError("CoreML: the model could not be compiled (rehearsed)")
+            if self._coreml and fault == "49 partitions":
+                path_or_bytes = _islands(48)  # and one piece after the last
+            if not self._coreml:
+                super().__init__(path_or_bytes, sess_options, providers, provider_options, **named)
+                return
+            options = module.C.SessionOptions()
+            if sess_options is not None:
+                options.intra_op_num_threads = sess_options.intra_op_num_threads
+            if converts:
+                super().__init__(path_or_bytes, sess_options, providers, provider_options, **named)
+                self._compute = real(path_or_bytes, options, providers=[CPU]).run
+            else:
+                super().__init__(path_or_bytes, options, providers=[CPU])
+                self._compute = super().run
+            self._half = "fp16" in str(path_or_bytes)
+            self._stale = fault == "stale cache" and _was_there(providers or ())
+            self._profiled = bool(sess_options is not None and sess_options.enable_profiling)
+            self._answers: OrderedDict[bytes, list[Any]] = OrderedDict()
+            self._kept: list[bytes] = []
+            self._calls = 0
+
+        def get_providers(self) -> list[str]:
+            if self._coreml and not converts:
+                return [COREML, CPU]
+            found: list[str] = super().get_providers()
+            return [CPU] if self._coreml and fault == "stub" else found
+
+        def run(self, output_names: Any, input_feed: Mapping[str, Any], *rest: Any) -> list[Any]:
+            if not self._coreml:
+                plain: list[Any] = super().run(output_names, input_feed, *rest)
+                return plain
+            begun = time.perf_counter()
+            self._calls += 1
+            if fault == "error":
+                raise RuntimeError("Error computing NN outputs (rehearsed)")
+            if fault == "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if fault == "leak":
+                self._kept.append(os.urandom(_LEAK_BYTES))
+            known = self._known(output_names, input_feed)
+            wait = milliseconds / 1e3
+            if fault == "slow tail" and self._calls % 20 == 0:
+                wait = float(scenario["tail_milliseconds"]) / 1e3
+            time.sleep(max(0.0, wait - (time.perf_counter() - begun)))
+            noise = np.float32(self._calls % 7) if fault == "threads" else np.float32(0)
+            return [np.array(each) + noise for each in known]
+
+        def _known(self, output_names: Any, feeds: Mapping[str, Any]) -> list[Any]:
+            parts = [repr(output_names).encode()]
+            for name, value in sorted(feeds.items()):
+                array = np.asarray(value)
+                parts += [name.encode(), str((array.dtype, array.shape)).encode()]
+                parts.append(array.tobytes() if array.dtype != object else repr(value).encode())
+            key = hashlib.sha256(b"|".join(parts)).digest()
+            if key not in self._answers:
+                found = self._compute(output_names, feeds)
+                self._answers[key] = [self._spoilt(each) for each in found]
+                while len(self._answers) > _REMEMBERED:
+                    self._answers.popitem(last=False)
+            return self._answers[key]
+
+        def _spoilt(self, values: Any) -> Any:
+            if fault == "nan" and np.ndim(values) == 3:  # the encoder, and not the small probe
+                return np.full_like(values, np.nan)
+            if fault == "half" and self._half:
+                # Finite and plausible: every second number is its neighbour's.
+                spoilt = np.array(values)
+                spoilt[..., ::2] = spoilt[..., 1::2]
+                return spoilt
+            if self._stale:
+                return np.roll(values, 7, axis=-1)
+            return values
+
+        def end_profiling(self) -> str:
+            if not (self._coreml and self._profiled):
+                name: str = super().end_profiling()
+                return name
+            real_name: str = super().end_profiling()
+            counts = {CPU: 4} if fault == "fallback" else {COREML: 1, CPU: 3}
+            events = [
+                {"cat": "Node", "name": f"n{i}_kernel_time", "args": {"provider": provider}}
+                for provider, count in counts.items()
+                for i in range(count)
+            ]
+            Path(real_name).write_text(json.dumps(events), encoding="utf-8")
+            return real_name
+
+    module.InferenceSession = InferenceSession
+
+
+def hide(bindings: ModuleType, scenario: Mapping[str, Any]) -> None:
+    """Let the extension module list no CoreML, where that is rehearsed."""
+    if scenario.get("fault") == "not listed":
+        without = [name for name in bindings.get_available_providers() if name != COREML]
+        bindings.get_available_providers = lambda: without  # type: ignore[attr-defined]
+
+
+def _was_there(providers: Sequence[Any]) -> bool:
+    """Return whether a model cache is named that an earlier session has filled."""
+    for each in providers:
+        folder = "" if isinstance(each, str) else str(each[1].get("ModelCacheDirectory", ""))
+        if folder:
+            mark = Path(folder) / "rehearsed"
+            there = mark.exists()
+            mark.touch()
+            return there
+    return False
+
+
+def _islands(count: int) -> str:
+    """Write a graph that the real provider cuts into so many pieces; return its path."""
+    from onnx import TensorProto, helper, save
+
+    nodes = []
+    for i in range(count):
+        nodes.append(
+            helper.make_node("Add", [f"v{2 * i}", f"v{2 * i}"], [f"v{2 * i + 1}"], f"a{i}")
+        )
+        nodes.append(helper.make_node("Det", [f"v{2 * i + 1}"], [f"d{i}"], f"d{i}"))
+        nodes.append(
+            helper.make_node("Add", [f"v{2 * i + 1}", f"d{i}"], [f"v{2 * i + 2}"], f"s{i}")
+        )
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 2])
+             for name in ("v0", f"v{2 * count}")]  # fmt: skip
+    graph = helper.make_graph(nodes, "islands", value[:1], value[1:])
+    path = os.path.join(tempfile.mkdtemp(prefix="rehearsal-"), "islands.onnx")
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    save(made, path)
+    return path
