@@ -27,7 +27,7 @@ from ..errors import VerifyError
 from ..files import replacing, write_text
 from .graph_pooling import sentence_embedding
 from .model_recipe import EncoderSpec, file_sha256
-from .onnx_encoder import adopted
+from .onnx_encoder import MASK_BIAS, adopted
 from .tensors import (
     POSITIONS,
     RELATIVE,
@@ -50,7 +50,6 @@ FORM = 1
 
 OPSET = 17
 IR_VERSION = 8
-MASK_BIAS = -10000.0
 
 
 def graph_name(

@@ -1,12 +1,13 @@
 """An encoder whose weights are an ONNX file alone: its graph, made into a member of the family.
 
-The file stays what it is but for its axes (batch and sequence), its output's name, and the type of
-its numbers where half precision is asked for. What can be folded once the axes are fixed is folded
-by the runtime's own session.
+The file stays what it is but for its axes (batch and sequence), its output's name, its mask's bias,
+which exporters make the smallest float, and the type of its numbers where half precision is asked
+for. What can be folded once the axes are fixed is folded by the runtime's own session.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 STATES = "last_hidden_state"
 _NAMES = (STATES, "token_embeddings")
+MASK_BIAS = -10000.0
+"""As good as minus infinity after Softmax, and half precision holds it."""
+
+_OF_A_MASK = {"Mul", "Add", "Sub", "Where"}
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
@@ -38,8 +43,8 @@ def adopted(
     static : (int, int), optional
         Batch and sequence length; named axes ``batch`` and ``sequence`` when left out.
     half : bool
-        Whether weights and arithmetic are made half precision. Constants beyond its range, such
-        as a mask's -3.4e38, become its largest number: an infinity times zero would be NaN.
+        Whether weights and arithmetic are made half precision. Constants beyond its range become
+        its largest number: an infinity times zero would be NaN.
 
     Raises
     ------
@@ -59,6 +64,7 @@ def adopted(
     # The shapes between were made for other axes; the runtime infers them anew.
     del model.graph.value_info[:]
     _keep_states(path, model)
+    _calm_masks(model)
     if half:
         _clip(model)
         model = retyped(model, FLOAT, FLOAT16)
@@ -118,21 +124,48 @@ def _rename(model: onnx.ModelProto, before: str, after: str) -> None:
                         names[place] = after
 
 
+def _constants(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """Yield the constants in single precision, each by the name under which nodes take it."""
+    for graph in graphs_of(model.graph):
+        found = [(item.name, item) for item in graph.initializer]
+        found += [
+            (node.output[0], attribute.t)
+            for node in graph.node
+            for attribute in node.attribute
+            if attribute.HasField("t")
+        ]
+        yield from ((name, tensor) for name, tensor in found if tensor.data_type == FLOAT)
+
+
+def _calm_masks(model: onnx.ModelProto) -> None:
+    """Make a mask's bias the one that our own graphs have, which half precision holds.
+
+    A constant counts as one where it is below half precision's range and every node that takes it
+    multiplies, adds or chooses: after Softmax both are zero.
+    """
+    takers: dict[str, set[str]] = {}
+    for graph in graphs_of(model.graph):
+        for node in graph.node:
+            for name in node.input:
+                takers.setdefault(name, set()).add(node.op_type)
+    for name, tensor in _constants(model):
+        if takers.get(name, set()) <= _OF_A_MASK:
+            _replace(tensor, lambda value: value < -_LARGEST_HALF, MASK_BIAS)
+
+
 def _clip(model: onnx.ModelProto) -> None:
     """Bring finite constants into the range of half precision."""
-    for graph in graphs_of(model.graph):
-        attributes = [a.t for n in graph.node for a in n.attribute if a.HasField("t")]
-        for tensor in (*graph.initializer, *attributes):
-            _clip_tensor(tensor)
+    for _, tensor in _constants(model):
+        for sign in (1, -1):
+            beyond = sign * _LARGEST_HALF
+            _replace(tensor, lambda v, s=sign: np.isfinite(v) & (s * v > _LARGEST_HALF), beyond)
 
 
-def _clip_tensor(tensor: onnx.TensorProto) -> None:
+def _replace(tensor: onnx.TensorProto, where: Callable[..., Any], by: float) -> None:
     from onnx import numpy_helper
 
-    if tensor.data_type != FLOAT:
-        return
     value = numpy_helper.to_array(tensor)
-    beyond = np.isfinite(value) & (np.abs(value) > _LARGEST_HALF)
-    if beyond.any():
-        clipped = np.where(beyond, np.sign(value) * np.float32(_LARGEST_HALF), value)
-        tensor.CopyFrom(numpy_helper.from_array(clipped.astype(value.dtype), tensor.name))
+    chosen = where(value)
+    if np.any(chosen):
+        made = np.where(chosen, np.float32(by), value).astype(value.dtype)
+        tensor.CopyFrom(numpy_helper.from_array(made, tensor.name))

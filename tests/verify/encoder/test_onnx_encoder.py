@@ -111,6 +111,18 @@ def test_half_precision_holds_its_constants(folder: Path) -> None:
     assert all(np.isfinite(value.astype(np.float64)).all() for value in values)
 
 
+def test_the_smallest_float_of_a_mask_becomes_one_that_half_precision_holds(folder: Path) -> None:
+    model = adopted(folder / "model.onnx", SPEC, static=(1, 8), half=False)
+    values = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    assert values["mask_value"] == -10000.0
+    kept = exported()
+    kept.graph.node.append(helper.make_node("Clip", ["sentence", "mask_value"], ["clipped"]))
+    onnx.save(kept, str(folder / "model.onnx"))
+    model = adopted(folder / "model.onnx", SPEC, static=(1, 8), half=False)
+    values = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    assert values["mask_value"] < -1e38, "a bound of Clip is no mask"
+
+
 def test_its_references_are_its_own_graph_in_double_precision(folder: Path) -> None:
     embed, engine = vectors(folder / "model.onnx", SPEC, "numpy")
     ids = [2, 4, 5, 6, 3]
