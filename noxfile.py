@@ -205,6 +205,17 @@ def paths(session: nox.Session) -> None:
 
 
 @nox.session
+def bridge(session: nox.Session) -> None:
+    """Use the bridge hard and measure it: `-- soak`, `-- latency`, `-- load`."""
+    if not {"--help", "-h"} & set(session.posargs):
+        ortmill(session, "build", "fetch-model", "--quiet")
+    session.run(
+        environment(session, "tests"), "-m", "tests.bridge", *(session.posargs or ["soak"]),
+        external=True, env={"PYTHONPATH": str(HERE)},
+    )  # fmt: skip
+
+
+@nox.session
 def env(session: nox.Session) -> None:
     """Print what a program needs to find the SDK: `-- --shell fish`, `-- --cargo-config`."""
     ortmill(session, "build", "env", *session.posargs)

@@ -146,6 +146,22 @@ def test_mistakes_are_answered_and_the_process_lives_on(model: Path) -> None:
         assert client.end() == (0, "")
 
 
+def test_queries_and_passages(model: Path, tmp_path: Path) -> None:
+    """A model with prefixes gets them; a request that does not say which is refused."""
+    recipe = tmp_path / "prefixed.toml"
+    text = (model / "tiny.toml").read_text()
+    recipe.write_text(text.replace('query_prefix = ""', 'query_prefix = "w1 w2 "'))
+    place = ["--model", str(recipe)]
+    with serving(model, *place) as client:
+        silent = client.ask({"op": "embed", "id": 1, "texts": ["a"]})
+        assert silent["error"]["code"] == "invalid_text"
+        query = client.ask({"op": "embed", "id": 2, "texts": ["a"], "kind": "query"})
+        plain = client.ask({"op": "embed", "id": 3, "texts": ["w1 w2 a"], "kind": "plain"})
+        assert (query["tokens"], query["vectors"]) == (plain["tokens"], plain["vectors"])
+    with serving(model, *place, "--kind", "query") as client:
+        assert client.ask({"op": "embed", "id": 1, "texts": ["a"]})["vectors"] == query["vectors"]
+
+
 def test_frames(model: Path) -> None:
     def frame(body: bytes) -> bytes:
         return struct.pack("<I", len(body)) + body
