@@ -65,7 +65,7 @@ def fetch_asked(session: nox.Session) -> None:
     words = list(session.posargs)
     given, _ = asked.parse_known_args(words)
     # Files that the user brings are the user's: the verification checks them.
-    theirs = given.models or str(given.model).endswith(".onnx")
+    theirs = given.models or str(given.model).lower().endswith(".onnx")
     if not theirs and not {"--help", "-h"} & set(words):
         place = ["--work", given.work] if given.work else []
         model = [given.model] if given.model else []

@@ -19,6 +19,7 @@ from .errors import VerifyError
 from .program import as_called
 
 EXIT_INTERRUPTED = 130
+OWN_MODEL = "own-model"
 # Each is loaded when it is asked for: a bridge is to be up at once, and needs little of the rest.
 COMMANDS = {
     "run": ".commands.run",
@@ -32,6 +33,7 @@ COMMANDS = {
     "report": ".commands.report",
     "bridge": ".bridge.start",
     "decisions": ".decisions.command",
+    OWN_MODEL: ".own_model.command",
 }
 
 
@@ -79,8 +81,22 @@ def parse(argv: list[str]) -> argparse.Namespace:
     SystemExit
         With 0, after ``--help`` or ``--version``.
     """
-    named = [word for word in argv[:1] if word in COMMANDS]
-    return command_line(named or COMMANDS).parse_args(argv)
+    words = with_own_model(argv)
+    named = [word for word in words[:1] if word in COMMANDS]
+    return command_line(named or COMMANDS).parse_args(words)
+
+
+def with_own_model(words: list[str]) -> list[str]:
+    """Return the command line, about a model of the user's where ``--model`` is a file of ONNX.
+
+    ``run`` and no word at all both mean a verification; only those are changed.
+    """
+    rest = words[1:] if words[:1] == ["run"] else words
+    if len(rest) == len(words) and not (words and words[0].startswith("-")):
+        return words
+    pairs = zip(["", *rest], rest, strict=False)
+    files = [word for before, word in pairs if before == "--model" or word.startswith("--model=")]
+    return [OWN_MODEL, *rest] if any(file.lower().endswith(".onnx") for file in files) else words
 
 
 def with_wheel(options: argparse.Namespace, console: Console) -> argparse.Namespace:

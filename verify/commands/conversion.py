@@ -21,6 +21,7 @@ from ..coverage.nodes import is_onnx, load
 from ..encoder.graph import Precision
 from ..encoder.model_recipe import ModelRecipe, load_model_recipe, recipe_path
 from ..errors import VerifyError
+from ..policy.limits import Policy
 from ..policy.result import CheckResult
 from .command import Command, add_model, add_wheel
 from .progress import Progress
@@ -129,14 +130,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
                 texts=options.texts,
                 say=progress.say,
             )
-    limits = policy.limits
-    results = judge(measured, exact=limits.conversion_exact_min, half=limits.conversion_half_min)
-    if subject.model:
-        # Without a policy named, any share is a proof of that share.
-        asked = limits.coverage_nodes_min if options.policy else 0.0
-        least = asked if options.min_nodes is None else options.min_nodes
-        results.append(judge_nodes(measured, least=least))
-    results.append(judge_device(measured, half=limits.conversion_half_min))
+    results = judge_all(measured, policy, options if subject.model else None)
     seconds = round(time.monotonic() - started, 1)
     code = exit_code(results)
     if options.json:
@@ -152,6 +146,20 @@ def run(options: argparse.Namespace, console: Console) -> int:
     else:
         print(f"{text(measured, results, seconds)} on {kind}")
     return code
+
+
+def judge_all(
+    measured: Sequence[Mapping[str, Any]], policy: Policy, own_model: argparse.Namespace | None
+) -> list[CheckResult]:
+    """Judge what was measured; for a model of the user's with its options, its share of nodes."""
+    limits = policy.limits
+    results = judge(measured, exact=limits.conversion_exact_min, half=limits.conversion_half_min)
+    if own_model is not None:
+        # Without a policy named, any share is a proof of that share.
+        asked = limits.coverage_nodes_min if own_model.policy else 0.0
+        least = asked if own_model.min_nodes is None else own_model.min_nodes
+        results.append(judge_nodes(measured, least=least))
+    return [*results, judge_device(measured, half=limits.conversion_half_min)]
 
 
 @dataclass(frozen=True, kw_only=True)

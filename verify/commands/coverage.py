@@ -18,7 +18,7 @@ from ..encoder import graph_family
 from ..encoder.model_recipe import load_model_recipe, recipe_path
 from ..environment import venv as environment
 from ..environment.context import TargetContext
-from ..environment.wheel_file import find_wheel, inspect_wheel
+from ..environment.wheel_file import WheelFile, find_wheel, inspect_wheel
 from ..errors import VerifyError
 from ..policy.limits import Policy
 from ..report import document as report_json
@@ -85,7 +85,8 @@ def _run(options: argparse.Namespace, console: Console, say: Say) -> int:
     formats: tuple[Format, ...] = FORMATS if options.format == "both" else (options.format,)
     judged: tuple[Format, ...] = ("MLProgram",) if options.format == "both" else formats
     questions = _named(paths) if paths else _family(options, say)
-    with opened_wheel(options, policy, say=say) as (context, wheel):
+    with opened_wheel(options, policy, say=say) as (context, found):
+        wheel = found.path.name
         answers = measure(
             context,
             questions,
@@ -146,18 +147,19 @@ def refuse_wrong(paths: Sequence[Path]) -> None:
 
 @contextmanager
 def opened_wheel(
-    options: argparse.Namespace, policy: Policy, *, say: Say
-) -> Iterator[tuple[TargetContext, str]]:
-    """Make the environment with the wheel; give its context and the wheel's name.
+    options: argparse.Namespace, policy: Policy, *, recipe: str = "", say: Say
+) -> Iterator[tuple[TargetContext, WheelFile]]:
+    """Make the environment with the wheel; give its context and the wheel.
 
-    The context works in a folder that is removed at the end.
+    The context works in a folder that is removed at the end. ``recipe`` names the model recipe of
+    the context, in place of the option ``--model``.
 
     Raises
     ------
     WheelNotUsable
         When the wheel is missing, of another platform, or has no CoreML.
     """
-    recipe = load_model_recipe(recipe_path(options.model))
+    encoder = load_model_recipe(recipe_path(recipe or options.model)).encoder
     path, manifest, _ = find_wheel(options.wheel, options.manifest)
     wheel = inspect_wheel(path, manifest)
     with (
@@ -168,12 +170,12 @@ def opened_wheel(
             role="candidate",
             work=Path(folder),
             model_dir=options.work.absolute(),
-            encoder=recipe.encoder,
+            encoder=encoder,
             policy=policy,
             targets={"candidate": python},
         )
         check_provider(context)
-        yield context, path.name
+        yield context, wheel
 
 
 def _limits(options: argparse.Namespace, policy: Policy) -> Limits:

@@ -86,7 +86,8 @@ def run(options: argparse.Namespace, console: Console, say: Say) -> int:
     fixes = parse_fixes(options.fix)
     fixed = fix_axes(set_constants(load_whole(source), options.set), fixes)
     policy = find_policy(None)
-    with coverage.opened_wheel(options, policy, say=say) as (context, wheel):
+    with coverage.opened_wheel(options, policy, say=say) as (context, found):
+        wheel = found.path.name
         say("folding constants")
         plain = context.work / "fixed.onnx"
         write_model(fixed, plain)

@@ -129,19 +129,24 @@ def _tokenised(
         yield {name: given[name] for name in encoder.inputs}, mask
 
 
-def _given(path: Path, chosen: Sequence[int] | None) -> Iterator[tuple[dict[str, Any], None]]:
-    """Yield the inputs of each chosen row of a file of feeds."""
+def stored_feeds(path: Path, chosen: Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the inputs of each row of a file of feeds, or of the chosen rows."""
     with np.load(path, allow_pickle=False) as stored:
         names = json.loads(str(stored["names"]))
-        arrays = {name: _wide(stored[f"v{place}"]) for place, name in enumerate(names)}
+        arrays = {name: stored[f"v{place}"] for place, name in enumerate(names)}
         count = int(stored["count"])
     for row in range(count) if chosen is None else chosen:
         # With the dots a row of numbers gives an array without axes: the runtime takes no number.
-        yield {name: array[row, ...] for name, array in arrays.items()}, None
+        yield {name: array[row, ...] for name, array in arrays.items()}
+
+
+def _given(path: Path, chosen: Sequence[int] | None) -> Iterator[tuple[dict[str, Any], None]]:
+    """Yield the same with half precision as single, as the graph's inputs are made."""
+    for feeds in stored_feeds(path, chosen):
+        yield {name: _wide(array) for name, array in feeds.items()}, None
 
 
 def _wide(array: Any) -> Any:
-    """Return half precision as single, as the graph's inputs are made."""
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 

@@ -93,21 +93,8 @@ def prove_model(
         refuses the model.
     """
     model = fix_axes(load_whole(path), parse_fixes(options.fix))
-    inputs = model_inputs(model)
-    ranges = parse_ranges(options.range)
-    unknown = [name for name in ranges if name not in {entry.name for entry in inputs}]
-    if unknown:
-        raise _no_such_input(f"--range {unknown[0]}", inputs)
-    if options.inputs is not None:
-        for name in ("cases", "seed", "range"):
-            if getattr(options, name) not in (None, []):
-                raise VerifyError(
-                    f"--{name} has no effect beside --inputs.", hint="Leave one of the two out."
-                )
-        feeds = read_inputs(options.inputs, inputs)
-    else:
-        count = CASES if options.cases is None else options.cases
-        feeds = draw_inputs(inputs, count=count, seed=options.seed or 0, ranges=ranges)
+    inputs, ranges = model_inputs(model), parse_ranges(options.range)
+    feeds = choose_inputs(inputs, options)
     count = len(next(iter(feeds.values())))
     home = fresh_home(context)
     plain, folded, file = home / "model.onnx", home / "folded.onnx", home / "inputs.npz"
@@ -129,6 +116,29 @@ def prove_model(
     if any(OTHER_INPUTS in entry["refused"] for entry in measured):
         advice = advice or "Give them with --range INPUT=LOW:HIGH, or your own with --inputs FILE."
     return [{**entry, "taken": taken, "advice": advice} for entry in measured]
+
+
+def choose_inputs(inputs: Sequence[Input], options: argparse.Namespace) -> dict[str, Array]:
+    """Read or draw the inputs that the options ask for, by name ``[cases, …]``.
+
+    Raises
+    ------
+    VerifyError
+        When an option is impossible, or does not fit the model.
+    """
+    ranges = parse_ranges(options.range)
+    unknown = [name for name in ranges if name not in {entry.name for entry in inputs}]
+    if unknown:
+        raise _no_such_input(f"--range {unknown[0]}", inputs)
+    if options.inputs is None:
+        count = CASES if options.cases is None else options.cases
+        return draw_inputs(inputs, count=count, seed=options.seed or 0, ranges=ranges)
+    for name in ("cases", "seed", "range"):
+        if getattr(options, name) not in (None, []):
+            raise VerifyError(
+                f"--{name} has no effect beside --inputs.", hint="Leave one of the two out."
+            )
+    return read_inputs(options.inputs, inputs)
 
 
 def _taken(context: TargetContext, path: Path, label: str, say: Say) -> dict[str, int]:

@@ -83,7 +83,7 @@ def load_program(package: Package, version: int | None = None) -> Program:
     from coremltools.converters.mil.frontend.milproto.load import load
 
     wanted = version or package.model.specificationVersion
-    with _reductions_not_folded():
+    with _as_the_provider_writes():
         loaded = load(
             package.model,
             wanted,
@@ -94,16 +94,30 @@ def load_program(package: Package, version: int | None = None) -> Program:
 
 
 @contextmanager
-def _reductions_not_folded() -> Iterator[None]:
-    """Keep coremltools from folding reductions of constants: numpy 2.4 takes no numpy.bool."""
+def _as_the_provider_writes() -> Iterator[None]:
+    """Let coremltools read what the provider writes and numpy 2.4 holds.
+
+    It folds reductions of constants, with a numpy.bool that numpy takes for no bool; and a scalar
+    result is declared ``[1]`` by the provider, since Core ML has no output without axes.
+    """
+    from coremltools.converters.mil.mil import types
     from coremltools.converters.mil.mil.ops.defs.iOS15.reduction import ReductionAxes
 
-    folding = ReductionAxes.value_inference
+    folding, compatible = ReductionAxes.value_inference, types.is_compatible_type
+
+    def compatible_or_scalar(found: Any, declared: Any) -> bool:
+        if types.is_scalar(found) and types.is_tensor(declared):
+            single = tuple(declared.get_shape()) == (1,)
+            return bool(single and declared.get_primitive() == found)
+        return bool(compatible(found, declared))
+
     ReductionAxes.value_inference = lambda self: None
+    types.is_compatible_type = compatible_or_scalar
     try:
         yield
     finally:
         ReductionAxes.value_inference = folding
+        types.is_compatible_type = compatible
 
 
 def from_function(function: Any) -> Program:

@@ -21,6 +21,13 @@ from .inference import inferred
 if TYPE_CHECKING:
     import onnx
 
+
+class DynamicAxes(VerifyError):
+    """Axes that need a size; ``axes`` are those to give, as ``--fix`` takes them."""
+
+    axes: tuple[str, ...] = ()
+
+
 EVERY_UNNAMED = "?"
 """In ``--fix``: all axes without a name."""
 LARGEST_SIZE = 2**31 - 1
@@ -178,10 +185,12 @@ def set_inputs(model: onnx.ModelProto, fixes: Mapping[str, int]) -> None:
             f" {name} has no shape in the model: give every one of its axes, {name}:1 and so on."
             for name in shapeless
         )
-        raise VerifyError(
+        error = DynamicAxes(
             f"The dynamic axes {', '.join(missing)} would stay.",
             hint=f"Add {fix_words(missing)} (N is a size).{more}",
         )
+        error.axes = tuple(missing)
+        raise error
 
 
 def _refuse(fixes: Mapping[str, int], known: set[str], axes: Sequence[str]) -> None:

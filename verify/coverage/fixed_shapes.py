@@ -31,6 +31,10 @@ LARGEST_FILE = 2**31 - 1
 """Bytes of a protobuf message at most."""
 
 
+class TooLarge(ModelFileError):
+    """A model that no single file of ONNX can hold."""
+
+
 def add_fix(group: argparse._ActionsContainer) -> None:
     """Add the option ``--fix``, which :func:`parse_fixes` reads."""
     group.add_argument(
@@ -124,7 +128,7 @@ def load_whole(path: Path) -> onnx.ModelProto:
     size = path.stat().st_size if path.is_file() else 0
     size += sum(external_files(load(path)).values())
     if size > LARGEST_FILE:
-        raise ModelFileError(
+        raise TooLarge(
             f"{path} holds {size / 1e9:.1f} GB with its weights, and one file of ONNX ends at "
             f"{LARGEST_FILE / 1e9:.1f} GB.",
             hint="Export it in half precision, or take a part with onnx.utils.extract_model; "

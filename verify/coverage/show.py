@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -111,6 +112,16 @@ def render(answers: Sequence[Answer], limits: Limits, *, wheel: str) -> str:
     )
     # A style sheet of our own: nothing of a user's goes through it, and escaping would break it.
     reports = Environment(loader=PackageLoader(report.__name__), autoescape=False)  # noqa: S701
+    graphs = graph_views(answers, limits)
+    style = reports.get_template("style.css").render()
+    page = environment.get_template("coverage.html.j2")
+    return page.render(
+        graphs=graphs, limits=limits, wheel=wheel, style=style, shape_text=shape_text
+    )
+
+
+def graph_views(answers: Sequence[Answer], limits: Limits) -> list[dict[str, Any]]:
+    """Return what ``graphs.html.j2`` shows of each answer."""
     graphs = []
     for answer in answers:
         nodes = [GraphNode(**node) for node in answer.coverage.nodes]
@@ -128,11 +139,7 @@ def render(answers: Sequence[Answer], limits: Limits, *, wheel: str) -> str:
                 "warnings": answer.warnings,
             }
         )
-    style = reports.get_template("style.css").render()
-    page = environment.get_template("coverage.html.j2")
-    return page.render(
-        graphs=graphs, limits=limits, wheel=wheel, style=style, shape_text=shape_text
-    )
+    return graphs
 
 
 def _placeless(answer: Answer, nodes: Sequence[GraphNode]) -> bool:

@@ -72,6 +72,10 @@ class Plan:
         After the `least` rounds none is begun after this time, counted from the first one.
     seed : int
         Seed of the order of the texts.
+    sampler : str
+        Function that measures in the environment; by default :data:`SAMPLER`.
+    payload : Mapping
+        What it is given beside provider and precision.
     """
 
     series: tuple[SeriesSpec, ...]
@@ -83,6 +87,8 @@ class Plan:
     settle: int = 2
     seconds: float = 20.0
     seed: int = 7
+    sampler: str = ""
+    payload: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -153,7 +159,8 @@ def coreml_cannot_execute(context: TargetContext) -> str | None:
     if not context.host.startswith("macos"):
         return f"{context.host or 'this host'} has no CoreML runtime"
     spec = SeriesSpec(target="candidate", provider="coreml")
-    answer = call(_sampler(context, spec, "sampler-probe"), START_SECONDS)
+    plan = Plan(series=(spec,))
+    answer = call(_sampler(context, plan, spec, "sampler-probe"), START_SECONDS)
     return answer.error.rstrip(".") or answer.failure or None
 
 
@@ -231,16 +238,16 @@ def _start(context: TargetContext, plan: Plan, stack: ExitStack) -> dict[_Key, W
             key = (spec.target, spec.provider, spec.precision, slot)
             if key not in workers:
                 name = f"sampler-{'-'.join(map(str, key))}"
-                workers[key] = stack.enter_context(_sampler(context, spec, name))
+                workers[key] = stack.enter_context(_sampler(context, plan, spec, name))
     for worker in workers.values():
         _value(worker.answer(START_SECONDS))
     return workers
 
 
-def _sampler(context: TargetContext, spec: SeriesSpec, name: str) -> Worker:
-    payload = {"provider": spec.provider, "precision": spec.precision}
+def _sampler(context: TargetContext, plan: Plan, spec: SeriesSpec, name: str) -> Worker:
+    payload = {**plan.payload, "provider": spec.provider, "precision": spec.precision}
     log = context.work / "logs" / f"{name}.log"
-    return context.worker(SAMPLER, payload, role=spec.target, log=log)
+    return context.worker(plan.sampler or SAMPLER, payload, role=spec.target, log=log)
 
 
 def _value(answer: Answer) -> Any:

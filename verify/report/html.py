@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..files import write_text
@@ -88,23 +88,7 @@ def write_report(document: Document, path: Path, *, history: Sequence[Document] 
 
 def render(document: Document, *, history: Sequence[Document] = ()) -> str:
     """Return the report's HTML; see :func:`write_report`."""
-    environment = Environment(
-        loader=PackageLoader(__package__),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    filters: dict[str, Callable[..., Any]] = {
-        "ms": milliseconds,
-        "moment": moment,
-        "seconds": seconds_text,
-        "value": value_text,
-        "commands": _commands,
-        "evidence": lambda check: view.evidence_view(check, drawn=conversion.drawn(check)),
-    }
-    environment.filters.update(filters)
+    environment = page_environment(PackageLoader(__package__))
     verdict = document.verdict
     numbers = {status: sum(c.status == status for c in document.checks) for status in STATUSES}
     # The banner shows the word above the headline, which begins with it in plain text.
@@ -112,7 +96,7 @@ def render(document: Document, *, history: Sequence[Document] = ()) -> str:
     page = environment.get_template(
         "report.html.j2"
     ).render(
-        style=Markup(_style(environment)),  # noqa: S704 - our own file
+        style=Markup(style_sheet(environment)),  # noqa: S704 - our own file
         document=document,
         kind=KINDS[verdict.decision],
         headline=headline[:1].upper() + headline[1:],
@@ -133,7 +117,30 @@ def render(document: Document, *, history: Sequence[Document] = ()) -> str:
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
-def _style(environment: Environment) -> str:
+def page_environment(loader: BaseLoader) -> Environment:
+    """Return what our pages are made with: escaping, and the filters of ``macros.html.j2``."""
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "ms": milliseconds,
+        "moment": moment,
+        "seconds": seconds_text,
+        "value": value_text,
+        "commands": _commands,
+        "evidence": lambda check: view.evidence_view(check, drawn=conversion.drawn(check)),
+    }
+    environment.filters.update(filters)
+    return environment
+
+
+def style_sheet(environment: Environment) -> str:
+    """Return our style sheet, which every page holds whole."""
     if environment.loader is None:  # pragma: no cover - it is given above
         return ""
     return environment.loader.get_source(environment, "style.css")[0]

@@ -12,7 +12,7 @@ from .document import CheckEntry, Document
 from .text import milliseconds
 from .two_runs import Comparison
 
-_STYLES = {
+STYLES = {
     "passed": "green",
     "failed": "bold red",
     "inconclusive": "yellow",
@@ -112,7 +112,7 @@ def _narrow_table(document: Document) -> Table:
     table.add_column(overflow="fold")
     for check in document.checks:
         table.add_row(
-            f"[{_STYLES[check.status]}]{check.status}[/]", escape(f"{check.id}\n{_result(check)}")
+            f"[{STYLES[check.status]}]{check.status}[/]", escape(f"{check.id}\n{_result(check)}")
         )
     return table
 
@@ -128,7 +128,7 @@ def _table(document: Document) -> Table:
         need = "" if check.required else " [bright_black](optional)[/]"
         table.add_row(
             escape(check.id),
-            f"[{_STYLES[check.status]}]{check.status}[/]{need}",
+            f"[{STYLES[check.status]}]{check.status}[/]{need}",
             escape(_number(check.measured, "")),
             escape(_number(check.limit, "")),
             escape(_result(check)),

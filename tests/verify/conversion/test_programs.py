@@ -21,7 +21,7 @@ from verify.conversion.package import (
 from verify.conversion.program import (
     NotEvaluated,
     Program,
-    _reductions_not_folded,
+    _as_the_provider_writes,
     from_function,
     load_program,
 )
@@ -317,7 +317,7 @@ def test_a_reduction_of_constants_is_read(tmp_path):
     version = opset()
     from coremltools.converters.mil.mil import Builder as mb
 
-    with _reductions_not_folded():
+    with _as_the_provider_writes():
 
         @mb.program(input_specs=[mb.TensorSpec(shape=(2, 3))], opset_version=version)
         def program(x):
@@ -329,6 +329,29 @@ def test_a_reduction_of_constants_is_read(tmp_path):
     assert integrity(read, "13.3")[0] == []
     result = evaluate(load_program(read), {"x": np.zeros((2, 3), np.float32)})
     assert result.outputs["y"].tolist() == [[5.0] * 3] * 2
+
+
+def test_a_scalar_that_is_declared_with_one_axis_is_read(tmp_path):
+    version = opset()
+    from coremltools.converters.mil.mil import Builder as mb
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=(2, 3))], opset_version=version)
+    def program(x):
+        return mb.add(x=x, y=mb.reduce_sum(x=x, keep_dims=False, name="total"), name="y")
+
+    read = read_package(write_package(program, tmp_path / "model"))
+    total = next(op for op in read.block.operations if op.outputs[0].name == "total")
+    for size, wrong in ((1, False), (2, True)):
+        del total.outputs[0].type.tensorType.dimensions[:]
+        total.outputs[0].type.tensorType.rank = 1
+        total.outputs[0].type.tensorType.dimensions.add().constant.size = size
+        if wrong:
+            with pytest.raises(AssertionError, match="Mismatch"):
+                load_program(read)
+            continue
+        result = evaluate(load_program(read), {"x": np.ones((2, 3), np.float32)})
+        assert result.outputs["y"].tolist() == [[7.0] * 3] * 2
+        assert integrity(read, "13.3")[0] == []
 
 
 def test_an_operation_newer_than_the_promised_system_is_a_problem(tmp_path):

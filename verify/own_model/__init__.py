@@ -1,0 +1,1 @@
+"""All about one model of a user's: fixed, rewritten, covered, proven, timed, and its code."""

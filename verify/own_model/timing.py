@@ -1,0 +1,115 @@
+"""How long a user's model takes on the CPU provider, by the gate's own statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..environment.context import TargetContext
+from ..latency.evidence import judgement_json
+from ..latency.interference import judge_fairly
+from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
+from ..policy.limits import Limits
+from ..policy.result import CheckResult
+from ..statistics.gate import Judgement, judge_p95
+
+_PROCESSES = 3
+_CALLS = 32
+_ANY_MS = 1e9
+_WHOSE = {"wheel": "the model on this processor", "machine": "the machine"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """The samples of the fixed model, and of the file as exported where it was measured."""
+
+    series: tuple[SeriesSamples, ...]
+
+    def result(self, check: str, limits: Limits, budget_ms: float | None) -> CheckResult:
+        """Judge the fixed model's P95 against a budget; without one it is measured alone."""
+        fixed = self.series[0]
+        quantiles = {each.spec.workload: summary(each) for each in self.series}
+        evidence: dict[str, Any] = {
+            name: {"p50 ms": one.p50, "p95 ms": one.p95, "calls": one.n}
+            for name, one in quantiles.items()
+        }
+        plain = quantiles[fixed.spec.workload]
+        bound = "none" if plain.upper_bound is None else f"{plain.upper_bound:.3g} ms"
+        told = (
+            f"P50 {plain.p50 or 0:.3g} ms, P95 {plain.p95 or 0:.3g} ms, its upper bound {bound} "
+            f"({plain.n} calls)"
+        )
+        if budget_ms is None:
+            enough = plain.upper_bound is not None
+            return CheckResult(
+                id=check,
+                status="passed" if enough else "inconclusive",
+                summary=told if enough else f"{told}: too few calls for a bound",
+                measured=plain.upper_bound,
+                unit="ms",
+                evidence=evidence,
+                hint="" if enough else "Leave --quick out, or ask about a smaller input.",
+            )
+        blame = judge_fairly(
+            fixed.conditions(),
+            budget_ms=budget_ms,
+            min_samples=limits.latency_min_samples,
+            confidence=limits.latency_confidence,
+        )
+        judged = blame.judgement
+        whose = {"party": _WHOSE[blame.party]} if blame.party in _WHOSE else {}
+        return CheckResult(
+            id=check,
+            status=judged.status,
+            summary=told if judged.status == "passed" else f"{told}: {judged.reason}",
+            measured=judged.upper_bound,
+            limit=budget_ms,
+            unit="ms",
+            evidence={**whose, **evidence, "judgement": judgement_json(judged)},
+            hint=""
+            if judged.status == "passed"
+            else "Leave --quick out, or run it again on a machine that is idle."
+            if blame.party != "wheel"
+            else "A smaller model, or another budget; CoreML is measured on a Mac alone.",
+        )
+
+
+def summary(series: SeriesSamples) -> Judgement:
+    """Return the quantiles of a series and the bounds of its P95, whatever they are."""
+    processes = [int(slot) for slot in series.process]
+    return judge_p95(series.values, budget_ms=_ANY_MS, min_samples=1, processes=processes)
+
+
+def time_on_cpu(
+    context: TargetContext,
+    graphs: Mapping[str, Path],
+    feeds: Path,
+    *,
+    quick: bool,
+    say: Callable[[str], None],
+) -> Timing:
+    """Measure graphs on the CPU provider: three processes that take turns, a block of calls each.
+
+    ``graphs`` maps a name to its file; ``feeds`` is a file of inputs that all of them take.
+
+    Raises
+    ------
+    VerifyError
+        When a process dies, or the runtime refuses a graph.
+    """
+    plan = Plan(
+        series=tuple(SeriesSpec(target="candidate", workload=name) for name in graphs),
+        processes=_PROCESSES,
+        rounds=4 if quick else 12,
+        least=1 if quick else 2,
+        calls=dict.fromkeys(graphs, _CALLS),
+        seconds=3.0 if quick else 12.0,
+        sampler=".own_model.timing_inside:serve",
+        payload={
+            "graphs": {name: str(path.resolve()) for name, path in graphs.items()},
+            "feeds": str(feeds),
+        },
+    )
+    return Timing(series=measure(context, plan, say=lambda text: say(f"latency: {text}")))
