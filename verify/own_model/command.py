@@ -25,9 +25,9 @@ from ..errors import VerifyError
 from ..files import made_folder, write_text
 from ..program import as_called
 from ..report.document import dumps
-from .document import document, entries
+from .findings import document, entries
 from .examine import Asked, examine
-from .show import render, show
+from .one_page import render, show
 
 if TYPE_CHECKING:
     import onnx

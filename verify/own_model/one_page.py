@@ -21,7 +21,7 @@ from ..report.document import CheckEntry
 from ..report.html import page_environment, style_sheet
 from ..report.samples import Series
 from ..report.terminal import STYLES
-from .document import KINDS, entries
+from .findings import KINDS, entries
 from .examine import Asked, Examined
 from .timing import summary
 
@@ -56,7 +56,7 @@ def render(document: dict[str, Any], asked: Asked, examined: Examined) -> str:
     half = next((each for each in entries(examined) if each.id == "conversion.half"), None)
     found = conversion_charts.packages(half) if half else ()
     limit = half.limit if half and isinstance(half.limit, float) else None
-    return environment.get_template("own_model.html.j2").render(
+    return environment.get_template("one_page.html.j2").render(
         style=Markup(style_sheet(environment)),  # noqa: S704 - our own file
         document=document,
         checks=entries(examined),
