@@ -25,8 +25,8 @@ from ..errors import VerifyError
 from ..files import made_folder, write_text
 from ..program import as_called
 from ..report.document import dumps
-from .findings import document, entries
 from .examine import Asked, examine
+from .findings import document, entries
 from .one_page import render, show
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from ..report.document import CheckEntry
 from ..report.html import page_environment, style_sheet
 from ..report.samples import Series
 from ..report.terminal import STYLES
-from .findings import KINDS, entries
 from .examine import Asked, Examined
+from .findings import KINDS, entries
 from .timing import summary
 
 WIDTH = 80
