@@ -33,7 +33,7 @@ COMMANDS = {
     "report": ".commands.report",
     "bridge": ".bridge.start",
     "decisions": ".decisions.command",
-    OWN_MODEL: ".own_model.command",
+    OWN_MODEL: ".own_model.asking",
 }
 
 

@@ -22,7 +22,7 @@ from ..report.html import page_environment, style_sheet
 from ..report.samples import Series
 from ..report.terminal import STYLES
 from .examine import Asked, Examined
-from .findings import KINDS, entries
+from .summary import KINDS, entries
 from .timing import summary
 
 WIDTH = 80

@@ -26,8 +26,8 @@ from ..files import made_folder, write_text
 from ..program import as_called
 from ..report.document import dumps
 from .examine import Asked, examine
-from .findings import document, entries
 from .one_page import render, show
+from .summary import document, entries
 
 if TYPE_CHECKING:
     import onnx
