@@ -38,6 +38,7 @@ def test_the_model_asked_for_is_fetched(words: list[str], fetched: list[str]) ->
         ("verify", ["--models", "folder"]),
         ("conversion", ["--model", "net.onnx", "--fix", "batch=1"]),
         ("verify", ["--model", "net.onnx"]),
+        ("verify", ["--model", "NET.ONNX"]),
     ],
 )
 def test_nothing_is_fetched_for_help_or_for_files_of_the_user(

@@ -240,7 +240,9 @@ def integrity(package: Package, minimum_os: str) -> tuple[list[str], dict[str, A
     if found > allowed and not problems:
         refused = _refused_by(package, allowed)
         older = not refused
-        if refused:
+        if refused and _refused_by(package, found):
+            problems.append(f"coremltools refuses the program: {refused}")
+        elif refused:
             problems.append(
                 f"specification {found} is newer than macOS {minimum_os} reads ({allowed}), and "
                 f"the program cannot be told in the older one: {refused}"

@@ -149,8 +149,9 @@ def _read(
         if not sys.stdin.isatty() or options.json:
             call = as_called(f"python -m verify --model {shlex.quote(str(options.model))}")
             given = " ".join(_words(options))
+            more = error.hint.partition("(N is a size).")[2]
             raise VerifyError(
-                error.problem, hint=f"Give each a size, N here: {call}{given} {words}"
+                error.problem, hint=f"Give each a size, N here: {call}{given} {words}{more}"
             ) from None
         axes = error.axes
     for axis in axes:

@@ -46,6 +46,7 @@ def document(asked: Asked, examined: Examined, seconds: float) -> dict[str, Any]
                  if each.status in ("not-run", "inconclusive") and each.required]  # fmt: skip
     if not any(each.id == "conversion.device" and each.required for each in checks):
         open_ends.append(_ELSEWHERE)
+    open_ends += examined.answers[-1].warnings if examined.answers else ()
     found = {
         "version": VERSION,
         "ortmill": __version__,

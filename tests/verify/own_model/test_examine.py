@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from tests.kit.odd_models import write, write_external
 from verify.checks.policies import find_policy
 from verify.cli import main, with_own_model
 from verify.conversion.own_model import Input
+from verify.coverage import fixed_shapes
 from verify.errors import VerifyError
 from verify.latency.series import SeriesSamples, SeriesSpec
+from verify.own_model.asking import _read
 from verify.own_model.code import Use, cargo_lines, python_code, rust_code
 from verify.own_model.examine import Examined, _part
 from verify.own_model.timing import Timing
@@ -162,6 +168,26 @@ def test_a_budget_judges_the_model_and_not_the_machine(
     assert (found.status, found.evidence.get("party")) == (status, party)
     assert found.limit == 10.0
     assert bool(found.hint) == (status != "passed")
+
+
+def test_a_model_over_2_gb_leaves_the_provider_to_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fixed_shapes, "LARGEST_FILE", 200)
+    options = argparse.Namespace(model=write_external(tmp_path), set=[], fix=[], json=True)
+    model, refusal = _read(options, Console())
+    assert model is None
+    assert refusal is not None
+    assert "GB with its weights" in refusal.problem
+    assert "half precision" in refusal.hint
+
+
+def test_the_line_to_paste_is_whole(tmp_path: Path) -> None:
+    options = argparse.Namespace(model=write("no_shape", tmp_path), set=[], fix=[], json=True)
+    with pytest.raises(VerifyError, match="would stay") as caught:
+        _read(options, Console())
+    assert "--fix x:0=N" in caught.value.hint
+    assert "x has no shape in the model: give every one of its axes" in caught.value.hint
 
 
 @pytest.mark.parametrize(
