@@ -13,7 +13,7 @@ from build.tree.workspace import host_platform
 from tests.consumers.sample import TOLERANCE, Sample, unpacked_sdk
 from tests.consumers.standin import newer_library, older_library
 from tests.consumers.test_go import library
-from tests.consumers.toolchains import HERE, compiled, run, tool
+from tests.consumers.toolchains import HERE, ROOT, compiled, run, tool
 
 # Compiling the tokenizer's crates takes minutes the first time.
 pytestmark = [pytest.mark.integration, pytest.mark.network, pytest.mark.timeout(1800)]
@@ -63,6 +63,11 @@ def test_the_references(
     )
     assert said.startswith("ONNX Runtime 1.")
     assert sample.difference(tmp_path / "out", cut=LONGEST) <= TOLERANCE
+
+
+@pytest.mark.parametrize("crate", ["tests/consumers/rust", "tests/paths/worker"])
+def test_it_is_written_as_rustfmt_writes(crate: str) -> None:
+    run([tool("cargo"), "fmt", "--check"], cwd=ROOT / crate)
 
 
 def test_coreml_is_no_silent_fallback(

@@ -66,13 +66,13 @@ pub fn library() -> Result<(Library, ort::environment::EnvironmentBuilder), Embe
             .map_err(|error| EmbedError::Library(format!("{path} does not load: {error}")))?;
         let base = opened
             .get::<unsafe extern "C" fn() -> *const OrtApiBase>(b"OrtGetApiBase")
-            .map_err(|_| EmbedError::Library(format!("{path} is no ONNX Runtime")))?();
+            .map_err(|_| EmbedError::Library(format!("{path} is no ONNX Runtime")))?(
+        );
         let found = check(base, &path)?;
         std::mem::forget(opened); // It stays; ONNX Runtime is not made to be unloaded.
         found
     };
-    let builder =
-        ort::init_from(&path).map_err(|error| EmbedError::Library(error.to_string()))?;
+    let builder = ort::init_from(&path).map_err(|error| EmbedError::Library(error.to_string()))?;
     Ok((found, builder))
 }
 

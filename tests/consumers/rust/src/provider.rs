@@ -47,7 +47,8 @@ impl OrtProvider {
                 let provider = CoreML::default()
                     .with_model_format(ModelFormat::MLProgram)
                     .with_static_input_shapes(true);
-                options = options.with_execution_providers([provider.build().error_on_failure()])?;
+                options =
+                    options.with_execution_providers([provider.build().error_on_failure()])?;
             }
             let session = options.commit_from_file(file)?;
             let width = match session.inputs()[0].dtype() {
@@ -66,9 +67,18 @@ impl OrtProvider {
         })
     }
 
-    fn run(&self, graph: &Graph, texts: &[Vec<u32>], first: usize) -> Result<Vec<Vec<f32>>, EmbedError> {
+    fn run(
+        &self,
+        graph: &Graph,
+        texts: &[Vec<u32>],
+        first: usize,
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
         let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
-        let width = if graph.width == 0 { longest } else { graph.width };
+        let width = if graph.width == 0 {
+            longest
+        } else {
+            graph.width
+        };
         let shape = [texts.len(), width];
         let mut ids = vec![0i64; texts.len() * width];
         let mut mask = ids.clone();
@@ -110,7 +120,10 @@ impl EmbeddingProvider for OrtProvider {
         for (row, tokens) in ids.iter().enumerate() {
             let graph = self.graphs.iter().find(|graph| graph.width >= tokens.len());
             let graph = graph.ok_or_else(|| {
-                EmbedError::Input(format!("text {row}: no graph holds {} tokens", tokens.len()))
+                EmbedError::Input(format!(
+                    "text {row}: no graph holds {} tokens",
+                    tokens.len()
+                ))
             })?;
             vectors.extend(self.run(graph, std::slice::from_ref(tokens), row)?);
         }

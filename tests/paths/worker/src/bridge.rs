@@ -25,7 +25,10 @@ fn said(error: impl std::fmt::Display) -> EmbedError {
 }
 
 fn number(bytes: &[u8]) -> usize {
-    bytes.iter().rev().fold(0, |sum, byte| (sum << 8) | usize::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |sum, byte| (sum << 8) | usize::from(*byte))
 }
 
 impl Pipes {
@@ -55,7 +58,12 @@ impl Bridge {
             return Err(said("it has no pipes"));
         };
         let from = BufReader::new(from);
-        let mut pipes = Pipes { _child: child, to, from, next: 1 };
+        let mut pipes = Pipes {
+            _child: child,
+            to,
+            from,
+            next: 1,
+        };
         let hello = serde_json::json!({"op": "hello", "versions": [1]}).to_string();
         let answer = pipes.ask(&[&[JSON][..], hello.as_bytes()].concat())?;
         let greeted: serde_json::Value = serde_json::from_slice(&answer[1..]).map_err(said)?;

@@ -27,10 +27,9 @@ impl Candle {
         let wrong = |error| EmbedError::Input(format!("the encoder's shape: {error}"));
         let config: Config = serde_json::from_str(config).map_err(wrong)?;
         // SAFETY: nobody writes to the file while it is mapped.
-        let variables = unsafe {
-            VarBuilder::from_mmaped_safetensors(&[weights], DType::F32, &Device::Cpu)
-        }
-        .map_err(said)?;
+        let variables =
+            unsafe { VarBuilder::from_mmaped_safetensors(&[weights], DType::F32, &Device::Cpu) }
+                .map_err(said)?;
         Ok(Self {
             words: Words::open(tokenizer, longest)?,
             model: BertModel::load(variables, &config).map_err(said)?,

@@ -25,7 +25,11 @@ fn open(words: &[String]) -> Result<Box<dyn EmbeddingProvider>, Box<dyn Error>> 
     match (kind.as_str(), rest) {
         ("ort" | "ort-coreml", [threads, graphs @ ..]) => {
             let graphs: Vec<PathBuf> = graphs.iter().map(PathBuf::from).collect();
-            let runs = if kind == "ort" { Runs::Cpu } else { Runs::CoreMl };
+            let runs = if kind == "ort" {
+                Runs::Cpu
+            } else {
+                Runs::CoreMl
+            };
             let threads = threads.parse()?;
             let opened = OrtProvider::open(&tokenizer, &graphs, LONGEST, runs, threads)?;
             Ok(Box::new(opened))
