@@ -259,7 +259,11 @@ def test_checks_are_listed_as_in_the_checkout(installed: Installed) -> None:
         (["verify", "coverage", "--help"], 0, "ortmill verify coverage model.onnx"),
         (["verify", "run"], 3, "`ortmill build run` first"),
         (["verify", "run", "--what"], 3, "`ortmill verify --help`"),
-        (["verify", "model", "--work", "w"], 3, "`ortmill build fetch-model all-minilm-l6-v2`"),
+        (
+            ["verify", "model", "--work", "w"],
+            3,
+            "`ortmill build fetch-model all-minilm-l6-v2 --work w`",
+        ),
     ],
 )
 def test_commands_are_named_as_they_are_called(
@@ -272,7 +276,7 @@ def test_commands_are_named_as_they_are_called(
 
 def test_a_wheel_is_verified_into_the_current_folder(installed: Installed, tmp_path: Path) -> None:
     path = macos_wheel(tmp_path / "macos")
-    text = installed("ortmill", "verify", "run", str(path), "--no-official", code=1)
+    text = installed("ortmill", "verify", "run", str(path), "--no-official", code=0)
     assert "passed       macho.signature" in text
     assert not IN_A_CHECKOUT.search(text)
     reports = installed.elsewhere / ".work" / "reports"

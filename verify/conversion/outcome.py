@@ -222,7 +222,12 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
         limit=limit,
         unit="cosine",
         evidence=evidence,
-        hint=_hint(check, status, [entry.get("advice", "") for entry in measured]),
+        hint=_hint(
+            check,
+            status,
+            [entry.get("advice", "") for entry in measured],
+            overflow=any(result["overflow"] for result in judged.values()),
+        ),
     )
 
 
@@ -330,12 +335,17 @@ def _why(entry: Mapping[str, Any]) -> str:
     return str(entry["refused"] or "left out")
 
 
-def _hint(check: str, status: Status, advice: Sequence[str] = ()) -> str:
+def _hint(check: str, status: Status, advice: Sequence[str] = (), *, overflow: bool = False) -> str:
     if status == "not-run":
         plain = "Nothing is said about what was not evaluated: prove it on a Mac."
         return next(filter(None, advice), plain)
     if status == "passed":
         return ""
+    if check == HALF and not overflow:
+        return (
+            "Nothing leaves half's range: digits are lost, as where large numbers that are nearly "
+            "equal are subtracted. Keep that part in float32, or subtract before values grow."
+        )
     if check == HALF:
         return (
             "Use a mask bias that half precision holds, such as -10000; keep what grows beyond "

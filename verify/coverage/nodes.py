@@ -86,7 +86,9 @@ def load(path: Path) -> onnx.ModelProto:
     except (DecodeError, OSError, ValueError) as error:
         raise _not_onnx(path, str(error)) from None
     if not model.graph.node or not model.opset_import:
-        raise _not_onnx(path, "it holds no graph")
+        raise _not_onnx(
+            path, "its graph has no node" if model.opset_import else "it holds no graph"
+        )
     _check_external(model, path)
     return model
 
@@ -194,7 +196,31 @@ def _shape(item: onnx.ValueInfoProto) -> Shape:
     )
 
 
+_SIGN_IN = "Open the address in a browser: it may want you to sign in."
+_KINDS: tuple[tuple[int, bytes, str, str], ...] = (
+    (0, b"version https://git-lfs", "a pointer of Git LFS", "Fetch the file: `git lfs pull`."),
+    (0, b"<!doctype html", "a web page", _SIGN_IN),
+    (0, b"<html", "a web page", _SIGN_IN),
+    (0, b"pk\3\4", "a zip archive", "Unpack it, or export the model of PyTorch as .onnx."),
+    (0, b"\x1f\x8b", "a gzip archive", "Unpack it."),
+    (4, b"ortm", "ONNX Runtime's own format", "Give the .onnx file that it was made from."),
+    (4, b"tfl3", "a TensorFlow Lite model", "Export it as .onnx."),
+    (8, b'{"', "a safetensors file", "`python -m verify model` builds a graph from its weights."),
+)
+"""Where a file that is no model has which bytes (capitals made small), what it is, what to do."""
+
+
 def _not_onnx(path: Path, why: str) -> ModelFileError:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(64).lower()
+    except OSError as error:
+        return ModelFileError(f"{path} cannot be read: {error}.", hint="Look at its permissions.")
+    if not start:
+        return ModelFileError(f"{path} is empty.", hint="Export or fetch it again.")
+    for at, magic, kind, cure in _KINDS:
+        if start[at:].startswith(magic):
+            return ModelFileError(f"{path} is not an ONNX model but {kind}.", hint=cure)
     return ModelFileError(
         f"{path} is not an ONNX model: {why}.",
         hint="Give a file that an exporter wrote as .onnx; a safetensors file is built into one "

@@ -140,6 +140,18 @@ def test_the_limit_in_half(cosine, status):
     assert statuses(with_mode("fp16", worst_cosine=cosine))[0]["half"] == status
 
 
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [
+        ({"worst_cosine": 0.5}, "digits are lost"),
+        ({"overflow": ["constant bias overflows to infinity in half precision"]}, "mask bias"),
+    ],
+)
+def test_advice_in_half_is_about_what_was_lost(change, advice):
+    half = next(e for e in judge([with_mode("fp16", **change)]) if e.id == "conversion.half")
+    assert (half.status, advice in half.hint) == ("failed", True)
+
+
 def test_nan_is_no_pass():
     assert statuses(with_mode("fp16", worst_cosine=float("nan")))[0]["half"] == "failed"
 

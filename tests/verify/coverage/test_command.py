@@ -6,7 +6,9 @@ import io
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+from onnx import helper
 from rich.console import Console
 
 from tests.kit.verify_examples import TINY, tiny_weights
@@ -210,12 +212,38 @@ def test_files_and_folders(tmp_path: Path) -> None:
         expand([tmp_path / "empty"])
 
 
-@pytest.mark.parametrize("content", [b"", b"not a model", b"\x00" * 64, b"{}"])
-def test_a_file_that_is_no_model(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "said", "cure"),
+    [
+        (b"", "is empty", "fetch it again"),
+        (b"not a model", "is not an ONNX model:", "an exporter wrote"),
+        (b"\x00" * 64, "is not an ONNX model:", "an exporter wrote"),
+        (b"{}", "is not an ONNX model:", "an exporter wrote"),
+        (b"<!DOCTYPE html><title>Sign in</title>", "but a web page", "sign in"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid",
+            "a pointer of Git LFS",
+            "git lfs pull",
+        ),
+        (b"PK\3\4" + bytes(60), "a zip archive", "PyTorch"),
+        (b'\x10\0\0\0\0\0\0\0{"__metadata__"}', "a safetensors file", "verify model"),
+        (b"\x18\0\0\0ORTM" + bytes(60), "ONNX Runtime's own format", "made from"),
+        (b"\x1c\0\0\0TFL3" + bytes(60), "a TensorFlow Lite model", "as .onnx"),
+    ],
+)
+def test_a_file_that_is_no_model(tmp_path: Path, content: bytes, said: str, cure: str) -> None:
     path = tmp_path / "x.onnx"
     path.write_bytes(content)
-    with pytest.raises(ModelFileError, match="is not an ONNX model"):
+    with pytest.raises(ModelFileError, match=said) as found:
         load(path)
+    assert cure in found.value.hint
+
+
+def test_a_graph_without_nodes_is_said_to_be_one(tmp_path: Path) -> None:
+    empty = helper.make_model(helper.make_graph([], "g", [], []))
+    onnx.save(empty, str(tmp_path / "x.onnx"))
+    with pytest.raises(ModelFileError, match="its graph has no node"):
+        load(tmp_path / "x.onnx")
 
 
 @pytest.mark.parametrize(

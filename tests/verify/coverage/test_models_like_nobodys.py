@@ -77,7 +77,7 @@ def test_a_folder_with_bad_files_tells_of_every_file(run: Run, tmp_path: Path) -
         True, False, False, True,
     ]  # fmt: skip
     assert answers["a.onnx"]["nodes_taken"] == answers["d.ONNX"]["nodes_taken"] == 2
-    assert "is not an ONNX model" in answers["c.onnx"]["failure"]
+    assert "is not an ONNX model but a web page" in answers["c.onnx"]["failure"]
     assert "max supported IR version" in answers["b.onnx"]["failure"]
 
 
