@@ -8,6 +8,7 @@ import json
 from rich.console import Console
 
 from ..encoder import graph_family
+from ..encoder.prepared.variants import PREPARED
 from ..files import made_folder
 from ..report.document import dumps
 from . import fix_model
@@ -18,7 +19,7 @@ from .progress import Progress
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_model(parser)
-    graph_family.add_arguments(parser)
+    graph_family.add_arguments(parser, prepared=PREPARED)
     fix_model.add_arguments(parser)
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..encoder.prepared.choice import Precision
 from ..encoder.sessions import COREML, COREML_OPTIONS
-from ..environment.context import Precision, TargetContext
+from ..environment.context import TargetContext
 from ..policy.judgement import violations
 from ..policy.result import CheckResult
 

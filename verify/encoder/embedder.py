@@ -19,9 +19,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Output, ensure_graph
+from .graph import Output
 from .model_recipe import EncoderSpec, Kind, load_model_recipe, recipe_path
 from .pooling import normalise, pool
+from .prepared.choice import AUTO_LEAST, Precision, chosen, ensure_form
 from .sessions import (
     COREML,
     COREML_OPTIONS,
@@ -43,7 +44,6 @@ __all__ = [
 ]
 
 Provider = Literal["cpu", "coreml"]
-Precision = Literal["fp32", "fp16"]
 Pooling = Literal["host", "graph"]
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -91,6 +91,9 @@ class SessionSettings:
         Texts per run at most.
     padded : bool
         Run the static graphs on the CPU too, padded to their bucket as CoreML would.
+    auto_least : float
+        Worst cosine with fp32 that ``precision="auto"`` may cost; a policy's
+        ``agreement_min_cosine`` says the same of a wheel.
 
     Raises
     ------
@@ -102,6 +105,7 @@ class SessionSettings:
     provider_options: Mapping[str, str] = field(default_factory=dict)
     batch_size: int = 32
     padded: bool = False
+    auto_least: float = AUTO_LEAST
 
     def __post_init__(self) -> None:
         """Refuse a batch without texts."""
@@ -145,9 +149,11 @@ class Embedder:
         self.model_dir = model_dir
         self.encoder = encoder
         self.provider = provider
-        self.precision = precision
         self.pooling = pooling
         self._settings = session or SessionSettings()
+        self.precision = chosen(
+            precision, provider, model_dir / encoder.weights_file, self._settings.auto_least
+        )
         self.padded = self._settings.padded or provider == "coreml"
         if threads is not None and (threads < 1 or self._settings.options is not None):
             raise EmbedderError(
@@ -184,8 +190,10 @@ class Embedder:
         provider : {"cpu", "coreml"}
             Who runs the graph. There is no silent fallback: when the session does not hold the
             provider, that is an error.
-        precision : {"fp32", "fp16"}
-            Arithmetic of the graph.
+        precision : {"fp32", "fp16", "int8", "int8-fast", "auto"}
+            Arithmetic of the graph. Those in eight bits are prepared for the CPU
+            (docs/performance.md), ``auto`` is the fastest that costs no more than the session
+            settings allow.
         pooling : {"host", "graph"}
             Where the mean and the normalisation are computed: in numpy, or inside the graph,
             whose output is then ``sentence_embedding``: one call does it all, and the token
@@ -381,7 +389,7 @@ class Embedder:
         return session
 
     def _make_session(self, width: int) -> Any:
-        path = ensure_graph(
+        path = ensure_form(
             self.model_dir,
             self.encoder,
             self._graphs,

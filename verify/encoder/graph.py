@@ -53,7 +53,7 @@ IR_VERSION = 8
 
 
 def graph_name(
-    static: tuple[int, int] | None, precision: Precision, output: Output = "last_hidden_state"
+    static: tuple[int, int] | None, precision: str, output: Output = "last_hidden_state"
 ) -> str:
     """Return a graph's file stem: ``dynamic-fp32``, ``static-1x128-fp16-sentence``."""
     shape = f"static-{static[0]}x{static[1]}" if static else "dynamic"
@@ -94,9 +94,9 @@ def ensure_graph(
     }
     if output != "last_hidden_state":
         record["output"] = output
-    folder = directory / f"{encoder.name}-{record['weights_sha256'][:12]}"
+    folder = graph_folder(directory, encoder, record["weights_sha256"])
     path = folder / f"{graph_name(static, precision, output)}.onnx"
-    if _is_built(path, record):
+    if is_built(path, record):
         return path
     if encoder.architecture == "onnx":
         if output != "last_hidden_state":
@@ -109,12 +109,22 @@ def ensure_graph(
         model = build_graph(
             read_safetensors(weights), encoder, static=static, precision=precision, output=output
         )
+    keep_graph(model, path, record)
+    return path
+
+
+def graph_folder(directory: Path, encoder: EncoderSpec, weights_sha256: str) -> Path:
+    """Return where the graphs of these weights are kept."""
+    return directory / f"{encoder.name}-{weights_sha256[:12]}"
+
+
+def keep_graph(model: onnx.ModelProto, path: Path, record: Mapping[str, Any]) -> None:
+    """Write a graph, and beside it its record with the graph's hash and number of nodes."""
     with replacing(path) as partial:
         partial.write_bytes(model.SerializeToString(deterministic=True))
-        record["graph_sha256"] = file_sha256(partial)
-    record["nodes"] = len(model.graph.node)
-    write_text(path.with_suffix(".json"), json.dumps(record, indent=2, sort_keys=True) + "\n")
-    return path
+        digest = file_sha256(partial)
+    written = {**record, "graph_sha256": digest, "nodes": len(model.graph.node)}
+    write_text(path.with_suffix(".json"), json.dumps(written, indent=2, sort_keys=True) + "\n")
 
 
 def build_graph(
@@ -147,16 +157,44 @@ def build_graph(
     VerifyError
         When the static shape exceeds the positions.
     """
-    import onnx
-    from onnx import TensorProto, helper
+    check_static(static, encoder)
+    check_tensors(tensors, encoder)
+    return assembled(_Writer(tensors, encoder, static, precision), output)
 
+
+def check_static(static: tuple[int, int] | None, encoder: EncoderSpec) -> None:
+    """Refuse a static shape that the encoder has no places for.
+
+    Raises
+    ------
+    VerifyError
+        Naming the shape.
+    """
     if static is not None and not (static[0] >= 1 and 1 <= static[1] <= encoder.longest):
         raise VerifyError(
             f"The static shape {list(static)} does not fit {encoder.name}: batch must be at least "
             f"1 and the sequence between 1 and {encoder.longest}."
         )
-    check_tensors(tensors, encoder)
-    writer = _Writer(tensors, encoder, static, precision)
+
+
+def assembled(
+    writer: _Writer, output: Output, domains: Mapping[str, int] | None = None
+) -> onnx.ModelProto:
+    """Return the model that a writer writes.
+
+    Parameters
+    ----------
+    writer : _Writer
+        Has written nothing yet.
+    output : {"last_hidden_state", "sentence_embedding"}
+        What the graph gives.
+    domains : Mapping[str, int], optional
+        Versions of operations beside ONNX's own.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    encoder, static = writer.encoder, writer.static
     writer.encoder_graph()
     shape: list[int | str] = list(static) if static else ["batch", "sequence"]
     result = [*shape, encoder.hidden]
@@ -172,7 +210,10 @@ def build_graph(
     )
     model = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[
+            helper.make_opsetid(domain, version)
+            for domain, version in {"": OPSET, **(domains or {})}.items()
+        ],
         ir_version=IR_VERSION,
         producer_name="ortmill",
         producer_version=str(FORM),
@@ -340,7 +381,7 @@ class _Writer:
         return self.node("Mul", [product, self.scalar("half", 0.5)], name)
 
 
-def _is_built(path: Path, record: Mapping[str, Any]) -> bool:
+def is_built(path: Path, record: Mapping[str, Any]) -> bool:
     """Return whether the graph is there, and its record says this."""
     note = path.with_suffix(".json")
     if not (path.is_file() and note.is_file()):

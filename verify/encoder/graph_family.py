@@ -15,8 +15,9 @@ import numpy as np
 
 from ..errors import VerifyError
 from ..files import replacing
-from .graph import Output, Precision, ensure_graph, graph_name
+from .graph import Output, graph_name
 from .model_recipe import EncoderSpec, load_model_recipe, recipe_path
+from .prepared.choice import Precision, ensure_form
 from .tensors import expected_shapes
 from .weights import Array, write_safetensors
 
@@ -53,7 +54,7 @@ class Family:
         for member in self.members:
             yield (
                 member,
-                ensure_graph(
+                ensure_form(
                     self.models,
                     self.encoder,
                     directory,
@@ -64,8 +65,16 @@ class Family:
             )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose encoder and graphs, beside ``--model``."""
+def add_arguments(parser: argparse.ArgumentParser, *, prepared: tuple[Precision, ...] = ()) -> None:
+    """Add the options that choose encoder and graphs, beside ``--model``.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Gets the options.
+    prepared : tuple of str
+        Forms for the CPU that can be asked for too.
+    """
     group = parser.add_argument_group("the family of graphs")
     group.add_argument(
         "--buckets",
@@ -76,7 +85,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--batch", type=_numbers, default=(1,), metavar="N,N", help="batch sizes (default: 1)"
     )
-    group.add_argument("--precision", choices=PRECISIONS, help="only this one; default: both")
+    group.add_argument(
+        "--precision",
+        choices=(*PRECISIONS, *prepared),
+        help="only this one; default: fp32 and fp16",
+    )
     group.add_argument(
         "--sentence-embedding",
         action="store_true",

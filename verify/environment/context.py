@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..encoder.model_recipe import EncoderSpec
+from ..encoder.prepared.choice import Precision, ensure_form
 from ..errors import VerifyError
 from ..policy.limits import Policy
 from .channel import Answer, Worker, call
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ..encoder.embedder import Embedder
 
 Role = Literal["candidate", "official"]
-Precision = Literal["fp32", "fp16"]
 Provider = Literal["cpu", "coreml"]
 
 
@@ -82,12 +82,11 @@ class TargetContext:
         ----------
         static : (int, int), optional
             Batch and sequence length; dynamic axes when left out.
-        precision : {"fp32", "fp16"}
-            Type of the weights and of the arithmetic; inputs are int64, the output is float32.
+        precision : str
+            Type of the weights and of the arithmetic, ``fp32``, ``fp16`` or a form prepared for
+            the CPU; inputs are int64, the output is float32.
         """
-        from ..encoder.graph import ensure_graph
-
-        return ensure_graph(
+        return ensure_form(
             self.model_dir,
             self.encoder,
             self.graphs_dir,

@@ -15,8 +15,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..encoder.prepared.choice import Precision
 from ..environment.channel import Answer, Worker, call
-from ..environment.context import Precision, Provider, Role, TargetContext
+from ..environment.context import Provider, Role, TargetContext
 from ..errors import VerifyError
 from .calibration import CalibrationProcess
 from .interference import Conditions

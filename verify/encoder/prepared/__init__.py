@@ -1,0 +1,1 @@
+"""The encoder prepared for the CPU: operations fused, weights and activations in eight bits."""

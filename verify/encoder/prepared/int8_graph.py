@@ -1,0 +1,171 @@
+"""The fused graph with eight-bit products: codes, scales, and a few columns left in float32.
+
+A product is ``(codes of x) @ (codes of W)`` in integers, times the scale of each row of x and of
+each column of W. Both sides are unsigned, W around 128: products of unsigned and signed bytes
+saturate in the kernels of x86 processors without VNNI, products of two unsigned ones nowhere.
+
+The columns of x with the largest values would set the scale for all others. They are fixed when
+the graph is made, multiplied in float32 beside the integers, and their rows of W are zero there,
+so that it does not matter that their codes are cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..model_recipe import EncoderSpec
+from ..weights import Array
+from .fused_graph import FusedWriter
+
+Scales = Literal["row", "tensor", "static"]
+
+MIDDLE = 128
+"""Code of zero in weights, and in activations that are as often negative as positive."""
+GELU_MIDDLE = 24
+"""Code of zero after GELU, whose values never fall below -0.17."""
+GELU_LEAST = -0.1700
+"""Least value of GELU (at -0.7518), rounded down."""
+LEAST_SCALE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedMatrix:
+    """A weight in eight bits: ``W = (codes - 128) * scales``, but for ``apart``.
+
+    Parameters
+    ----------
+    codes : ndarray
+        uint8 ``[in, out]``; 128 where a row is apart.
+    scales : ndarray
+        float32 ``[out]``.
+    columns : tuple of int
+        Columns of the input that are multiplied in float32.
+    apart : ndarray
+        Their rows of W, float32 ``[len(columns), out]``.
+    low, high : float
+        Range of the input's other columns, for scales that are fixed.
+    """
+
+    codes: Array
+    scales: Array
+    columns: tuple[int, ...]
+    apart: Array
+    low: float
+    high: float
+
+
+class Int8Writer(FusedWriter):
+    """Nodes and initialisers of one graph whose coded matrices are multiplied in integers."""
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Array],
+        encoder: EncoderSpec,
+        static: tuple[int, int] | None,
+        *,
+        matrices: Mapping[str, CodedMatrix],
+        scales: Scales,
+    ) -> None:
+        super().__init__(tensors, encoder, static, "fp32")
+        self.matrices = matrices
+        self.scales = scales
+        self.coded: dict[str, tuple[str, str, str]] = {}
+
+    def product(self, source: str, name: str, weights: str) -> str:
+        """Multiply rows by a weight, in integers where it is coded."""
+        matrix = self.matrices.get(weights)
+        if matrix is None:
+            return super().product(source, name, weights)
+        codes, scale, zero = self.codes_of(source, matrix)
+        inputs = [
+            codes,
+            self.constant(f"{weights}.codes", matrix.codes),
+            scale,
+            self.constant(f"{weights}.scales", matrix.scales),
+            zero,
+            self.constant("middle", np.asarray(MIDDLE, dtype=np.uint8)),
+        ]
+        integers = f"{name}.integers" if matrix.columns else name
+        self.fused("MatMulIntegerToFloat", inputs, integers)
+        if not matrix.columns:
+            return integers
+        picked = self.picked(source, matrix.columns)
+        apart = self.constant(f"{weights}.apart", matrix.apart)
+        return self.node("Gemm", [picked, apart, integers], name)
+
+    def picked(self, source: str, columns: Sequence[int]) -> str:
+        """Take the columns that are multiplied in float32; query, key and value share them."""
+        name = f"{source}.apart"
+        if name not in self.known:
+            self.known.add(name)
+            chosen = self.integers(f"{source}.columns", *columns)
+            self.node("Gather", [source, chosen], name, axis=1)
+        return name
+
+    def codes_of(self, source: str, matrix: CodedMatrix) -> tuple[str, str, str]:
+        """Return codes, scale and zero of an input; those who multiply the same one share them."""
+        if source not in self.coded:
+            gelu = source.endswith(".gelu")
+            make = {"row": self.by_row, "tensor": self.by_tensor, "static": self.by_range}
+            self.coded[source] = make[self.scales](source, matrix, gelu)
+        return self.coded[source]
+
+    def masked(self, source: str, matrix: CodedMatrix) -> str:
+        """Make the columns that are apart zero, so that they do not count in a scale."""
+        if not matrix.columns:
+            return source
+        mask = np.ones(len(matrix.codes), dtype=np.float32)
+        mask[list(matrix.columns)] = 0
+        return self.node("Mul", [source, self.constant(f"{source}.mask", mask)], f"{source}.masked")
+
+    def by_row(self, source: str, matrix: CodedMatrix, gelu: bool) -> tuple[str, str, str]:
+        """Scale each token by its own largest value: no text depends on those beside it."""
+        middle = GELU_MIDDLE if gelu else MIDDLE
+        codes = 255 - middle if gelu else 127
+        least = -GELU_LEAST / middle if gelu else LEAST_SCALE
+        inside = self.masked(source, matrix)
+        size = inside if gelu else self.node("Abs", [inside], f"{source}.size")
+        high = self.node("ReduceMax", [size], f"{source}.high", axes=[1], keepdims=0)
+        ratio = self.scalar("per_code_gelu" if gelu else "per_code", 1 / codes)
+        scaled = self.node("Mul", [high, ratio], f"{source}.high_scale")
+        floor = self.scalar("least_scale_gelu" if gelu else "least_scale", least)
+        scale = self.node("Max", [scaled, floor], f"{source}.scale")
+        zeros = self.zeros(scale, middle)
+        coded = self.node("QuantizeLinear", [source, scale, zeros], f"{source}.codes", axis=0)
+        column = self.node(
+            "Unsqueeze", [scale, self.integers("last_axis", 1)], f"{source}.scale_column"
+        )
+        return coded, column, self.constant(f"middle_{middle}", np.asarray(middle, dtype=np.uint8))
+
+    def zeros(self, scale: str, middle: int) -> str:
+        """Return the code of zero for every row, made once a graph."""
+        from onnx import numpy_helper
+
+        name = f"zeros_{middle}"
+        if name not in self.known:
+            self.known.add(name)
+            shape = self.node("Shape", [scale], f"{name}.shape")
+            value = numpy_helper.from_array(np.asarray([middle], dtype=np.uint8))
+            self.node("ConstantOfShape", [shape], name, value=value)
+        return name
+
+    def by_tensor(self, source: str, matrix: CodedMatrix, gelu: bool) -> tuple[str, str, str]:
+        """Scale the whole tensor by its range, found when it is run."""
+        from onnx import helper
+
+        inside = self.masked(source, matrix)
+        names = [f"{source}.{part}" for part in ("codes", "scale", "zero")]
+        self.nodes.append(helper.make_node("DynamicQuantizeLinear", [inside], names, name=names[0]))
+        return names[0], names[1], names[2]
+
+    def by_range(self, source: str, matrix: CodedMatrix, gelu: bool) -> tuple[str, str, str]:
+        """Scale by a range that was found when the graph was made; what lies outside is cut."""
+        low, high = min(matrix.low, 0.0), max(matrix.high, LEAST_SCALE)
+        step = (high - low) / 255
+        scale = self.constant(f"{source}.scale", np.asarray(step, dtype=np.float32))
+        zero = self.constant(f"{source}.zero", np.asarray(round(-low / step), dtype=np.uint8))
+        return self.node("QuantizeLinear", [source, scale, zero], f"{source}.codes"), scale, zero
