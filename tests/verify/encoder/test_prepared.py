@@ -1,4 +1,4 @@
-"""The forms for the CPU: equal where they must be, close where they are rounded, always the same."""
+"""The forms for the CPU: equal where they must be, near where they are rounded, reproducible."""
 
 from __future__ import annotations
 
