@@ -168,6 +168,12 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def frontier(session: nox.Session) -> None:
+    """Measure what each form of the encoder for the CPU keeps and costs."""
+    with_model(session, "frontier")
+
+
+@nox.session
 def conversion(session: nox.Session) -> None:
     """Evaluate the programs that the CoreML provider emits, operation by operation."""
     with_model(session, "conversion")

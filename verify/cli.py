@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": ".commands.compare",
     "model": ".commands.model",
     "coverage": ".commands.coverage",
+    "frontier": ".commands.frontier",
     "report": ".commands.report",
     "bridge": ".bridge.start",
     "decisions": ".decisions.command",

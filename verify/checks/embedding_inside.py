@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoder import reference
-from ..encoder.embedder import Embedder, Precision, SessionSettings, normalise
+from ..encoder.embedder import Embedder, SessionSettings, normalise
+from ..encoder.graph import Precision
 from ..encoder.model_recipe import file_sha256
 from ..environment.context import TargetContext
 from ..policy.judgement import violations
@@ -278,9 +279,11 @@ def _variants(
             session=SessionSettings(padded=True),
         )
 
+    form = context.policy.cpu_precision
     found: list[tuple[str, Callable[[], AbstractContextManager[Embedder]]]] = [
         ("cpu fp32 static graphs", padded),
         ("cpu fp16", lambda: context.embedder(precision="fp16")),
+        *([(f"cpu {form}", lambda: context.embedder(precision=form))] if form != "fp32" else []),
         ("coreml fp32", lambda: context.embedder(provider="coreml")),
         ("coreml fp16", lambda: context.embedder(provider="coreml", precision="fp16")),
     ]

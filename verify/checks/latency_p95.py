@@ -43,14 +43,17 @@ def latency_p95(context: TargetContext) -> CheckResult:
     missing = coreml_cannot_execute(context) if wanted == "coreml" else None
     if wanted == "coreml" and missing is None:
         provider = "coreml"
+    precision = context.policy.cpu_precision if provider == "cpu" else "fp32"
     limits = context.policy.limits
     per_round = PROCESSES * len(QUERIES)
     least = math.ceil(limits.latency_min_samples / per_round)
     rounds = max(least, 2 if context.quick else 5)
     plan = Plan(
         series=(
-            SeriesSpec(target="candidate", provider=provider),
-            SeriesSpec(target="candidate", provider=provider, workload="worst"),
+            SeriesSpec(target="candidate", provider=provider, precision=precision),
+            SeriesSpec(
+                target="candidate", provider=provider, precision=precision, workload="worst"
+            ),
         ),
         processes=PROCESSES,
         rounds=rounds,
@@ -120,7 +123,7 @@ def p95_result(
         id="latency.p95",
         status=judged.status,
         summary=(
-            f"{mix.spec.provider}: {_sentence(judged)} At {max(worst.tokens)} tokens P95 is "
+            f"{_form(mix)}: {_sentence(judged)} At {max(worst.tokens)} tokens P95 is "
             f"{_ms(extreme.p95)}."
         ),
         measured=judged.upper_bound,
@@ -129,6 +132,12 @@ def p95_result(
         evidence=evidence,
         hint=_hint(blame, mix, evidence["stages_ms"], context),
     )
+
+
+def _form(series: SeriesSamples) -> str:
+    """Name the provider, and the precision where it is not fp32."""
+    spec = series.spec
+    return spec.provider if spec.precision == "fp32" else f"{spec.provider} {spec.precision}"
 
 
 def _sentence(judged: Judgement) -> str:

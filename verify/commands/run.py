@@ -6,10 +6,11 @@ import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 
-from ..policy.limits import Policy, wheel_kind
+from ..policy.limits import CpuPrecision, Policy, wheel_kind
 from ..report.document import dumps, write
 from .command import Command, UsageError, above_zero, add_model, add_wheel
 from .progress import Progress
@@ -66,6 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "number in its tokenizer.json)",
     )
     parser.add_argument(
+        "--precision",
+        choices=get_args(CpuPrecision),
+        help="form of the encoder that the CPU provider is judged in; default: the policy's",
+    )
+    parser.add_argument(
         "--no-official", action="store_true", help="no comparison with the official wheel"
     )
     parser.add_argument(
@@ -97,6 +103,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         own=is_own(wheel, described=manifest is not None),
         installable=is_installable(wheel.name),
     ).with_budget(options.budget_ms)
+    policy = policy.with_precision(options.precision)
     if options.policy is None and (policy.wheels or not policy.own):
         _say_policy(wheel.name, policy, console)
     recipe = load_model_recipe(recipe_path(options.model))

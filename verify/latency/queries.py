@@ -113,8 +113,8 @@ def workload(name: str, *, max_length: int) -> tuple[str, ...]:
 
     Parameters
     ----------
-    name : {"mix", "worst"}
-        The realistic queries, or the one text that fills the encoder.
+    name : {"mix", "worst", "tokens-N"}
+        The realistic queries, the one text that fills the encoder, or one of N tokens.
     max_length : int
         Tokens that the encoder keeps.
 
@@ -127,4 +127,6 @@ def workload(name: str, *, max_length: int) -> tuple[str, ...]:
         return QUERIES
     if name == "worst":
         return (worst_text(max_length),)
-    raise ValueError(f'There is no workload "{name}"; known are "mix" and "worst".')
+    if name.startswith("tokens-"):
+        return (worst_text(int(name.removeprefix("tokens-")) - 2),)
+    raise ValueError(f'There is no workload "{name}"; known are "mix", "worst" and "tokens-N".')

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 Provider = Literal["cpu", "coreml"]
+CpuPrecision = Literal["fp32", "int8", "int8-fast"]
 
 
 def _at_least(default: float, low: float, high: float | None = None) -> Any:
@@ -83,6 +84,9 @@ class Policy:
         Whether the wheel is installed and run. Without, only checks of its bytes are carried out.
     gate_provider : {"cpu", "coreml"}
         The provider whose latency the gate judges.
+    cpu_precision : {"fp32", "int8", "int8-fast"}
+        The form of the encoder that the CPU provider is judged in: its latency, and its agreement
+        with fp32 beside the other forms.
     required : Mapping[str, bool]
         Check id to whether it must pass. A required check that is not-run fails the verdict.
     limits : Limits
@@ -99,6 +103,7 @@ class Policy:
     own: bool = True
     executes: bool = True
     gate_provider: Provider
+    cpu_precision: CpuPrecision = "fp32"
     required: Mapping[str, bool]
     limits: Limits
 
@@ -111,6 +116,10 @@ class Policy:
         if milliseconds is None:
             return self
         return replace(self, limits=replace(self.limits, latency_p95_ms=milliseconds))
+
+    def with_precision(self, precision: CpuPrecision | None) -> Policy:
+        """Return the policy with another form on the CPU; itself for ``None``."""
+        return self if precision is None else replace(self, cpu_precision=precision)
 
     def to_json(self) -> dict[str, Any]:
         """Return the policy as JSON values."""

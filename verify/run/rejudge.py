@@ -80,7 +80,8 @@ def _again(result: CheckResult, document: Document, policy: Policy) -> CheckResu
 
 
 def _latency(result: CheckResult, document: Document, policy: Policy) -> CheckResult:
-    wanted = (policy.gate_provider, "candidate", "mix", "fp32")
+    precision = policy.cpu_precision if policy.gate_provider == "cpu" else "fp32"
+    wanted = (policy.gate_provider, "candidate", "mix", precision)
     series = next(
         (
             one

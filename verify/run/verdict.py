@@ -169,11 +169,10 @@ def _headline(
         return f"{decision}: the bytes {right}; {'; '.join(parts)}."
     if decision == "GO":
         return f"{decision}: CoreML executes on this {host} host, and every required check passed."
-    parts = []
+    form = "" if policy.cpu_precision == "fp32" else f" in {policy.cpu_precision}"
+    parts = [f"the fallback is the CPU provider{form}"]
     if policy.gate_provider == "cpu" and _passed(by_id, LATENCY):
-        parts.append("the fallback is the CPU provider, which holds the budget here")
-    else:
-        parts.append("the fallback is the CPU provider")
+        parts[0] += ", which holds the budget here"
     if not _passed(by_id, EXECUTES):
         parts.append(f"CoreML execution was NOT proven on this {host} host")
     if found.waived:
