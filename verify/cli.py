@@ -30,7 +30,7 @@ COMMANDS = {
     "compare": ".commands.compare",
     "model": ".commands.model",
     "coverage": ".commands.coverage",
-    "frontier": ".commands.frontier",
+    "frontier": ".frontier.frontier_command",
     "report": ".commands.report",
     "bridge": ".bridge.start",
     "decisions": ".decisions.command",

@@ -16,7 +16,7 @@ from ..environment.host import describe
 from ..files import write_text
 from ..report.charts.figures import figure
 from ..report.charts.svg import Form, paint, picture, series_paint
-from .points import Frontier, Point, Share
+from .measured_forms import Frontier, Point, Share
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

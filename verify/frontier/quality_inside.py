@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import psutil
 
 from ..encoder import reference
 from ..environment.context import TargetContext
@@ -27,6 +26,8 @@ def embed_form(context: TargetContext, payload: Mapping[str, Any]) -> dict[str, 
         float32 ``[n, hidden]``); ``graph_bytes``; ``memory_mib``: what the process grew by until
         it had embedded its first text.
     """
+    import psutil
+
     precision = payload["precision"]
     texts, _, _ = reference.load_texts(context.references or reference.default_folder())
     kinds = reference.kinds_of(context.encoder, len(texts))

@@ -13,7 +13,7 @@ from rich.console import Console
 from tests.kit.verify_examples import policy
 from verify.environment.context import TargetContext
 from verify.frontier import frontier_page
-from verify.frontier.points import Frontier, Kept, Point, Share, kept_of
+from verify.frontier.measured_forms import Frontier, Kept, Point, Share, kept_of
 from verify.frontier.quality_inside import saturation
 from verify.frontier.retrieval import retrieval_set
 from verify.latency.queries import workload

@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from ..checks.policies import find_policy
+from ..commands.command import Command, add_model, add_wheel
+from ..commands.progress import Progress
 from ..encoder.model_recipe import load_model_recipe, recipe_path
 from ..encoder.prepared.choice import Precision
 from ..environment import venv as environment
@@ -16,11 +18,9 @@ from ..environment.context import TargetContext
 from ..environment.host import describe
 from ..environment.wheel_file import find_wheel, inspect_wheel
 from ..files import made_folder
-from ..frontier import frontier_page
-from ..frontier.points import FORMS, Frontier, Say, measure_frontier
 from ..report.document import dumps
-from .command import Command, add_model, add_wheel
-from .progress import Progress
+from . import frontier_page
+from .measured_forms import FORMS, Frontier, Say, measure_frontier
 
 DESCRIPTION = """\
 Measure every form of the encoder that the CPU provider can run (docs/performance.md): cosine with
