@@ -168,7 +168,7 @@ def time_128(options: argparse.Namespace, recipe: ModelRecipe, place: Path) -> f
 def row(name: str, document: Document, p95: float | None) -> dict[str, Any]:
     """Return what the table has of one encoder."""
     found = {check.id: check for check in document.checks}
-    failed = [check.id for check in document.checks if check.status == "failed"]
+    failed = [c.id for c in document.checks if c.status == "failed" and c.required]
     worst = max(document.coverage, key=lambda graph: graph.partitions, default=None)
     return {
         "encoder": name,
@@ -185,7 +185,7 @@ def row(name: str, document: Document, p95: float | None) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the encoders; 1 when a check of one failed."""
+    """Run the encoders; 1 when a required check of one failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.encoders", description=__doc__)
     parser.add_argument("--model", action="append", choices=MODELS, help="default: all four")
     parser.add_argument("--wheel", type=Path, help="default: the manifest's")
