@@ -26,19 +26,27 @@ def bridge_environment(wheels: Path, work: Path, *, say: Callable[[str], None]) 
     if not manifest.is_file():
         raise FileNotFoundError(f"there is no wheel in {wheels}; run `nox -s build`")
     wheel = wheels / json.loads(manifest.read_text("utf-8"))["wheel"]["file"]
-    known = hashlib.sha256(sys.version.encode() + wheel.read_bytes())
+    folder = work / "environment"
+    base = hashlib.sha256(sys.version.encode() + wheel.read_bytes())
+    base.update((ROOT / "pyproject.toml").read_bytes())
+    own = base.copy()
     for part in ("build", "verify", "recipes", "distribution"):
         for file in sorted((ROOT / part).rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts:
-                known.update(file.read_bytes())
-    folder = work / "environment"
+                own.update(file.read_bytes())
     stamp = folder / "ortmill.stamp"
-    if stamp.is_file() and stamp.read_text("ascii") == known.hexdigest():
+    there = stamp.read_text("ascii").split() if stamp.is_file() else []
+    wanted = [base.hexdigest(), own.hexdigest()]
+    if there == wanted:
         return folder
     say("installing the wheel and the project for path B")
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
     pip.append("--disable-pip-version-check")
-    subprocess.run([*pip, str(wheel), str(ROOT)], check=True)
-    stamp.write_text(known.hexdigest(), "ascii")
+    if there[:1] == wanted[:1]:
+        # The dependencies are the same: the project alone is put in anew.
+        subprocess.run([*pip, "--no-deps", "--force-reinstall", str(ROOT)], check=True)
+    else:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run([*pip, str(wheel), str(ROOT)], check=True)
+    stamp.write_text(" ".join(wanted), "ascii")
     return folder
