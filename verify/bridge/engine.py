@@ -210,12 +210,17 @@ class Engine:
         with self._changed:
             self._waiting.clear()
             self._changed.notify_all()
-        if isinstance(found, Refusal):
-            for job in list(self._pending):
-                self._finish(job, found)
-            return
-        while (group := self._next_group(found.batches)) is not None:
-            self._run(found, group)
+        if not isinstance(found, Refusal):
+            try:
+                while (group := self._next_group(found.batches)) is not None:
+                    self._run(found, group)
+                return
+            except Exception as error:
+                # Nothing that is foreseen. A queue that nobody empties must not look well.
+                with self._changed:
+                    self.failure, self.state = _refusal(error), "failed"
+        for job in list(self._pending):
+            self._finish(job, self.failure or SHUTTING_DOWN)
 
     def _next_group(self, batches: bool) -> list[tuple[Job, int]] | None:
         """Wait for texts and return those to run together; ``None`` at the end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import math
@@ -209,7 +210,8 @@ class Service:
         def done(outcome: Vectors | Refusal) -> None:
             # In the engine's thread: a long answer takes its time to be written out.
             found = outcome if isinstance(outcome, Refusal) else _body(asked, outcome)
-            loop.call_soon_threadsafe(_settle, answer, found)
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and the client with it
+                loop.call_soon_threadsafe(_settle, answer, found)
 
         job = Job(texts=texts, kind=asked.kind, done=done)
         if not self.engine.submit(job):

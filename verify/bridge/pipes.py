@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .engine import Engine
+from .engine import SHUTTING_DOWN, Engine
 from .session import Session
 from .wire import Wire
 
@@ -142,8 +142,10 @@ def serve(
     engine.start()
 
     def wait_for_room() -> bool:
+        if parent.ending():
+            return False
         engine.wait_for_room(_POLL_SECONDS)
-        return not parent.ending()
+        return True
 
     while piece := parent.receive():
         for message in wire.feed(piece):
@@ -173,4 +175,4 @@ def _drain(parent: Parent, engine: Engine, grace: float, say: Callable[[str], No
     if engine.failure is not None:
         say(f"{engine.failure.message} {engine.failure.hint}".strip())
         return _NOT_ALL
-    return 0
+    return _NOT_ALL if engine.counters.errors[SHUTTING_DOWN.code] else 0

@@ -9,7 +9,7 @@ from functools import partial
 
 from .. import __version__
 from .embedding import Model
-from .engine import Engine, Job, Refusal, Vectors
+from .engine import SHUTTING_DOWN, Engine, Job, Refusal, Vectors
 from .messages import (
     VERSIONS,
     Cancel,
@@ -55,7 +55,7 @@ class Session:
         message : bytes or Refusal
             What the wire gave.
         wait_for_room : callable
-            Called while the queue is full; ``False`` gives the message up.
+            Called while the queue is full; ``False`` refuses what cannot be taken.
         """
         try:
             if isinstance(message, Refusal):
@@ -159,6 +159,8 @@ class Session:
             self._jobs[key] = job
         while not self._engine.submit(job):
             if not wait_for_room():
+                self._engine.counters.refused(SHUTTING_DOWN.code)
+                self._answer(request, SHUTTING_DOWN)
                 return
 
     def _answer(self, request: Embed, outcome: Vectors | Refusal) -> None:

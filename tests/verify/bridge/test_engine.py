@@ -201,6 +201,25 @@ def test_a_model_that_does_not_load_answers_everything() -> None:
     assert answers.code(0) == "model"
 
 
+def test_a_thread_that_fails_does_not_look_well() -> None:
+    """A callback that raises is a fault of ours; nobody waits for ever because of it."""
+    answers, model = Answers(), Numbers()
+
+    def raises(outcome: Vectors | Refusal) -> None:
+        raise ZeroDivisionError
+
+    with running(model) as engine:
+        model.held.clear()
+        engine.submit(Job(texts=["a"], done=raises))
+        engine.submit(answers.job(1, ["b" * 900]))
+        model.held.set()
+        assert engine.drained(10)
+        engine.submit(answers.job(2, ["c"]))
+        assert engine.state == "failed"
+    assert answers.code(2) == "internal"
+    assert answers.code(1) in {"", "internal"}
+
+
 def test_the_end_refuses_what_is_pending() -> None:
     answers, model = Answers(), Numbers()
     with running(model) as engine:

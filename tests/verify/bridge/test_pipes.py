@@ -238,9 +238,24 @@ def test_a_signal_ends_it_in_order(model: Path, number: int) -> None:
         assert all(each["ok"] for each in replies)
 
 
+def test_a_signal_with_a_full_queue_leaves_nothing_unanswered(model: Path) -> None:
+    """All that was read is answered, taken or not."""
+    with serving(model, "--max-pending", "2") as client:
+        writer = threading.Thread(target=flood, args=(client, 500), daemon=True)
+        writer.start()
+        assert client.reply()["ok"]
+        client.process.send_signal(signal.SIGTERM)
+        replies = [json.loads(line) for line in client.output.readlines()]
+        refused = [each for each in replies if not each["ok"]]
+        assert {each["error"]["code"] for each in refused} <= {"shutting_down"}
+        assert client.process.wait(20) == (3 if refused else 0)
+        ids = sorted(each["id"] for each in replies)
+        assert ids == list(range(1, len(ids) + 1))  # the first was read before
+
+
 def test_a_parent_that_reads_nothing_cannot_keep_it(model: Path) -> None:
     with serving(model, "--grace", "0.5") as client:
-        write = threading.Thread(target=flood, args=(client,), daemon=True)
+        write = threading.Thread(target=flood, args=(client, 20), daemon=True)
         write.start()
         time.sleep(1)
         began = time.monotonic()
@@ -250,10 +265,10 @@ def test_a_parent_that_reads_nothing_cannot_keep_it(model: Path) -> None:
         write.join(10)
 
 
-def flood(client: Client) -> None:
+def flood(client: Client, texts: int) -> None:
     try:
         for number in range(100_000):
-            client.send({"op": "embed", "id": number, "texts": ["a b c"] * 20})
+            client.send({"op": "embed", "id": number, "texts": ["a b c"] * texts})
     except BrokenPipeError:
         return
 
