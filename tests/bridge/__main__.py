@@ -74,7 +74,8 @@ def run_soak(installed: measure.Installed, options: argparse.Namespace) -> int:
         # Of the last life, which is the longest without an end.
         last = rss[-len(rss) // (options.kills + 1) :]
         half = len(last) // 2
-        found["rss_mb"] = [round(float(part.max(initial=0)), 1) for part in (last[:half], last[half:])]
+        halves = (last[:half], last[half:])
+        found["rss_mb"] = [round(float(each.max(initial=0)), 1) for each in halves]
         problems = faults(found)
         print(f"{language}: {found}", *problems, sep="\n  ", flush=True)
         failed |= bool(problems) or found["rss_mb"][1] > 1.05 * found["rss_mb"][0]
