@@ -27,6 +27,8 @@ DOMAIN = "com.microsoft"
 class FusedWriter(_Writer):
     """Nodes and initialisers of one fused graph."""
 
+    gelu_operation = "BiasGelu"
+
     def encoder_graph(self) -> None:
         """Write everything from the inputs to ``last_hidden_state``."""
         from onnx import TensorProto
@@ -111,7 +113,7 @@ class FusedWriter(_Writer):
         middle = self.skip_norm(out, source, f"{here}.attention_norm", names["joined_norm"], passed)
         wide = self.product(middle, f"{here}.wide.matmul", f"{prefix}.intermediate.dense")
         wide_bias = self.weight(f"{prefix}.intermediate.dense.bias")
-        active = self.fused("BiasGelu", [wide, wide_bias], f"{here}.gelu")
+        active = self.fused(self.gelu_operation, [wide, wide_bias], f"{here}.gelu")
         narrow = self.product(active, f"{here}.narrow.matmul", f"{prefix}.output.dense")
         narrow_bias = self.weight(f"{prefix}.output.dense.bias")
         return self.skip_norm(

@@ -7,6 +7,9 @@ saturate in the kernels of x86 processors without VNNI, products of two unsigned
 The columns of x with the largest values would set the scale for all others. They are fixed when
 the graph is made, multiplied in float32 beside the integers, and their rows of W are zero there,
 so that it does not matter that their codes are cut off.
+
+GELU is the one by tanh (FastGelu): within 5e-4 of the exact one, below what eight bits round, and
+half the time.
 """
 
 from __future__ import annotations
@@ -60,6 +63,8 @@ class CodedMatrix:
 
 class Int8Writer(FusedWriter):
     """Nodes and initialisers of one graph whose coded matrices are multiplied in integers."""
+
+    gelu_operation = "FastGelu"
 
     def __init__(
         self,

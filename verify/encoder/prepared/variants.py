@@ -25,7 +25,7 @@ Prepared = Literal[
 ]
 PREPARED: tuple[Prepared, ...] = get_args(Prepared)
 
-FORM = 1
+FORM = 2
 """Number of the prepared graphs' form; it goes up when their bytes change."""
 
 _COLUMNS = {"query": 8, "key": 8, "value": 8, "wide": 8, "narrow": 16}
