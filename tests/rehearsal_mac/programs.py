@@ -74,6 +74,10 @@ esac; shift; done; {unknown}
         "sysctl": 'case "$*" in "-n machdep.cpu.brand_string") echo "Apple M1 (rehearsed)" ;; '
         f'"-q hw.optional.arm64") echo "hw.optional.arm64: 1" ;; *) {unknown} ;; esac\n',
     }
+    found["pmset"] = (
+        'case "$*" in "-g therm") echo "  CPU_Speed_Limit = 100" ;; '
+        f'"-g live") echo " lowpowermode 0" ;; *) {unknown} ;; esac\n'
+    )
     texts = {name: _script(parts, name, body) for name, body in found.items()}
     return texts | _llvm(parts)
 

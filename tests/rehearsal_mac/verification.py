@@ -19,6 +19,17 @@ from tests.rehearsal_mac.scenarios import Scenario
 
 MODEL = "all-minilm-l6-v2"
 _BINDINGS = "onnxruntime/capi/onnxruntime_pybind11_state.so"
+# The official wheel, and an environment of the wheel for Linux: it leaves behind the dependencies
+# that every other environment is linked from.
+_PREPARE = """
+import sys
+from pathlib import Path
+from verify.environment import venv
+from verify.environment.wheel_file import inspect_wheel
+work, mac, linux = map(Path, sys.argv[1:])
+venv.fetch_official(mac.name, work, say=print)
+venv.make_candidate(inspect_wheel(linux, None), work, say=print)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +69,9 @@ def prepare(stage: Stage) -> None:
         with zipfile.ZipFile(stage.linux_wheel) as wheel:
             bindings.write_bytes(wheel.read(_BINDINGS))
     stage.places.write_text(json.dumps({"bindings": str(bindings)}), encoding="utf-8")
-    code = (
-        "import sys; from pathlib import Path; from verify.environment import venv; "
-        "work = Path(sys.argv[1]); venv.fetch_official_macos(work, say=print); "
-        "venv.make_official(work, say=print)"
-    )
+    words = [str(stage.work), str(stage.mac_wheel), str(stage.linux_wheel)]
     subprocess.run(
-        [str(stage.python), "-c", code, str(stage.work)], cwd=HERE, env=_environment(), check=True
+        [str(stage.python), "-c", _PREPARE, *words], cwd=HERE, env=_environment(), check=True
     )
 
 
@@ -138,7 +145,9 @@ def wrong(ran: Ran) -> Sequence[str]:
     others = {
         name: each["summary"]
         for name, each in checks.items()
-        if each["status"] in ("failed", "inconclusive") and name not in scenario.expected
+        if each["status"] in ("failed", "inconclusive")
+        and name not in scenario.expected
+        and each.get("required", True)
     }
     problems += [f"{name} did not pass either: {said}" for name, said in others.items()]
     said = [verdict.get("headline", ""), *(str(each["summary"]) for each in checks.values())]

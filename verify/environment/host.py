@@ -52,12 +52,11 @@ def describe() -> dict[str, Any]:
 
 def _cpu() -> str:
     if sys.platform == "darwin":
-        done = subprocess.run(
-            ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        words = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+        except OSError:
+            return platform.machine()
         return done.stdout.strip() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

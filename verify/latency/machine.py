@@ -235,8 +235,11 @@ def _limits() -> str:
         return ""
     said = []
     for argument in ("therm", "live"):
-        done = subprocess.run(
-            ["/usr/bin/pmset", "-g", argument], capture_output=True, text=True, check=False
-        )
+        try:
+            done = subprocess.run(
+                ["/usr/bin/pmset", "-g", argument], capture_output=True, text=True, check=False
+            )
+        except OSError:
+            return ""  # what cannot be asked is not known, and no reason to end a measurement
         said += re.findall(r"CPU_Speed_Limit\s*=\s*\d+|lowpowermode\s+\d", done.stdout)
     return ", ".join(" ".join(each.split()) for each in said)

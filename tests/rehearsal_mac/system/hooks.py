@@ -22,7 +22,7 @@ from typing import Any
 
 MARK = "REHEARSAL ON LINUX, PROOF OF NOTHING"
 KIND = "macos-arm64-rehearsed"
-_MACHO = b"\xcf\xfa\xed\xfe"
+_MACHO = {b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"}  # for one processor, for several
 _BINDINGS = "onnxruntime.capi.onnxruntime_pybind11_state"
 
 
@@ -115,7 +115,7 @@ def _for_linux(
     name: str, found: importlib.machinery.ModuleSpec
 ) -> importlib.machinery.ModuleSpec | None:
     with open(found.origin or "", "rb") as stream:
-        if stream.read(4) != _MACHO:
+        if stream.read(4) not in _MACHO:
             return found
     places = json.loads(Path(__file__).with_name("places.json").read_text(encoding="utf-8"))
     linux = importlib.util.spec_from_file_location(name, places["bindings"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import signal
 import tempfile
@@ -66,7 +67,7 @@ def stand_in(module: ModuleType, scenario: Mapping[str, Any]) -> None:
             self._stale = fault == "stale cache" and _was_there(providers or ())
             self._profiled = bool(sess_options is not None and sess_options.enable_profiling)
             self._answers: OrderedDict[bytes, list[Any]] = OrderedDict()
-            self._kept: list[bytes] = []
+            self._kept: list[mmap.mmap] = []
             self._calls = 0
 
         def get_providers(self) -> list[str]:
@@ -86,7 +87,9 @@ def stand_in(module: ModuleType, scenario: Mapping[str, Any]) -> None:
             if fault == "crash":
                 os.kill(os.getpid(), signal.SIGSEGV)
             if fault == "leak":
-                self._kept.append(os.urandom(_LEAK_BYTES))
+                # Pages of its own: what the heap has free would hide it.
+                self._kept.append(mmap.mmap(-1, _LEAK_BYTES))
+                self._kept[-1].write(bytes(_LEAK_BYTES))
             known = self._known(output_names, input_feed)
             wait = milliseconds / 1e3
             if fault == "slow tail" and self._calls % 20 == 0:
