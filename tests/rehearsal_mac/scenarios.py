@@ -8,11 +8,6 @@ from pathlib import Path
 from typing import Any
 
 POLICY = "macos-arm64"
-# Failing runs of these alone take vectors and times, and nothing of what the converter writes.
-_WITHOUT_CONVERTER = (
-    *("embedding.agreement", "latency.p95", "latency.speedup", "concurrency.threads"),
-    "memory.growth",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +34,7 @@ class Scenario:
 
     def settings(self) -> dict[str, Any]:
         """Return what the stand-ins read."""
-        converter = self.device or not set(self.checks) & set(_WITHOUT_CONVERTER)
-        said = {"fault": self.fault, "milliseconds": self.milliseconds, "converter": converter}
-        return {**said, **self.more}
+        return {"fault": self.fault, "milliseconds": self.milliseconds, **self.more}
 
     def command(self, wheel: Path, *, work: Path, models: Path) -> list[str]:
         """Return the words after ``python -m``."""

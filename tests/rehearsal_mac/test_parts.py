@@ -233,11 +233,15 @@ def a_session(path: str = "m.onnx", **scenario: Any) -> Any:
 FEEDS = {"x": np.arange(6, dtype=np.float32).reshape(1, 2, 3)}
 
 
-@pytest.mark.parametrize("converter", [True, False])
-def test_coreml_answers_as_the_cpu_does_and_takes_the_time_that_is_set(converter: bool) -> None:
+@pytest.mark.parametrize("watched", [True, False])
+def test_coreml_answers_as_the_cpu_does_and_takes_the_time_that_is_set(
+    watched: bool, tmp_path: Path
+) -> None:
     module = a_module()
-    session.stand_in(module, {"milliseconds": 30.0, "converter": converter})
-    made = module.InferenceSession("m.onnx", providers=[(session.COREML, {})])
+    session.stand_in(module, {"milliseconds": 30.0})
+    options = {"ModelCacheDirectory": str(tmp_path)} if watched else {}
+    made = module.InferenceSession("m.onnx", providers=[(session.COREML, options)])
+    assert made.providers == [session.COREML if watched else session.CPU]  # the real one
     begun = time.perf_counter()
     for _ in range(2):
         np.testing.assert_array_equal(made.run(["y"], FEEDS)[0], FEEDS["x"] * 2)

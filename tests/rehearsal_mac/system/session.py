@@ -1,8 +1,9 @@
 """CoreML of the rehearsed Mac, as onnxruntime's sessions show it: the CPU provider behind a face.
 
-The provider's converter is real: it takes nodes, cuts partitions and writes packages. What it
-cannot do on Linux, run them, a second session on the CPU does; every answer takes as long as the
-scenario says, because what was computed once is remembered. A fault is what the scenario names.
+Where what the provider's converter does is looked at, it is real: it takes nodes, cuts partitions
+and writes packages. What it cannot do on Linux, run them, a session on the CPU does; every answer
+takes as long as the scenario says, because what was computed once is remembered. A fault is what
+the scenario names.
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ def stand_in(module: ModuleType, scenario: Mapping[str, Any]) -> None:
     """Let a module's ``InferenceSession`` be one that runs on the stand-in for CoreML."""
     real, fault = module.InferenceSession, str(scenario.get("fault", ""))
     milliseconds = float(scenario.get("milliseconds", 1.0))
-    # Where nothing is said about what the converter does, it need not work.
-    converts = bool(scenario.get("converter", True))
 
     class InferenceSession(real):  # type: ignore[misc, valid-type]
         """A session whose CoreML executes."""
@@ -57,10 +56,13 @@ def stand_in(module: ModuleType, scenario: Mapping[str, Any]) -> None:
             options = module.C.SessionOptions()
             if sess_options is not None:
                 options.intra_op_num_threads = sess_options.intra_op_num_threads
-            if converts:
+            if _is_watched(sess_options, providers or ()):
                 super().__init__(path_or_bytes, sess_options, providers, provider_options, **named)
                 self._compute = real(path_or_bytes, options, providers=[CPU]).run
             else:
+                if sess_options is not None and sess_options.enable_profiling:
+                    options.enable_profiling = True
+                    options.profile_file_prefix = sess_options.profile_file_prefix
                 super().__init__(path_or_bytes, options, providers=[CPU])
                 self._compute = super().run
             self._half = "fp16" in str(path_or_bytes)
@@ -71,10 +73,10 @@ def stand_in(module: ModuleType, scenario: Mapping[str, Any]) -> None:
             self._calls = 0
 
         def get_providers(self) -> list[str]:
-            if self._coreml and not converts:
-                return [COREML, CPU]
+            if self._coreml:
+                return [CPU] if fault == "stub" else [COREML, CPU]
             found: list[str] = super().get_providers()
-            return [CPU] if self._coreml and fault == "stub" else found
+            return found
 
         def run(self, output_names: Any, input_feed: Mapping[str, Any], *rest: Any) -> list[Any]:
             if not self._coreml:
@@ -148,16 +150,32 @@ def hide(bindings: ModuleType, scenario: Mapping[str, Any]) -> None:
         bindings.get_available_providers = lambda: without  # type: ignore[attr-defined]
 
 
+def _is_watched(options: Any, providers: Sequence[Any]) -> bool:
+    """Return whether what the converter does is looked at: its log, or packages that it writes.
+
+    It works in the current folder on Linux, and processes that share one would meet there.
+    """
+    if options is not None and options.log_severity_level == 0:
+        return True
+    folder = _cache_of(providers)
+    return bool(folder) and not any(Path(folder).iterdir())
+
+
+def _cache_of(providers: Sequence[Any]) -> str:
+    named = [each[1] for each in providers if not isinstance(each, str)]
+    return next((str(each["ModelCacheDirectory"]) for each in named
+                 if each.get("ModelCacheDirectory")), "")  # fmt: skip
+
+
 def _was_there(providers: Sequence[Any]) -> bool:
     """Return whether a model cache is named that an earlier session has filled."""
-    for each in providers:
-        folder = "" if isinstance(each, str) else str(each[1].get("ModelCacheDirectory", ""))
-        if folder:
-            mark = Path(folder) / "rehearsed"
-            there = mark.exists()
-            mark.touch()
-            return there
-    return False
+    folder = _cache_of(providers)
+    if not folder:
+        return False
+    mark = Path(folder) / "rehearsed"
+    there = mark.exists()
+    mark.touch()
+    return there
 
 
 def _islands(count: int) -> str:

@@ -72,6 +72,9 @@ def _pip() -> bool:
 
 
 def _packages() -> None:
+    """Load what brings a library of its own for each system, while this is still Linux."""
+    with contextlib.suppress(ImportError):
+        import capstone  # noqa: F401
     with contextlib.suppress(ImportError):
         import psutil
 
