@@ -74,6 +74,7 @@ def cmake_defines(
     defines.update(recipe.defines)
     defines.update(recipe.platforms[platform].defines)
     defines["ORTMILL_SOURCE_COMMIT"] = recipe.source.commit
+    defines["ORTMILL_VERSION"] = local_version(recipe.version, digest(recipe))
     defines["CMAKE_PROJECT_TOP_LEVEL_INCLUDES"] = (tree.root / "top_level.cmake").as_posix()
     if programs.cross:
         defines.update(cross_defines(cross_of(recipe, platform), programs.cross))

@@ -86,7 +86,8 @@ def test_the_commands_are_exactly_these(platform: PlatformName) -> None:
     env = found.step("configure").env
     lines += ["environment:", *(f"  {name}={value}" for name, value in env.items())]
     expected = (GOLDEN / f"plan-{platform}.txt").read_text(encoding="utf-8")
-    assert "\n".join(lines) + "\n" == expected
+    # The digest is the recipe's, whatever stands in it.
+    assert "\n".join(lines) + "\n" == expected.replace("{version}", found.version)
     assert (
         found.top_level_include
         == "add_compile_options(-ffile-prefix-map=/cache/trees/t/=/ortmill/)\n"
