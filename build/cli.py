@@ -101,6 +101,13 @@ def _inputs(common: _Parser) -> _Parser:
         help="where sources may come from; auto goes from one origin to the next (default)",
     )
     inputs.add_argument("--offline", action="store_true", help="use the cache alone")
+    inputs.add_argument(
+        "--without-patch",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="leave a patch of the recipe's source out, such as coreml-gather; may be repeated",
+    )
     return inputs
 
 

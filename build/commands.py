@@ -23,6 +23,7 @@ from .pipeline import build
 from .recipe.cross import find_cross
 from .recipe.format import LocalOrigin, PlatformName, Recipe, digest, sha1_alone
 from .recipe.load import load_model_recipe, load_recipe
+from .recipe.patches import without_patches
 from .recipe.schema import SCHEMAS, schema_text
 from .request import Request, fetch_context, fetch_inputs, fetch_official
 from .static_sdk import make_static_sdk
@@ -70,6 +71,7 @@ def make_request(
     """Return what the arguments ask to build."""
     file = recipe_file(workspace, arguments.recipe)
     recipe = load_recipe(file, recipes=workspace.recipes)
+    recipe = without_patches(recipe, arguments.without_patch)
     platform: PlatformName = arguments.platform or host_platform()
     if platform not in recipe.platforms:
         raise UsageError(

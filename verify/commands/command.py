@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from rich.console import Console
 
+from ..encoder.model_recipe import LookUp
 from ..errors import VerifyError
 from ..program import as_called
 
@@ -107,6 +108,16 @@ def add_model(parser: argparse.ArgumentParser, *, what: str = "model recipe") ->
     )
     parser.add_argument(
         "--work", type=Path, default=Path(".work"), metavar="DIR", help="default: %(default)s"
+    )
+
+
+def add_look_up(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses between the two forms of the encoder's graphs."""
+    parser.add_argument(
+        "--look-up",
+        choices=get_args(LookUp),
+        help="where the encoder's embedding look-ups run on CoreML: on the CPU before the program, "
+        "or inside it; default: the recipe's, which is cpu unless it says otherwise",
     )
 
 

@@ -19,11 +19,11 @@ from ..conversion.package import allowed_spec_version, recipe_minimum_os
 from ..conversion.proof import Setting, prove
 from ..coverage.nodes import is_onnx, load
 from ..encoder.graph import Precision
-from ..encoder.model_recipe import ModelRecipe, load_model_recipe, recipe_path
+from ..encoder.model_recipe import ModelRecipe, chosen_recipe
 from ..errors import VerifyError
 from ..policy.limits import Policy
 from ..policy.result import CheckResult
-from .command import Command, add_model, add_wheel
+from .command import Command, add_look_up, add_model, add_wheel
 from .progress import Progress
 
 DESCRIPTION = (
@@ -71,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     own.add_arguments(parser)
     add_model(parser, what="model recipe, or an ONNX model of your own")
+    add_look_up(parser)
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -176,10 +177,10 @@ def _subject(options: argparse.Namespace) -> Subject:
     """Find out what is asked about; options that would have no effect are refused."""
     mine = own.given_options(options)
     if is_onnx(Path(options.model)):
-        for name in ("buckets", "precision", "texts", "models"):
+        for name in ("buckets", "precision", "texts", "models", "look_up"):
             if getattr(options, name) is not None:
                 raise VerifyError(
-                    f"--{name} has no effect beside a model of your own.",
+                    f"--{name.replace('_', '-')} has no effect beside a model of your own.",
                     hint="Fix its axes with --fix AXIS=N, and choose its inputs with --inputs.",
                 )
         if options.min_nodes is not None and not 0 <= options.min_nodes <= 1:
@@ -189,14 +190,14 @@ def _subject(options: argparse.Namespace) -> Subject:
             )
         path = Path(options.model)
         load(path)  # a wrong file is refused before an environment is made
-        recipe = load_model_recipe(recipe_path(DEFAULT_MODEL))
+        recipe = chosen_recipe(DEFAULT_MODEL)
         return Subject(recipe=recipe, models=options.work, model=path)
     if mine:
         raise VerifyError(
             f"--{mine[0]} has no effect without a model of your own.",
             hint="Give it with --model FILE.onnx.",
         )
-    recipe = load_model_recipe(recipe_path(options.model))
+    recipe = chosen_recipe(options.model, look_up=options.look_up)
     buckets = options.buckets or recipe.encoder.buckets
     too_long = [size for size in buckets if size > recipe.encoder.longest]
     if too_long:

@@ -12,17 +12,18 @@ from rich.console import Console
 
 from ..checks.policies import find_policy
 from ..coverage import show
+from ..coverage.advice import patches_of
 from ..coverage.nodes import ModelFileError, expand, load
 from ..coverage.partitions import FORMATS, Answer, Format, Limits, Question, check_provider, measure
 from ..encoder import graph_family
-from ..encoder.model_recipe import load_model_recipe, recipe_path
+from ..encoder.model_recipe import chosen_recipe
 from ..environment import venv as environment
 from ..environment.context import TargetContext
 from ..environment.wheel_file import WheelFile, find_wheel, inspect_wheel
 from ..errors import VerifyError
 from ..policy.limits import Policy
 from ..report import document as report_json
-from .command import Command, add_model
+from .command import Command, add_look_up, add_model
 from .progress import Progress
 
 Say = Callable[[str], None]
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-nodes", type=float, metavar="SHARE", help="limit instead, 0 to 1")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the page with pictures")
     add_model(parser)
+    add_look_up(parser)
     graph_family.add_arguments(parser)
 
 
@@ -159,7 +161,7 @@ def opened_wheel(
     WheelNotUsable
         When the wheel is missing, of another platform, or has no CoreML.
     """
-    encoder = load_model_recipe(recipe_path(recipe or options.model)).encoder
+    encoder = chosen_recipe(recipe or options.model).encoder
     path, manifest, _ = find_wheel(options.wheel, options.manifest)
     wheel = inspect_wheel(path, manifest)
     with (
@@ -173,6 +175,7 @@ def opened_wheel(
             encoder=encoder,
             policy=policy,
             targets={"candidate": python},
+            patches=patches_of(manifest, path.name),
         )
         check_provider(context)
         yield context, wheel

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from ..conversion.own_model import draw_inputs, model_inputs, write_feeds
-from ..coverage.advice import KNOWN_FAULTS, REWRITTEN
+from ..coverage.advice import REWRITTEN, is_faulty
 from ..coverage.fixed_shapes import write_model
 from ..coverage.partitions import Question, measure
 from ..coverage.provider_inside import Coverage
@@ -74,7 +74,8 @@ def improve(context: TargetContext, path: Path, *, say: Callable[[str], None]) -
         after = _ask(context, candidate, say)
         equal = difference is not None and difference <= LARGEST_DIFFERENCE
         # A node that the provider takes and gets wrong is worth another spelling by itself.
-        gained = _worth(after) > _worth(before) or (op in KNOWN_FAULTS and not after.failure)
+        faulty = is_faulty(op, context.patches) and not after.failure
+        gained = faulty or _worth(after) > _worth(before)
         step = Rewrite(
             op=op,
             nodes=count,

@@ -12,13 +12,14 @@ from ..encoder.prepared.variants import PREPARED
 from ..files import made_folder
 from ..report.document import dumps
 from . import fix_model
-from .command import Command, add_model
+from .command import Command, add_look_up, add_model
 from .progress import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_model(parser)
+    add_look_up(parser)
     graph_family.add_arguments(parser, prepared=PREPARED)
     fix_model.add_arguments(parser)
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..policy.limits import CpuPrecision, Policy, wheel_kind
 from ..report.document import dumps, write
-from .command import Command, UsageError, above_zero, add_model, add_wheel
+from .command import Command, UsageError, above_zero, add_look_up, add_model, add_wheel
 from .progress import Progress
 
 EXAMPLES = """\
@@ -81,12 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder with <model>.npz of `nox -s references -- --output DIR`",
     )
     add_model(parser)
+    add_look_up(parser)
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Verify a wheel, write the reports and return the verdict's exit code."""
     from ..checks.policies import find_policy
-    from ..encoder.model_recipe import load_model_recipe, recipe_path
+    from ..encoder.model_recipe import chosen_recipe
     from ..environment.promise import is_own
     from ..environment.venv import locked
     from ..environment.wheel_file import find_wheel, is_installable
@@ -106,7 +107,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     policy = policy.with_precision(options.precision)
     if options.policy is None and (policy.wheels or not policy.own):
         _say_policy(wheel.name, policy, console)
-    recipe = load_model_recipe(recipe_path(options.model))
+    recipe = chosen_recipe(options.model, look_up=options.look_up)
     if options.max_length is not None:
         recipe = replace(recipe, encoder=recipe.encoder.cut_to(options.max_length))
     chosen = carry_out.Options(

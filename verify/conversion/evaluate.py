@@ -162,7 +162,8 @@ def evaluate(
     values = dict(ready.values)
     half = mode != "exact"
     for name in program.inputs:
-        values[name] = given = _single(inputs[name])
+        # Core ML's inputs have an axis: the provider writes a number as a list of one.
+        values[name] = given = np.atleast_1d(_single(inputs[name]))
         if half:
             values[name] = rounded(given)
             lost += losses(given, values[name], operation="input", value=name)

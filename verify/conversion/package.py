@@ -13,7 +13,7 @@ import math
 import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from ..errors import VerifyError
 from ..policy import strict
 from ..program import recipes_folder
 
+_WRITTEN_SINCE = {"validate_indices": 8}
+"""Inputs of an operation that the provider writes from a specification on
+(``recipes/patches``, ``coreml-gather``)."""
 SPEC_VERSIONS: dict[int, int] = {12: 6, 13: 7, 14: 8, 15: 9, 26: 10}
 """macOS to the newest specification it reads: coremltools' table of deployment targets."""
 
@@ -265,11 +268,23 @@ def _refused_by(package: Package, version: int) -> str:
     from .program import load_program
 
     try:
-        load_program(package, version)
+        load_program(_told_for(package, version), version)
     except Exception as error:
         # coremltools raises ValueError, AssertionError, KeyError … for what an opset lacks.
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     return ""
+
+
+def _told_for(package: Package, version: int) -> Package:
+    """Return the package without what the provider would not have written for that version."""
+    model = type(package.model)()
+    model.CopyFrom(package.model)
+    told = replace(package, model=model)
+    for op in told.block.operations:
+        for name, since in _WRITTEN_SINCE.items():
+            if version < since:
+                op.inputs.pop(name, None)
+    return told
 
 
 def _file_values(package: Package) -> Iterator[tuple[str, Any]]:

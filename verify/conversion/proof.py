@@ -137,7 +137,7 @@ def prove(
             say(f"graph [1,{width}] {precision}")
             graphs.append(
                 Graph(
-                    label=f"static [1,{width}] {precision}",
+                    label=f"static [1,{width}] {precision}{context.encoder.form}",
                     width=width,
                     path=context.graph(static=(1, width), precision=precision),
                     folder=home / f"{width}-{precision}",

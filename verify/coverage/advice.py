@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..program import as_called
 from .axes import fix_words, to_give
@@ -65,15 +66,21 @@ _FUSED = frozenset(
     }
 )
 KNOWN_FAULTS = {
-    "Reciprocal": "1.21.0's provider writes Reciprocal, and what divides by a root with it, with "
-    "an epsilon of 1e-4: wrong where its input is small. `--rewrite` makes it a Div.",
-    "ConvTranspose": "1.21.0's provider aborts the process at a ConvTranspose without pads: write "
-    "pads of zero, as `--rewrite` does.",
+    "Reciprocal": "1.21.0's provider without our patch writes Reciprocal, and what divides by a "
+    "root with it, with an epsilon of 1e-4: wrong where its input is small. `--rewrite` makes it a "
+    "Div.",
+    "ConvTranspose": "1.21.0's provider without our patch reads the pads of a ConvTranspose that "
+    "has none, and may end the process: write pads of zero, as `--rewrite` does.",
     "Shape": "1.21.0's provider refuses a Shape whose `end` is the number of axes: fix the axes, "
     "and the Shape is folded away.",
     "Pow": "Pow of 2: on some devices Core ML's pow(2, 0) is 0 and not 1 (coremltools#2628): "
     "compare on a Mac, or write it as Exp.",
 }
+MENDED_BY = {
+    "Reciprocal": "coreml-reciprocal",
+    "ConvTranspose": "coreml-conv-transpose-without-pads",
+}
+"""The patch below ``recipes/patches`` with which a wheel has a fault no more."""
 _CURES = (
     (
         r"Unsupported model IR version: (\d+), max supported IR version: (\d+)",
@@ -194,8 +201,13 @@ def advise(
         return "A Cast at the graph's entry stays on the CPU, at no second partition."
     if "dim > 16384" in reason:
         return (
-            "Core ML takes no axis over 16384: a look-up table of this size stays on the CPU; "
-            "keep it at the graph's entry."
+            "The provider takes no axis over 16384 here: a look-up table of this size stays on the "
+            "CPU; keep it at the graph's entry."
+        )
+    if "COREML_LOOK_UP" in reason:
+        return (
+            "The model asks for that in its metadata, at no second partition; of the encoder's own "
+            "graphs `--look-up inside` makes the others."
         )
     if model_format == "NeuralNetwork":
         for words, why in _NEEDS_PROGRAM.items():
@@ -229,7 +241,28 @@ def cure(failure: str, *, axes: Sequence[str] = ()) -> str:
     return ""
 
 
-def node_faults(model: onnx.ModelProto) -> dict[str, str]:
+def patches_of(manifest: Mapping[str, Any] | None, wheel: str) -> frozenset[str]:
+    """Return the names of the patches in a wheel, without their numbers; none where none is known.
+
+    Parameters
+    ----------
+    manifest : Mapping, optional
+        The manifest that lies beside the wheel.
+    wheel : str
+        The wheel's file name: the manifest may be another one's.
+    """
+    if manifest is None or manifest["wheel"]["file"] != wheel:
+        return frozenset()
+    files = (Path(entry["file"]).stem for entry in manifest.get("patches", ()))
+    return frozenset(stem.lstrip("0123456789-") for stem in files)
+
+
+def is_faulty(op: str, patches: Collection[str]) -> bool:
+    """Whether the provider is known to take an operator and get it wrong, with these patches."""
+    return op in KNOWN_FAULTS and MENDED_BY.get(op) not in patches
+
+
+def node_faults(model: onnx.ModelProto, patches: Collection[str] = ()) -> dict[str, str]:
     """Return, by operator, what is known to go wrong with nodes of this model on CoreML."""
     constants = {item.name: item for item in model.graph.initializer}
     found = {}
@@ -244,7 +277,7 @@ def node_faults(model: onnx.ModelProto) -> dict[str, str]:
             or (base is not None and _is_two(base))
         ):
             found[node.op_type] = KNOWN_FAULTS[node.op_type]
-    return found
+    return {op: said for op, said in found.items() if is_faulty(op, patches)}
 
 
 def _is_two(tensor: onnx.TensorProto) -> bool:

@@ -167,7 +167,7 @@ def measure(
     """
     answers = []
     for question in questions:
-        model = _read(question.path)
+        model = _read(question.path, context.patches)
         for model_format in formats:
             say(f"{question.label} as {model_format}")
             answer = _answer(context, question, model, {"ModelFormat": model_format, **options})
@@ -185,12 +185,12 @@ class _Model:
     faults: Mapping[str, str]
 
 
-def _read(path: Path) -> _Model | ModelFileError:
+def _read(path: Path, patches: Collection[str]) -> _Model | ModelFileError:
     try:
         model = load(path)
     except ModelFileError as error:
         return error
-    return _Model(content=model, known=facts(model), faults=node_faults(model))
+    return _Model(content=model, known=facts(model), faults=node_faults(model, patches))
 
 
 def _answer(

@@ -89,7 +89,7 @@ def coverage(context: TargetContext) -> list[CheckResult]:
         graphs = graphs[-1:]
     found = []
     for width, precision in graphs:
-        label = f"static [1,{width}] {precision}"
+        label = f"static [1,{width}] {precision}{context.encoder.form}"
         context.say(f"coverage of {label}")
         path = context.graph(static=(1, width), precision=precision)
         measured = measure(context, path, label)

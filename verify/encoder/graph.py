@@ -45,11 +45,14 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "fp16"]
 Output = Literal["last_hidden_state", "sentence_embedding"]
 
-FORM = 1
+FORM = 2
 """Number of this module's graph form; it goes up when the bytes change."""
 
 OPSET = 17
 IR_VERSION = 8
+LOOK_UP = ("COREML_LOOK_UP", "CPU")
+"""Metadata of a model whose look-ups stay on the CPU: our patch of the provider reads it
+(``recipes/patches``), and a provider without the patch does not mind."""
 
 
 def graph_name(
@@ -115,7 +118,8 @@ def ensure_graph(
 
 def graph_folder(directory: Path, encoder: EncoderSpec, weights_sha256: str) -> Path:
     """Return where the graphs of these weights are kept."""
-    return directory / f"{encoder.name}-{weights_sha256[:12]}"
+    form = "" if encoder.look_up == "cpu" else f"-look-up-{encoder.look_up}"
+    return directory / f"{encoder.name}-{weights_sha256[:12]}{form}"
 
 
 def keep_graph(model: onnx.ModelProto, path: Path, record: Mapping[str, Any]) -> None:
@@ -218,6 +222,8 @@ def assembled(
         producer_name="ortmill",
         producer_version=str(FORM),
     )
+    if encoder.look_up == "cpu":
+        helper.set_model_props(model, dict([LOOK_UP]))
     onnx.checker.check_model(model)
     return model
 

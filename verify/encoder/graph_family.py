@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import VerifyError
 from ..files import replacing
 from .graph import Output, graph_name
-from .model_recipe import EncoderSpec, load_model_recipe, recipe_path
+from .model_recipe import EncoderSpec, chosen_recipe
 from .prepared.choice import Precision, ensure_form
 from .tensors import expected_shapes
 from .weights import Array, write_safetensors
@@ -116,7 +116,8 @@ def refuse(options: argparse.Namespace, *, beside: str) -> None:
     VerifyError
         Naming the first option that would have no effect.
     """
-    names = ("buckets", "precision", "random_weights", "layers", "hidden", "heads", "intermediate")
+    names = ["buckets", "precision", "random_weights", "layers", "hidden", "heads", "intermediate"]
+    names += ["look_up"]
     given = [name for name in names if getattr(options, name) is not None]
     given += ["sentence_embedding"] if options.sentence_embedding else []
     given += ["batch"] if options.batch != (1,) else []
@@ -136,7 +137,7 @@ def choose(options: argparse.Namespace) -> Family:
         When a size is impossible, a pinned file is not the right one, or sizes are given without
         ``--random-weights``.
     """
-    recipe = load_model_recipe(recipe_path(options.model))
+    recipe = chosen_recipe(options.model, look_up=options.look_up)
     sizes = [
         name
         for name in ("layers", "hidden", "heads", "intermediate")

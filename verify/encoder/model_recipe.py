@@ -13,6 +13,7 @@ from ..program import recipes_folder
 
 Kind = Literal["query", "passage", "plain"]
 """What a text is to its encoder: it decides about the prefix. ``plain`` has none."""
+LookUp = Literal["cpu", "inside"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,8 @@ class EncoderSpec:
         What the model was trained to see before a text that asks, and before one that answers.
     tensor_prefix : str
         What comes before ``embeddings.…`` and ``encoder.…`` in the tensors' names.
+    look_up : {"cpu", "inside"}
+        Where the embedding look-ups run on CoreML: on the CPU before the program, or in it.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field
@@ -75,6 +78,7 @@ class EncoderSpec:
     tensor_prefix: str = ""
     query_prefix: str = ""
     passage_prefix: str = ""
+    look_up: LookUp = "cpu"
 
     def __post_init__(self) -> None:
         """Refuse sizes that contradict each other."""
@@ -148,6 +152,11 @@ class EncoderSpec:
             )
         prefixes = {"query": self.query_prefix, "passage": self.passage_prefix}
         return prefixes.get(kind or "plain", "") + text
+
+    @property
+    def form(self) -> str:
+        """What a graph's label says of the look-ups: nothing of those on the CPU."""
+        return "" if self.look_up == "cpu" else f", look-up {self.look_up}"
 
     def bucket(self, tokens: int) -> int:
         """Return the smallest bucket that holds ``tokens`` tokens."""
@@ -259,6 +268,17 @@ def load_model_recipe(path: Path) -> ModelRecipe:
         for item in data.get("files", ())
     )
     return ModelRecipe(name=spec.name, files=files, encoder=spec)
+
+
+def chosen_recipe(name: str, *, look_up: LookUp | None = None) -> ModelRecipe:
+    """Return the recipe of that name or path, with another place for its look-ups if one is given.
+
+    Raises as :func:`load_model_recipe` does.
+    """
+    recipe = load_model_recipe(recipe_path(name))
+    if look_up is None:
+        return recipe
+    return replace(recipe, encoder=replace(recipe.encoder, look_up=look_up))
 
 
 def file_sha256(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,6 +51,8 @@ class TargetContext:
         Host kind, such as ``linux-x86_64``.
     references : Path or None
         Folder of other reference texts than the package's own.
+    patches : collection of str
+        Names of the recipe's patches in the wheel, as far as they are known.
     listener : callable, optional
         Takes a check's id and a line of progress.
     samples, coverage : list
@@ -69,6 +71,7 @@ class TargetContext:
     adaptive_seconds: float | None = None
     host: str = ""
     references: Path | None = None
+    patches: Collection[str] = ()
     listener: Callable[[str, str], None] | None = field(default=None, compare=False)
     samples: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list, compare=False)
     coverage: list[Mapping[str, Any]] = field(default_factory=list, compare=False)

@@ -212,6 +212,7 @@ def saved(folder: Path) -> str:
         (["--model", "missing.onnx"], "no model"),
         (["--model", "{net}", "--texts", "3"], "--texts has no effect"),
         (["--model", "{net}", "--buckets", "32"], "--buckets has no effect"),
+        (["--model", "{net}", "--look-up", "inside"], "--look-up has no effect"),
         (["--fix", "batch=1"], "--fix has no effect"),
         (["--seed", "1"], "--seed has no effect"),
         (["--model", "{net}", "--cases", "many"], "--cases"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.kit.odd_models import MODELS, model, node, value, write, write_external
 from verify import cli
 from verify.coverage import fixed_shapes
-from verify.coverage.advice import advise, cure, node_faults
+from verify.coverage.advice import MENDED_BY, advise, cure, node_faults, patches_of
 from verify.coverage.axes import computed, fix_words, symbols, to_give
 from verify.coverage.fixed_shapes import fix_axes, load_whole, parse_fixes, set_constants
 from verify.coverage.nodes import ModelFileError, expand, facts
@@ -106,6 +106,21 @@ def test_known_faults_are_about_what_is_there() -> None:
     assert set(node_faults(MODELS["power_of_two"]())) == {"Pow"}
     assert set(node_faults(MODELS["transposed"]())) == {"ConvTranspose"}
     assert node_faults(MODELS["good"]()) == {}
+
+
+def test_a_fault_that_a_patch_mends_is_said_of_wheels_without_it() -> None:
+    without, rest = MODELS["transposed"](), MODELS["power_of_two"]()
+    assert "without our patch" in node_faults(without)["ConvTranspose"]
+    patch = MENDED_BY["ConvTranspose"]
+    manifest = {
+        "wheel": {"file": "a.whl"},
+        "patches": [{"file": f"onnxruntime-1.21.0/0006-{patch}.patch"}],
+    }
+    assert patches_of(manifest, "a.whl") == {patch}
+    assert node_faults(without, patches_of(manifest, "a.whl")) == {}
+    for other in (patches_of(manifest, "b.whl"), patches_of(None, "a.whl")):
+        assert set(node_faults(without, other)) == {"ConvTranspose"}
+    assert set(node_faults(rest, patches_of(manifest, "a.whl"))) == {"Pow"}
 
 
 def test_files_in_capitals_and_lost_weights(tmp_path: Path) -> None:

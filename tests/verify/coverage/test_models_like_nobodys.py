@@ -38,12 +38,12 @@ def run(
         ("opset99", 3, ["Opset 99 is under development", "is till opset 22.", "opset 22 at most"]),
         ("own_operator", 3, ["my.library:Sharpen(-1) is not a registered function/op",
                              "my.library:Sharpen is an operator of a library of its own"]),
-        ("transposed", 3, ["killed by SIGABRT", "(at ConvTranspose up)", "pads of zero"]),
+        ("transposed", 0, []),
         ("shape_to_its_end", 3, ["axis 2 is not in valid range", "(at Shape shape)",
                                  "the provider's fault", "--fix a=N"]),
         ("fused", 1, ["take the float, unoptimised export", "1 of 2"]),
         ("power_of_two", 0, ["pow(2, 0) is 0", "coremltools#2628"]),
-        ("detector", 1, ["an epsilon of 1e-4", "--fix b=N --rewrite"]),
+        ("detector", 1, ["--fix b=N --rewrite"]),
         ("minus_one", 0, []),
         ("zero", 1, ["dynamic axis `x:0`", "--fix x:0=N"]),
         ("no_shape", 1, ["dynamic axis `x:0`", "--fix x:0=N"]),
@@ -147,21 +147,15 @@ def test_a_rewrite_is_proven_and_named_with_its_gain(run: Run, tmp_path: Path) -
     assert "HardSigmoid as Mul, Add and Clip" in found.err
     record = json.loads((tmp_path / "detector-fixed.json").read_text())
     steps = {step["op"]: step for step in record["rewritten"]}
-    assert all(step["taken"] and step["difference"] < 1e-6 for step in steps.values())
+    assert all(step["difference"] < 1e-6 for step in steps.values())
+    # The patched provider computes a Reciprocal as it is.
+    assert [op for op, step in steps.items() if not step["taken"]] == ["Reciprocal"]
     gate = steps["HardSigmoid"]
     assert gate["before"][1] < gate["after"][1]
     after = json.loads(found.out)["coverage"][-1]
     assert (after["partitions"], after["share"], after["warnings"]) == (1, 1.0, [])
     plain = run("conversion", "--model", tmp_path / "detector-fixed.onnx")
     assert plain.code == 0
-
-
-def test_a_rewrite_saves_the_process(run: Run, tmp_path: Path) -> None:
-    path = write("transposed", tmp_path)
-    assert run("conversion", "--model", path).code == 3
-    found = run("model", "--from-onnx", path, "--rewrite")
-    assert found.code == 0
-    assert "0 partition(s), 0 of 0 -> 1 partition(s), 2 of 2 nodes" in found.text
 
 
 @pytest.mark.parametrize("flag", ["true", "0"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,17 @@ def test_a_graph_is_kept_and_rebuilt_when_its_bytes_changed(tmp_path: Path) -> N
     assert path.read_bytes() == content
     write_safetensors(tmp_path / "model.safetensors", tiny_weights(8))
     assert ensure_graph(tmp_path, TINY, tmp_path / "graphs", static=(1, 8)) != path
+
+
+def test_the_two_forms_differ_in_what_they_say_of_the_look_up_alone(tmp_path: Path) -> None:
+    inside = replace(TINY, look_up="inside")
+    forms = [build_graph(tiny_weights(), each, static=(1, 8)) for each in (TINY, inside)]
+    said = [{item.key: item.value for item in form.metadata_props} for form in forms]
+    assert said == [{"COREML_LOOK_UP": "CPU"}, {}]
+    assert forms[0].graph == forms[1].graph
+    write_safetensors(tmp_path / "model.safetensors", tiny_weights())
+    paths = {ensure_graph(tmp_path, each, tmp_path / "graphs") for each in (TINY, inside)}
+    assert len(paths) == 2, "both can be there at once"
 
 
 def test_weights_that_do_not_fit_are_listed() -> None:
