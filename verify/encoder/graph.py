@@ -108,6 +108,7 @@ def ensure_graph(
                 hint='Pool outside of it: pooling="host".',
             )
         model = adopted(weights, encoder, static=static, half=precision == "fp16")
+        _say_look_up(model, encoder)
     else:
         model = build_graph(
             read_safetensors(weights), encoder, static=static, precision=precision, output=output
@@ -129,6 +130,15 @@ def keep_graph(model: onnx.ModelProto, path: Path, record: Mapping[str, Any]) ->
         digest = file_sha256(partial)
     written = {**record, "graph_sha256": digest, "nodes": len(model.graph.node)}
     write_text(path.with_suffix(".json"), json.dumps(written, indent=2, sort_keys=True) + "\n")
+
+
+def _say_look_up(model: onnx.ModelProto, encoder: EncoderSpec) -> None:
+    key, value = LOOK_UP
+    kept = [entry for entry in model.metadata_props if entry.key != key]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    if encoder.look_up == "cpu":
+        model.metadata_props.add(key=key, value=value)
 
 
 def build_graph(
@@ -222,8 +232,7 @@ def assembled(
         producer_name="ortmill",
         producer_version=str(FORM),
     )
-    if encoder.look_up == "cpu":
-        helper.set_model_props(model, dict([LOOK_UP]))
+    _say_look_up(model, encoder)
     onnx.checker.check_model(model)
     return model
 
