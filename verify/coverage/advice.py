@@ -132,6 +132,15 @@ _NEEDS_PROGRAM = {
     "[LayerNormalization]": "has no LayerNormalization",
 }
 
+_BY_WORDS = {
+    "Cast has no preceding nodes": "A Cast at the graph's entry stays on the CPU, at no second "
+    "partition.",
+    "dim > 16384": "The provider takes no axis over 16384 here: a look-up table of this size stays "
+    "on the CPU; keep it at the graph's entry.",
+    "COREML_LOOK_UP": "The model asks for that in its metadata, at no second partition; of the "
+    "encoder's own graphs `--look-up inside` makes the others.",
+}
+
 
 def advise(
     op: str,
@@ -197,18 +206,9 @@ def advise(
                 "stays on the CPU at no second partition; inside the graph use Slice or Split."
             )
         return f"This provider writes no {op} into an MLProgram: spell it with other operators."
-    if "Cast has no preceding nodes" in reason:
-        return "A Cast at the graph's entry stays on the CPU, at no second partition."
-    if "dim > 16384" in reason:
-        return (
-            "The provider takes no axis over 16384 here: a look-up table of this size stays on the "
-            "CPU; keep it at the graph's entry."
-        )
-    if "COREML_LOOK_UP" in reason:
-        return (
-            "The model asks for that in its metadata, at no second partition; of the encoder's own "
-            "graphs `--look-up inside` makes the others."
-        )
+    for words, sentence in _BY_WORDS.items():
+        if words in reason:
+            return sentence
     if model_format == "NeuralNetwork":
         for words, why in _NEEDS_PROGRAM.items():
             if words in reason:
