@@ -22,6 +22,7 @@ class _Context:
 
     def __init__(self, work: Path, gap: float) -> None:
         self.work, self.gap, self.calls = work, gap, 0
+        self.patches: frozenset[str] = frozenset()
 
     def call(self, function: str, payload: Any, **_: Any) -> Any:
         self.calls += 1
