@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SYSTEM = Path(__file__).resolve().parent / "system"
+# A Mac's is below /Applications or /Library; the manifest names it, and must name no place of a
+# user's.
+SDK = Path("/etc/rehearsal/MacOSX.sdk")
 
 
 class NotRehearsed(Exception):
@@ -74,7 +77,13 @@ def overlay(target: Path, additions: Additions, scratch: Path) -> None:
         )
 
 
-def become_a_mac(scratch: Path, *, programs: Mapping[str, str], python: Mapping[str, Path]) -> None:
+def become_a_mac(
+    scratch: Path,
+    *,
+    programs: Mapping[str, str],
+    python: Mapping[str, Path],
+    sdk: Path | None = None,
+) -> None:
     """Lay a Mac over this namespace's machine; every program that starts after it is on one.
 
     Parameters
@@ -85,6 +94,8 @@ def become_a_mac(scratch: Path, *, programs: Mapping[str, str], python: Mapping[
         Scripts for ``/usr/bin`` and ``/usr/sbin``, by name.
     python : Mapping[str, Path]
         What the interpreter's library gets beside its start-up file, by path there.
+    sdk : Path, optional
+        What stands at :data:`SDK`.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     # Memory's own file system: where this machine's root is a layer itself, its folders cannot be
@@ -105,7 +116,8 @@ def become_a_mac(scratch: Path, *, programs: Mapping[str, str], python: Mapping[
     stdlib = Path(sysconfig.get_path("stdlib"))
     overlay(stdlib, Additions(programs={}, files=library), scratch / "python")
     preloads = {"ld.so.preload": f"{preload}\n"}
-    overlay(Path("/etc"), Additions(programs=preloads, files={}), scratch / "etc")
+    links = {str(SDK.relative_to("/etc")): sdk} if sdk else {}
+    overlay(Path("/etc"), Additions(programs=preloads, files=links), scratch / "etc")
 
 
 def what_it_says() -> Mapping[str, str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from build.tree.workspace import open_workspace
@@ -16,7 +17,7 @@ from tests.rehearsal.run import say, step
 from tests.rehearsal_mac import native, verification
 from tests.rehearsal_mac.checkout import CHANGES, HERE, RECIPE
 from tests.rehearsal_mac.comparison import differences
-from tests.rehearsal_mac.machine import SYSTEM, NotRehearsed, become_a_mac, what_it_says
+from tests.rehearsal_mac.machine import SDK, SYSTEM, NotRehearsed, become_a_mac, what_it_says
 from tests.rehearsal_mac.programs import Parts, system_programs
 from tests.rehearsal_mac.scenarios import SCENARIOS
 
@@ -48,8 +49,9 @@ def build_inside(stage: native.Stage) -> None:
         parts = native.lay_out(stage)
         become_a_mac(
             stage.folder / "layers",
-            programs=system_programs(parts),
+            programs=system_programs(replace(parts, sdk=SDK)),
             python={"rehearsal/include": parts.toolchain.parent / "python"},
+            sdk=parts.sdk,
         )
         for name, answer in what_it_says().items():
             say(f"  {name}: {answer}")
