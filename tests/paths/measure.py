@@ -40,6 +40,9 @@ class Route:
         Its whole environment.
     deployed : Mapping[str, Path]
         What a machine needs to run it: files and folders, with what each is.
+    exact : bool
+        Whether it computes in float32 and owes the policy's cosine; a form in fewer bits owes
+        the policy's agreement.
     """
 
     key: str
@@ -49,6 +52,7 @@ class Route:
     argv: Sequence[str]
     env: Mapping[str, str]
     deployed: Mapping[str, Path]
+    exact: bool = True
 
 
 @dataclass(kw_only=True)

@@ -52,7 +52,8 @@ def row(route: Route, samples: Samples, limits: Limits, budget_ms: float) -> Row
     """Judge one path.
 
     GO asks for two things: the bound of P95 within the budget, and every reference text within
-    the policy's cosine. A path that failed is not run, and never a NO-GO by its figures.
+    the policy's cosine (of a form in fewer bits, within its agreement). A path that failed is
+    not run, and never a NO-GO by its figures.
     """
     same = {name: getattr(route, name) for name in ("key", "name", "provider", "claimed")}
     if samples.failed:
@@ -64,13 +65,14 @@ def row(route: Route, samples: Samples, limits: Limits, budget_ms: float) -> Row
         confidence=limits.latency_confidence,
     )
     lowest = min(samples.cosines)
-    right = lowest >= limits.min_cosine
+    least = limits.min_cosine if route.exact else limits.agreement_min_cosine
+    right = lowest >= least
     verdict: Verdict = "inconclusive"
     if not right or judged.status == "failed":
         verdict = "NO-GO"
     elif judged.status == "passed":
         verdict = "GO"
-    wrong = f"The lowest cosine is {lowest:.7f}, below {limits.min_cosine}."
+    wrong = f"The lowest cosine is {lowest:.7f}, below {least}."
     return Row(
         **same,
         verdict=verdict,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from build.package.exports import Sdk, variables
 from tests.paths.measure import Route
-from verify.encoder.graph import ensure_graph
 from verify.encoder.model_recipe import EncoderSpec
+from verify.encoder.prepared.choice import AUTO_LEAST, Precision, chosen, ensure_form
 
 MAC = sys.platform == "darwin"
 
@@ -48,10 +49,17 @@ class Parts:
     python: Path
     work: Path
 
-    def graph(self, width: int) -> Path:
+    def graph(self, width: int, precision: Precision = "fp32") -> Path:
         """Return a prepared graph: static for a width, with dynamic axes for 0."""
         static = (1, width) if width else None
-        return ensure_graph(self.model, self.encoder, self.graphs, static=static)
+        return ensure_form(
+            self.model, self.encoder, self.graphs, static=static, precision=precision
+        )
+
+    @property
+    def best(self) -> Precision:
+        """The fastest form for this host's CPU that keeps the policies' agreement."""
+        return chosen("auto", "cpu", self.model / "model.safetensors", AUTO_LEAST)
 
 
 def routes(parts: Parts) -> list[Route]:
@@ -110,16 +118,29 @@ def routes(parts: Parts) -> list[Route]:
             env={**env, "RAYON_NUM_THREADS": threads},
             deployed={**in_rust, "weights": weights},
         ),
-        Route(
-            key="D",
-            name="ONNX Runtime on the CPU alone, dynamic graph, fp32",
-            provider="CPU",
-            claimed="30 to 35",
-            argv=[program, "ort", str(tokenizer), threads, str(whole)],
-            env=native,
-            deployed={**in_rust, "library": library.resolve(), "graph": whole},
-        ),
+        *(_alone(parts, form, env=native) for form in dict.fromkeys((parts.best, "fp32"))),
     ]
+
+
+def _alone(parts: Parts, form: Precision, *, env: Mapping[str, str]) -> Route:
+    """Return path D in one form: the CPU provider alone, nothing padded."""
+    tokenizer, graph = parts.model / "tokenizer.json", parts.graph(0, form)
+    library = Path(variables(parts.sdk)["ORT_DYLIB_PATH"])
+    return Route(
+        key="D" if form == parts.best else f"D {form}",
+        name=f"ONNX Runtime on the CPU alone, dynamic graph, {form}",
+        provider="CPU",
+        claimed="30 to 35",
+        argv=[str(parts.worker), "ort", str(tokenizer), str(parts.threads), str(graph)],
+        env=env,
+        deployed={
+            "program": parts.worker,
+            "tokenizer": tokenizer,
+            "library": library.resolve(),
+            "graph": graph,
+        },
+        exact=form == "fp32",
+    )
 
 
 def _config(encoder: EncoderSpec) -> str:

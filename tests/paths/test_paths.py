@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,10 +130,20 @@ def test_a_folder_is_as_large_as_its_files_and_links_count_nothing(tmp_path: Pat
     assert size(tmp_path) == 12
 
 
-@pytest.mark.parametrize("value", [0.99999, 0.9999899])
-def test_the_policys_cosine_decides(value: float, tmp_path: Path) -> None:
-    only = route("A", tmp_path)
+@pytest.mark.parametrize(
+    ("exact", "value", "verdict"),
+    [
+        (True, 0.99999, "GO"),
+        (True, 0.9999899, "NO-GO"),
+        (False, 0.999, "GO"),
+        (False, 0.99899, "NO-GO"),
+    ],
+)
+def test_the_policys_cosine_decides(
+    exact: bool, value: float, verdict: str, tmp_path: Path
+) -> None:
+    only = replace(route("A", tmp_path), exact=exact)
     (tmp_path / "file").write_bytes(b"")
     samples = Samples(times=[1_000_000] * 80, cosines=[1.0, value], starts=[0.1])
     judged = row(only, samples, LIMITS, 20.0)
-    assert judged.verdict == ("GO" if value >= LIMITS.min_cosine else "NO-GO")
+    assert judged.verdict == verdict
