@@ -34,9 +34,18 @@ from tests.surface.records import check_table, read_oracle, read_table
 from tests.surface.stubs import check_linked, check_stubs, read_evidence, read_stubs
 from tests.surface.symbols import MachSymbols, read_file
 from tests.surface.types import compare_documented, compare_recorded
-from tests.surface.uses import AppleSource, Use, read_sources, read_uses, unnamed_sources
+from tests.surface.uses import (
+    AppleSource,
+    Use,
+    read_sources,
+    read_uses,
+    replaced_uses,
+    unnamed_sources,
+)
 
-SURFACE = Path(__file__).resolve().parents[2] / "recipes" / "overlays" / "apple"
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+SURFACE = RECIPES / "overlays" / "apple"
+PATCHES = RECIPES / "patches"
 MINIMUM_MACOS = "13.3"
 _COMPILE = (
     *("-O2", "-fno-sized-deallocation", "-c"),
@@ -186,7 +195,8 @@ def check_read(
     """
     surface, stubs = read_surface(compiler), read_stubs(compiler.surface)
     found = check_declarations(surface) + check_availability(surface, MINIMUM_MACOS)
-    found += check_uses(surface, [use for each in read for use in each.uses])
+    uses = [use for each in read for use in each.uses]
+    found += check_uses(surface, [*uses, *replaced_uses(PATCHES)])
     for each in read:
         found += check_object(surface, each.source.file.name, each.uses, each.symbols)
     found += check_stubs(

@@ -17,7 +17,14 @@ from tests.surface.check import (
     summary,
 )
 from tests.surface.symbols import MachSymbols
-from tests.surface.uses import Use, ninja_flags, read_sources, unnamed_sources, uses_in_tree
+from tests.surface.uses import (
+    Use,
+    ninja_flags,
+    read_sources,
+    replaced_uses,
+    unnamed_sources,
+    uses_in_tree,
+)
 
 THING = declaration("class", "NSThing", bases=("NSBase", "NSCounting"))
 BASE = declaration("class", "NSBase")
@@ -254,3 +261,11 @@ def test_flags_of_a_ninja_file() -> None:
         "/s/a.cc": ("-DA=1", "-DB", "-std=gnu++20", "-I/s/include", "-isystem", "/s/gsl"),
         "/s/b.c": ("-DC",),
     }
+
+
+def test_what_a_patch_replaces_is_used_by_a_build_without_it(tmp_path: Path) -> None:
+    patch = "--- a/m.mm\n+++ b/m.mm\n@@ -1,2 +1,2 @@\n-x = [NSURL URLWithString:p];\n"
+    patch += "+x = [NSURL fileURLWithPath:p];\n y = [NSThing make:x];\n"
+    (tmp_path / "one.patch").write_text(patch)
+    (found,) = replaced_uses(tmp_path)
+    assert (found.receiver, found.name, found.class_level) == ("NSURL", "URLWithString:", True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build.errors import SourceError
+from build.tree.patch import parse_patch
 from tests.surface.clang import Node, SurfaceCompiler
 
 SOURCES_FILE = "sources.toml"
@@ -30,6 +31,7 @@ _PLAIN = frozenset(
         "ObjCObjectType", "ObjCObjectPointerType", "ObjCInterfaceType",
     }
 )  # fmt: skip
+_CLASS_MESSAGE = re.compile(rb"\[([A-Z]\w+) (\w+:)")
 _ENUMERATION = "countByEnumeratingWithState:objects:count:"
 
 
@@ -260,3 +262,27 @@ def type_words(kind: Node) -> set[str]:
     """Return the names in a type as it was written and as it resolves."""
     spelt = f"{kind.get('qualType', '')} {kind.get('desugaredQualType', '')}"
     return set(_WORD.findall(spelt)) - _TYPE_WORDS
+
+
+def replaced_uses(patches: Path) -> list[Use]:
+    """Return the messages to classes in what our patches replace: a build without one sends them.
+
+    Parameters
+    ----------
+    patches : Path
+        The folder of the recipes' patches.
+    """
+    return sorted(
+        Use(
+            kind="message",
+            name=selector.decode(),
+            receiver=receiver.decode(),
+            class_level=True,
+            source=file.name,
+        )
+        for file in patches.rglob("*.patch")
+        for part in parse_patch(file.read_bytes())
+        for hunk in part.hunks
+        for line in set(hunk.old) - set(hunk.new)
+        for receiver, selector in _CLASS_MESSAGE.findall(line)
+    )
