@@ -57,37 +57,31 @@ def package_url(item: Input) -> PackageURL:
 
     It follows from the origin, not from the name that CMake gives a dependency: the project on the
     Python index, Debian's source package, the repository on GitHub. What is ortmill's own has
-    ortmill's name, so that nobody takes a stand-in for the real thing.
-
-    Raises
-    ------
-    ValueError
-        When the locator of a registry's file does not say what it is a file of.
+    ortmill's name, so that nobody takes a stand-in for the real thing. A file that is laid out
+    like none of them has a generic name.
     """
     path = item.locator.partition(":")[2] if item.kind in _REGISTRIES else item.locator
     if item.kind == "pypi":
         project, _, rest = path.partition("==")
         release, _, file = rest.partition("/")
-        if not release or not file:
-            raise ValueError(f"{item.locator} names no release")
-        return PackageURL(
-            "pypi",
-            name=canonicalize_name(project),
-            version=release,
-            qualifiers={"file_name": file},
-        )
+        if release and file:
+            return PackageURL(
+                "pypi",
+                name=canonicalize_name(project),
+                version=release,
+                qualifiers={"file_name": file},
+            )
     if item.kind == "debian":
         # pool/<area>/<prefix>/<source package>/<file>
         found = _DEBIAN.fullmatch(path.rpartition("/")[2])
-        if found is None or path.count("/") != _POOL_DEPTH:
-            raise ValueError(f"{item.locator} is no file of a source package")
-        return PackageURL(
-            "deb",
-            namespace="debian",
-            name=path.split("/")[3],
-            version=found["version"],
-            qualifiers={"arch": "source"},
-        )
+        if found is not None and path.count("/") == _POOL_DEPTH:
+            return PackageURL(
+                "deb",
+                namespace="debian",
+                name=path.split("/")[3],
+                version=found["version"],
+                qualifiers={"arch": "source"},
+            )
     found = _GITHUB.fullmatch(path)
     if found is not None:
         return PackageURL(
