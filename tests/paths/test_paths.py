@@ -14,6 +14,7 @@ import pytest
 from tests.paths.measure import Route, Samples, measure
 from tests.paths.result import Row, advice, row, size
 from tests.paths.show import cells, markdown, write
+from tests.paths.worker import PathFailed, Worker
 from verify.policy.limits import Limits
 
 FAKE = """
@@ -96,6 +97,16 @@ def test_a_path_that_dies_is_not_run_and_the_others_go_on(tmp_path: Path) -> Non
         assert judged.verdict == "not run"
         assert words in judged.reason
         assert "not run" in cells(judged)
+
+
+def test_a_path_that_is_killed_is_not_run_and_nothing_else_is_said(tmp_path: Path) -> None:
+    chosen = route("A", tmp_path)
+    with Worker(chosen.argv, chosen.env, tmp_path / "log") as worker:
+        worker.ready()
+        worker._process.kill()
+        worker._process.wait()
+        with pytest.raises(PathFailed, match="ended with -9"):
+            worker.ask("a")
 
 
 def test_the_report_holds_every_sample_and_the_claims_as_claims(tmp_path: Path) -> None:

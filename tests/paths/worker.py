@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -67,8 +68,10 @@ class Worker:
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
-            if stream is not None:
-                stream.close()
+            # What a path that has died did not take is still in the buffer.
+            with suppress(BrokenPipeError):
+                if stream is not None:
+                    stream.close()
 
     def ready(self) -> None:
         """Wait for the first line."""
