@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packageurl import PackageURL
 
@@ -140,6 +140,7 @@ def test_references_point_upstream_only() -> None:
         assert "externalReferences" not in found[name]
 
 
+@settings(deadline=None)
 @given(order=st.permutations(INPUTS))
 def test_order_and_repetition_do_not_count(order: list[Input]) -> None:
     assert sbom(tuple(order)) == sbom() == sbom((*INPUTS, INPUTS[2]))
