@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from build.package import manifest
@@ -17,16 +18,25 @@ def generated(root: Path) -> dict[str, str]:
     Of a page that is written by hand but for one part, the rest is taken from the page itself.
     """
     return {
-        **{f"recipes/{name}": schema_text(name) for name in SCHEMAS},
-        "wheels/manifest.schema.json": manifest.schema_text(),
-        "verify/report/verify.schema.json": verify_document.schema_text(),
-        picture.FILE: picture.draw(Path(__file__).resolve().parents[2]),
-        "docs/commands.md": commands.page(),
-        "docs/reference.md": reference.page(Path(__file__).resolve().parents[2]),
+        **_of_the_code(),
         "docs/verification.md": _renewed(root / "docs/verification.md", "checks", check_table()),
         "docs/verification-report.md": _renewed(
             root / "docs/verification-report.md", "fields", verify_document.field_tables()
         ),
+    }
+
+
+@functools.cache
+def _of_the_code() -> dict[str, str]:
+    """Return what follows from the code alone, which takes seconds and stays as it is."""
+    own = Path(__file__).resolve().parents[2]
+    return {
+        **{f"recipes/{name}": schema_text(name) for name in SCHEMAS},
+        "wheels/manifest.schema.json": manifest.schema_text(),
+        "verify/report/verify.schema.json": verify_document.schema_text(),
+        picture.FILE: picture.draw(own),
+        "docs/commands.md": commands.page(),
+        "docs/reference.md": reference.page(own),
     }
 
 
