@@ -99,7 +99,8 @@ def read_library(data: bytes, name: str) -> Library:
             # lief warns of numbers that it has no name for; the checks judge them.
             warnings.simplefilter("ignore", RuntimeWarning)
             return _library(elf, data, name)
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, SystemError, TypeError, ValueError) as error:
+        # SystemError: lief answers with a number that its own enumeration has no name for.
         raise ElfUnreadable(f"{name} lacks a part that every library has: {error}.") from None
 
 

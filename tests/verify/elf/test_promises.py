@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.kit.elf_files import NAME, elf, wheel
@@ -53,6 +53,7 @@ def test_what_is_no_library_is_an_error(data: bytes) -> None:
         read_library(data, "x.so")
 
 
+@example([(17, 1)])  # a kind of file that there is not: lief raises SystemError
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4))
 @settings(max_examples=60, deadline=None)
 def test_damage_is_an_error_or_a_library(changes: list[tuple[int, int]]) -> None:
