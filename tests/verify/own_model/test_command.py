@@ -111,8 +111,9 @@ def test_a_size_that_is_missing_is_a_line_to_paste(examined: Any, tmp_path: Path
     [
         ("zero", ["--fix", "x:0=2"], 0,
          {"coverage.model": "passed", "conversion.exact": "passed", "latency.cpu": "passed"}),
-        ("transposed", ["--no-rewrite"], 1,
-         {"coverage.model": "failed", "conversion.package": "failed", "latency.cpu": "passed"}),
+        # A fault of 1.21.0 that a patch of the recipe mends (test_provider_patches.py).
+        ("transposed", ["--no-rewrite"], 0,
+         {"coverage.model": "passed", "conversion.exact": "passed", "latency.cpu": "passed"}),
         ("transposed", [], 0, {"model.spelt": "passed", "conversion.exact": "passed"}),
         ("mask", [], 1, {"conversion.exact": "not-run", "latency.cpu": "passed"}),
         ("ir99", [], 3, {"model.fixed": "failed", "coverage.model": "not-run"}),
