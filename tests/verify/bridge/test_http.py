@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -29,6 +30,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.kit import tiny_model
 from tests.kit.verify_examples import TINY
 from verify import Embedder
+from verify.bridge.http_server import HttpOptions, _bound
 
 pytestmark = pytest.mark.integration
 
@@ -282,6 +284,27 @@ def test_a_client_that_goes_away_costs_nothing_more(model: Path) -> None:
         assert (
             'ortmill_requests_total{status="499"}' in requests.get(f"{url}/metrics", timeout=5).text
         )
+
+
+def test_an_answer_does_not_wait_for_the_clients_ack() -> None:
+    """asyncio turns Nagle's algorithm off only for a socket that says it is TCP."""
+    options = HttpOptions(host="127.0.0.1", port=0, key_file=None, client_seconds=1, grace=1)
+
+    async def accepted() -> int:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            sock = writer.get_extra_info("socket")
+            found.set_result(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        sock = _bound(options)
+        async with await asyncio.start_server(connected, sock=sock):
+            _, writer = await asyncio.open_connection(*sock.getsockname())
+            writer.close()
+            return await found
+
+    assert asyncio.run(accepted()) != 0
 
 
 def test_many_clients_at_once_get_their_own_answers(url: str, model: Path) -> None:
