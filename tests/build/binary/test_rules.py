@@ -102,7 +102,8 @@ def test_a_library_without_a_platform_says_neither_that_nor_its_version() -> Non
 )
 def test_the_install_name_follows_the_version(file: str, name: str) -> None:
     assert weaknesses(macho(install_name=f"@rpath/{name}"), file) == []
-    assert install_name(file) == load_commands.install_name(file) == f"@rpath/{name}"
+    assert install_name(file) == f"@rpath/{name}"
+    assert install_name(file) in load_commands.install_names(file)
     found = weaknesses(macho(install_name="@rpath/libonnxruntime.dylib"), file)
     assert found == [f"its install name is @rpath/libonnxruntime.dylib, not @rpath/{name}"]
 
