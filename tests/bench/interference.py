@@ -98,7 +98,11 @@ def hogs(seconds: float | None = None) -> Iterator[None]:
 
 def _stranger() -> psutil.Process:
     """Start a program that is nobody's child: our own children count as the measurement's."""
-    starter = "import subprocess, sys; print(subprocess.Popen([sys.executable, *sys.argv[1:]]).pid)"
+    # Its output is not ours: a pipe that it held would never end.
+    starter = (
+        "import subprocess as s, sys; "
+        "print(s.Popen([sys.executable, *sys.argv[1:]], stdout=s.DEVNULL).pid)"
+    )
     said = subprocess.run(
         [sys.executable, "-c", starter, "-c", SPIN], stdout=subprocess.PIPE, text=True, check=True
     )
