@@ -186,6 +186,16 @@ def test_coreml_reciprocal(run: Run, tmp_path: Path, kind: int) -> None:
     assert "known fault" not in run("coverage", path, "--format", "MLProgram").text
 
 
+def test_coreml_reciprocal_of_a_root(run: Run, tmp_path: Path) -> None:
+    """torch.rsqrt as it is exported; of variances as small as a layer's epsilon."""
+    path = tmp_path / "rsqrt.onnx"
+    nodes = [node("Sqrt", ["x"], ["r"], name="root"), node("Reciprocal", ["r"], ["y"], name="inv")]
+    onnx.save(model(nodes, [value("x", FLOAT, [1, 64])], value("y", FLOAT, [1, 64])), path)
+    found = run("conversion", "--model", path, "--range", "x=1e-6:1e-4")
+    assert found.code == 0, found.text
+    assert "all 2 nodes are CoreML's" in found.text
+
+
 @pytest.mark.parametrize("auto", ["NOTSET", ""])
 @pytest.mark.parametrize("shape", [[1, 2, 5, 5], [1, 2, 9]])
 def test_coreml_conv_transpose_without_pads(

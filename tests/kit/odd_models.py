@@ -149,6 +149,14 @@ def half_branches() -> onnx.ModelProto:
     return model(nodes, inputs, [value("y", ["n", 4], HALF)], [weight])
 
 
+def settled_branches() -> onnx.ModelProto:
+    """``half_branches`` with a condition that the file itself settles."""
+    made = half_branches()
+    del made.graph.input[1]
+    made.graph.initializer.append(constant(np.array(True), "flag"))
+    return made
+
+
 def expressions() -> onnx.ModelProto:
     nodes = [node("Concat", ["past", "x"], ["all"], name="cat", axis=1)]
     nodes += [node("Relu", ["all"], ["y"], name="relu")]
@@ -236,6 +244,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "transposed": transposed,
     "shape_to_its_end": shape_to_its_end,
     "half_branches": half_branches,
+    "settled_branches": settled_branches,
     "expressions": expressions,
     "unnamed": unnamed,
     "detector": detector,

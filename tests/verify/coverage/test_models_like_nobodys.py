@@ -169,3 +169,11 @@ def test_a_condition_that_is_set_goes_away(run: Run, tmp_path: Path, flag: str) 
     assert ("Sub" in kinds) == (flag == "true")
     wrong = run("model", "--from-onnx", path, "--fix", "n=1", "--set", "flag=maybe")
     assert (wrong.code, "does not fit the input flag" in wrong.text) == (3, True)
+
+
+def test_a_condition_that_the_file_settles_goes_away_by_itself(run: Run, tmp_path: Path) -> None:
+    path = write("settled_branches", tmp_path)
+    assert run("model", "--from-onnx", path, "--fix", "n=1").code in (0, 1)
+    made = onnx.load(tmp_path / "settled_branches-fixed.onnx")
+    kinds = [node.op_type for node in made.graph.node]
+    assert ("If" in kinds, "Sub" in kinds) == (False, True)
