@@ -168,20 +168,27 @@ REAL: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
 }
 
 
-def real(context: TargetContext, runs: int) -> dict[str, dict[str, Counter[str]]]:
-    """Measure the encoder under each kind of interference, and judge each run twice."""
+def real(
+    context: TargetContext, runs: int, kinds: Sequence[str], own: float | None
+) -> dict[str, dict[str, Counter[str]]]:
+    """Measure the encoder under each kind of interference, and judge each run twice.
+
+    ``own`` is the P95 in ms of the quiet machine; without it, it is measured first.
+    """
     plan = Plan(series=(SeriesSpec(target="candidate"),), rounds=2, least=2, seconds=6.0)
 
     def one() -> Conditions:
         return measure(context, plan)[0].conditions()
 
-    own = float(np.median([np.quantile(one().wall, 0.95) for _ in range(3)])) / 1e6
+    if own is None:
+        own = float(np.median([np.quantile(one().wall, 0.95) for _ in range(3)])) / 1e6
     print(f"P95 on the quiet machine: {own:.2f} ms", file=sys.stderr)
     table: dict[str, dict[str, Counter[str]]] = {}
-    for kind, interference in REAL.items():
+    for kind in kinds:
         table[kind] = {"good": Counter(), "bad": Counter()}
-        for _ in range(runs):
-            with interference():
+        for number in range(runs):
+            print(f"{kind}: run {number + 1} of {runs}", file=sys.stderr)
+            with REAL[kind]():
                 conditions = one()
             for name, factor in (("good", GOOD), ("bad", BAD)):
                 blame = judge_fairly(conditions, budget_ms=own / factor, min_samples=300)
@@ -197,6 +204,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--real", type=int, default=0, help="real runs of each row")
     parser.add_argument("--python", type=Path, help="interpreter of an environment with a wheel")
     parser.add_argument("--model", type=Path, help="folder of all-minilm-l6-v2's files")
+    parser.add_argument(
+        "--kind", action="append", choices=list(REAL), help="this row of the real runs alone"
+    )
+    parser.add_argument("--own-ms", type=float, help="P95 of the quiet machine, measured before")
     options = parser.parse_args(argv)
     tables = {"simulated": simulated(options.runs)} if options.runs else {}
     if options.real:
@@ -211,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 targets={"candidate": options.python.absolute()},
                 host="linux-x86_64",
             )
-            tables["real"] = real(context, options.real)
+            tables["real"] = real(context, options.real, options.kind or list(REAL), options.own_ms)
     for name, table in tables.items():
         print(f"\n{name}:\n")
         print("\n".join(show(table)))
