@@ -157,6 +157,16 @@ def settled_branches() -> onnx.ModelProto:
     return made
 
 
+def one_number(*, picked: bool = False) -> onnx.ModelProto:
+    """Return a model whose result has no axis: of a number, or of one that is picked by Gather."""
+    index = constant(np.array(1), "index")
+    nodes = [node("Gather", ["x", "index"], ["p"], name="pick", axis=0)] if picked else []
+    nodes += [node("Relu", ["p" if picked else "x"], ["r"], name="relu")]
+    nodes += [node("Sigmoid", ["r"], ["y"], name="sigmoid")]
+    x = value("x", [3] if picked else [])
+    return model(nodes, [x], [value("y", [])], [index] if picked else [])
+
+
 def expressions() -> onnx.ModelProto:
     nodes = [node("Concat", ["past", "x"], ["all"], name="cat", axis=1)]
     nodes += [node("Relu", ["all"], ["y"], name="relu")]
@@ -244,6 +254,8 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "transposed": transposed,
     "shape_to_its_end": shape_to_its_end,
     "half_branches": half_branches,
+    "one_number": one_number,
+    "one_picked": lambda: one_number(picked=True),
     "settled_branches": settled_branches,
     "expressions": expressions,
     "unnamed": unnamed,

@@ -57,6 +57,11 @@ class Compared:
     element: float
 
 
+def is_scalar(one: Any, other: Any) -> bool:
+    """Return whether both are one number: the provider declares a scalar as ``[1]``."""
+    return {np.shape(one), np.shape(other)} <= {(), (1,)}
+
+
 def compare(
     found: Mapping[str, Any], wanted: Mapping[str, Any], *, mask: Array | None = None
 ) -> Compared:
@@ -66,6 +71,8 @@ def compare(
     for name, value in found.items():
         got = np.asarray(value, dtype=np.float64)
         expected = np.asarray(wanted[name], dtype=np.float64)
+        if is_scalar(got, expected):
+            got, expected = got.reshape(1), expected.reshape(1)
         if got.shape != expected.shape:
             return Compared(cosine=-1.0, vector=float("inf"), element=float("inf"))
         pooled = kept is not None and got.ndim == 3 and got.shape[:2] == (1, kept.size)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .closeness import is_scalar
 from .half_precision import PESSIMISTIC, Lost, losses, rounded
 from .program import NotEvaluated, Operation, Program, arguments, evaluable, run_operation
 
@@ -256,11 +257,11 @@ def _departure(chain: tuple[Operation, ...], values: Mapping[str, Any], worst: f
 
 
 def _distance(found: Any, wanted: Any) -> float:
-    if np.shape(found) != np.shape(wanted):
+    if np.shape(found) != np.shape(wanted) and not is_scalar(found, wanted):
         return float("inf")
     if not np.size(found):
         return 0.0
-    one, other = (np.asarray(value, dtype=np.float64) for value in (found, wanted))
+    one, other = (np.atleast_1d(np.asarray(value, dtype=np.float64)) for value in (found, wanted))
     same = (one == other) | (np.isnan(one) & np.isnan(other))  # infinities and NaN agree too
     with np.errstate(invalid="ignore"):
         gap = np.where(same, 0.0, np.abs(one - other))

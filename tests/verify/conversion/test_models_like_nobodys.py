@@ -31,6 +31,8 @@ def run(
         ("scalar", [], 0, ["conversion.exact: passed", "all 1 nodes are CoreML's"]),
         ("scalar_int64", [], 0, ["conversion.exact: passed"]),
         ("scalar_bool", [], 0, ["conversion.exact: passed"]),
+        ("one_number", [], 0, ["conversion.exact: passed", "all 2 nodes are CoreML's"]),
+        ("one_picked", [], 0, ["conversion.exact: passed", "all 3 nodes are CoreML's"]),
         ("minus_one", ["--fix", "x:0=2"], 0, ["conversion.half: passed"]),
         ("minus_one", [], 3, ["The dynamic axes x:0 would stay", "--fix x:0=N"]),
         ("zero", ["--fix", "x:0=2"], 0, []),
