@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .program import as_called
+from .sentence import ended_once
 
 
 class VerifyError(Exception):
@@ -30,8 +31,8 @@ class VerifyError(Exception):
     def __init__(
         self, problem: str, *, hint: str = "", context: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(problem)
-        self.problem = problem
+        self.problem = ended_once(problem)
+        super().__init__(self.problem)
         self.hint = as_called(hint)
         self.context = dict(context or {})
 

@@ -18,6 +18,7 @@ from ..environment.context import TargetContext
 from ..errors import VerifyError
 from ..latency.queries import worst_text
 from ..policy.result import CheckResult
+from ..sentence import ended_once
 from .load_inside import executable_provider
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ def robustness_result(outcomes: Mapping[str, str], *, provider: str = "cpu") -> 
     bad = {name: text for name, text in outcomes.items() if not text.startswith("ok")}
     if bad:
         name, text = next(iter(bad.items()))
-        summary = f"{len(bad)} of {len(outcomes)} bad inputs are handled badly; {name}: {text}."
+        summary = ended_once(
+            f"{len(bad)} of {len(outcomes)} bad inputs are handled badly; {name}: {text}."
+        )
     else:
         summary = (
             f"All {len(outcomes)} bad or odd inputs end in a clean exception or the right result, "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..sentence import ended_once
 from .document import CheckEntry, Document, Selection
 from .text import bytes_text, objects, pretty, value_text
 
@@ -135,5 +136,6 @@ def selection_notes(selection: Selection) -> tuple[str, ...]:
         notes.append("A quick run: fewer samples and fewer texts than the full one.")
     if selection.only:
         notes.append(f"Limited to {', '.join(selection.only)}.")
-    notes += [f"{name} was left out: {reason}." for name, reason in selection.skip.items()]
+    skips = selection.skip.items()
+    notes += [ended_once(f"{name} was left out: {reason}.") for name, reason in skips]
     return tuple(notes)

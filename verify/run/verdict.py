@@ -17,6 +17,7 @@ from ..policy.limits import Policy
 from ..policy.result import CheckResult
 from ..program import as_called
 from ..report.document import Decision, ExitCode, Verdict
+from ..sentence import ended_once
 from .selection import Selection
 
 EXECUTES = "provider.executes"
@@ -232,7 +233,7 @@ def _paragraph(
         else "Do not ship this wheel.",
         "INCONCLUSIVE": "This run does not tell; do not read it as a pass.",
     }
-    return " ".join([*sentences, closing[decision]])
+    return " ".join([*map(ended_once, sentences), closing[decision]])
 
 
 def _next(

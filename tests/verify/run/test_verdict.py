@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -333,3 +334,23 @@ def test_markdown_has_one_row_for_each_check() -> None:
     text = table.markdown(document(results(provider_executes="not-run")))
     assert text.startswith("## GO-WITH-FALLBACK")
     assert sum(line.startswith("| `") for line in text.splitlines()) == len(CHECKS)
+
+
+@pytest.mark.parametrize("end", ["", ".", '."', "!", '!"', ".)", "?"])
+@pytest.mark.parametrize("status", ["failed", "inconclusive", "not-run"])
+def test_a_sentence_of_the_verdict_ends_once(status: str, end: str) -> None:
+    """A summary may quote another program's sentence, its full stop included."""
+    found = [
+        CheckResult(id=name, status=status, summary=f'it answers "Not here{end}')  # type: ignore[arg-type]
+        for name in check_ids()
+    ]
+    for required in (None, {}):
+        verdict = conclude(found, required)
+        for text in (verdict.headline, verdict.paragraph, *verdict.next):
+            assert not re.search(r"[.!?][\"')]*\.(?!\.)", text), text
+
+
+def test_an_error_ends_once() -> None:
+    assert str(VerifyError('a.onnx cannot be read: "no such file.".')).endswith('file."')
+    assert str(VerifyError("a.onnx cannot be read: damaged..")).endswith("damaged.")
+    assert str(VerifyError("it is version 1.21.0.")) == "it is version 1.21.0."
