@@ -1,6 +1,15 @@
-"""Sessions are thin: each makes an environment and calls `python -m build` or `python -m verify`.
+"""ortmill: an ONNX Runtime wheel with CoreML from pinned sources, and its proof.
 
-Arguments after `--` go to that command, `--help` included.
+The job is `nox -s build verify`. Sessions, in the order of the list below:
+
+  begin          doctor
+  build          fetch build plan pins inspect
+  prove          verify differential coverage conversion frontier paths emulate
+  use            index env model bridge sdk
+  work on it     tests lint types docs gen lock references bench surface
+                 rehearse rehearse-mac
+
+Words after `--` go to the command: `nox -s verify -- --quick`, `nox -s build -- --help`.
 """
 
 from __future__ import annotations
@@ -52,8 +61,26 @@ def environment(session: nox.Session, name: str) -> str:
 
 def ortmill(session: nox.Session, package: str, *command: str) -> None:
     """Run ``python -m build …`` or ``python -m verify …`` in its environment."""
-    python = environment(session, package.partition(".")[0])
-    session.run(python, "-m", package, *command, external=True)
+    session.run(environment(session, package), "-m", package, *command, external=True)
+
+
+def tool(session: nox.Session, module: str, *command: str, own: str = "") -> None:
+    """Run a module with what is installed for the tests, or with the Python ``own``."""
+    python = own or environment(session, "tests")
+    session.run(
+        python, "-m", module, *command, external=True, env={"PYTHONPATH": str(HERE)},
+    )  # fmt: skip
+
+
+def pythons(session: nox.Session) -> list[str]:
+    """Return the words that tell a rehearsal which Pythons run the two packages."""
+    names = ("build", "verify")
+    return [word for name in names for word in (f"--{name}-python", environment(session, name))]
+
+
+def help_asked(session: nox.Session) -> bool:
+    """Whether nothing but help is wanted, for which no model is fetched."""
+    return bool({"--help", "-h"} & set(session.posargs))
 
 
 def fetch_asked(session: nox.Session) -> None:
@@ -62,11 +89,10 @@ def fetch_asked(session: nox.Session) -> None:
     asked.add_argument("--model", nargs="?")
     asked.add_argument("--models", nargs="?")
     asked.add_argument("--work", nargs="?")
-    words = list(session.posargs)
-    given, _ = asked.parse_known_args(words)
+    given, _ = asked.parse_known_args(list(session.posargs))
     # Files that the user brings are the user's: the verification checks them.
     theirs = given.models or str(given.model).lower().endswith(".onnx")
-    if not theirs and not {"--help", "-h"} & set(words):
+    if not theirs and not help_asked(session):
         place = ["--work", given.work] if given.work else []
         model = [given.model] if given.model else []
         ortmill(session, "build", "fetch-model", "--quiet", *place, *model)
@@ -78,6 +104,29 @@ def with_model(session: nox.Session, command: str) -> None:
     ortmill(session, "verify", command, *session.posargs)
 
 
+# Begin.
+
+
+@nox.session
+def doctor(session: nox.Session) -> None:
+    """Say what this machine can do, and which decisions are open."""
+    ortmill(session, "build", "doctor", *session.posargs)
+    python = environment(session, "verify")
+    # Open points are no fault of this machine's: nothing may be built or verified yet.
+    session.run(python, "-m", "verify", "decisions", external=True, success_codes=[0, 1, 2])
+
+
+# Build.
+
+
+@nox.session
+def fetch(session: nox.Session) -> None:
+    """Fetch every input and the model; then `build -- --offline` works."""
+    ortmill(session, "build", "fetch", *session.posargs)
+    ortmill(session, "build", "fetch-model", *(a for a in session.posargs if a == "--offline"))
+    environment(session, "verify")
+
+
 @nox.session
 def build(session: nox.Session) -> None:
     """Build the wheel and the native SDK into wheels/."""
@@ -85,66 +134,37 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
-def fetch(session: nox.Session) -> None:
-    """Fetch and check every input and the model; after it, `nox -s build -- --offline` works."""
-    ortmill(session, "build", "fetch", *session.posargs)
-    ortmill(session, "build", "fetch-model", *(a for a in session.posargs if a == "--offline"))
-    environment(session, "verify")
-
-
-@nox.session
 def plan(session: nox.Session) -> None:
-    """Print what a build would run: `nox -s plan -- --platform macos-arm64`."""
+    """Print what a build would run: `-- --platform macos-arm64`."""
     ortmill(session, "build", "plan", *session.posargs)
 
 
 @nox.session
-def doctor(session: nox.Session) -> None:
-    """Say what this machine can do, each lack with its mend, and the plan's decision points."""
-    ortmill(session, "build", "doctor", *session.posargs)
-    python = environment(session, "verify")
-    # Open points are no fault of this machine's: nothing may be built or verified yet.
-    session.run(python, "-m", "verify", "decisions", external=True, success_codes=[0, 1, 2])
-
-
-@nox.session
-def index(session: nox.Session) -> None:
-    """Write wheels/simple, a private package index that pip installs from."""
-    ortmill(session, "build", "index", *session.posargs)
-
-
-@nox.session
-def verify(session: nox.Session) -> None:
-    """Install the built wheel into a clean environment and prove what it can do."""
-    with_model(session, "run")
-
-
-@nox.session
-def inspect(session: nox.Session) -> None:
-    """Compare the built wheel with the official one: the same files, and binaries no weaker."""
-    ortmill(session, "build", "inspect", *session.posargs)
-
-
-@nox.session
 def pins(session: nox.Session) -> None:
-    """Write another version's recipe: `-- 1.32.0`; say which pins no longer hold: `-- --check`."""
+    """Write another version's recipe (`-- 1.32.0`); `-- --check` the pins."""
     words = [word for word in session.posargs if word != "--check"]
     verb = "pins" if "--check" in session.posargs else "new"
     ortmill(session, "build", "recipe", verb, *words)
 
 
 @nox.session
-def surface(session: nox.Session) -> None:
-    """Check the Apple declarations of the cross build against the sources, the docs and pyobjc."""
-    session.run(
-        environment(session, "tests"), "-m", "tests.surface", *session.posargs,
-        external=True, env={"PYTHONPATH": str(HERE)},
-    )  # fmt: skip
+def inspect(session: nox.Session) -> None:
+    """Compare the wheel's files and hardening with the official one's."""
+    ortmill(session, "build", "inspect", *session.posargs)
+
+
+# Prove.
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Install the wheel into a clean environment and prove what it can do."""
+    with_model(session, "run")
 
 
 @nox.session
 def differential(session: nox.Session) -> None:
-    """Compare the built wheel's answers with the official wheel's, case by case."""
+    """Compare answers with the official wheel's, case by case."""
     archive = session.run(
         environment(session, "build"), "-m", "build", "input", "--name", "onnx", "--quiet",
         external=True, silent=True,
@@ -156,115 +176,90 @@ def differential(session: nox.Session) -> None:
 
 
 @nox.session
-def model(session: nox.Session) -> None:
-    """Build the encoder's family of graphs, or fix a model of your own: `-- --help`."""
-    with_model(session, "model")
-
-
-@nox.session
 def coverage(session: nox.Session) -> None:
-    """Show into how many partitions CoreML cuts a model, and what it leaves behind."""
+    """Show into how many partitions CoreML cuts a model, and why."""
     with_model(session, "coverage")
 
 
 @nox.session
-def frontier(session: nox.Session) -> None:
-    """Measure what each form of the encoder for the CPU keeps and costs."""
-    with_model(session, "frontier")
-
-
-@nox.session
 def conversion(session: nox.Session) -> None:
-    """Evaluate the programs that the CoreML provider emits, operation by operation."""
+    """Evaluate the CoreML programs operation by operation."""
     with_model(session, "conversion")
 
 
 @nox.session
-def tests(session: nox.Session) -> None:
-    """Run the tests; no network is needed once their environment exists."""
-    session.run(
-        environment(session, "tests"), "-m", "pytest", *session.posargs,
-        external=True, env={"PYTHONPATH": str(HERE)},
-    )  # fmt: skip
-
-
-@nox.session
-def sdk(session: nox.Session) -> None:
-    """Build and run the SDK's users in Rust, Go, C and C++ (needs crates and Go modules)."""
-    ortmill(session, "build", "fetch-model", "--quiet")
-    session.run(
-        environment(session, "tests"), "-m", "pytest", "tests/consumers",
-        "-m", "integration or network", *session.posargs,
-        external=True, env={"PYTHONPATH": str(HERE)},
-    )  # fmt: skip
+def frontier(session: nox.Session) -> None:
+    """Measure what each form of the encoder keeps and costs on the CPU."""
+    with_model(session, "frontier")
 
 
 @nox.session
 def paths(session: nox.Session) -> None:
-    """Measure the four ways to a vector side by side: in the process, bridge, Candle, CPU."""
-    if not {"--help", "-h"} & set(session.posargs):
+    """Measure four ways to a vector: in-process, bridge, Candle, CPU."""
+    if not help_asked(session):
         ortmill(session, "build", "fetch-model", "--quiet")
-    session.run(
-        environment(session, "tests"), "-m", "tests.paths", *session.posargs,
-        external=True, env={"PYTHONPATH": str(HERE)},
-    )  # fmt: skip
-
-
-@nox.session
-def bridge(session: nox.Session) -> None:
-    """Use the bridge hard and measure it: `-- soak`, `-- latency`, `-- load`."""
-    if not {"--help", "-h"} & set(session.posargs):
-        ortmill(session, "build", "fetch-model", "--quiet")
-    session.run(
-        environment(session, "tests"), "-m", "tests.bridge", *(session.posargs or ["soak"]),
-        external=True, env={"PYTHONPATH": str(HERE)},
-    )  # fmt: skip
-
-
-@nox.session
-def env(session: nox.Session) -> None:
-    """Print what a program needs to find the SDK: `-- --shell fish`, `-- --cargo-config`."""
-    ortmill(session, "build", "env", *session.posargs)
+    tool(session, "tests.paths", *session.posargs)
 
 
 @nox.session
 def emulate(session: nox.Session) -> None:
-    """Run a linux-aarch64 wheel in emulation: its kernels, its answers, its embeddings."""
+    """Run a linux-aarch64 wheel in emulation."""
     ortmill(session, "build", "fetch-model", "--quiet")
     wheels = sorted((HERE / "wheels" / "linux-aarch64").glob("*.whl"))
     named = any(word.endswith(".whl") for word in session.posargs)
-    session.run(
-        environment(session, "tests"), "-m", "tests.emulation.run",
-        *([] if named else [str(each) for each in wheels[-1:]]), *session.posargs,
-        external=True, env={"PYTHONPATH": str(HERE)},
-    )  # fmt: skip
+    newest = [] if named else [str(each) for each in wheels[-1:]]
+    tool(session, "tests.emulation.run", *newest, *session.posargs)
+
+
+# Use.
 
 
 @nox.session
-def rehearse(session: nox.Session) -> None:
-    """Walk the way through upstream against a GitHub of our own: fetch, build, verify."""
-    session.run(
-        environment(session, "tests"), "-m", "tests.rehearsal",
-        "--build-python", environment(session, "build"),
-        "--verify-python", environment(session, "verify"), *session.posargs,
-        external=True, env={"PYTHONPATH": str(HERE)},
-    )  # fmt: skip
+def index(session: nox.Session) -> None:
+    """Write wheels/simple, a private package index for pip."""
+    ortmill(session, "build", "index", *session.posargs)
 
 
-@nox.session(name="rehearse-mac")
-def rehearse_mac(session: nox.Session) -> None:
-    """Rehearse a Mac of stand-ins: its native build, and the verification, whole."""
-    session.run(
-        environment(session, "tests"), "-m", "tests.rehearsal_mac",
-        "--build-python", environment(session, "build"),
-        "--verify-python", environment(session, "verify"), *session.posargs,
-        external=True, env={"PYTHONPATH": str(HERE)},
-    )  # fmt: skip
+@nox.session
+def env(session: nox.Session) -> None:
+    """Print what a program needs to find the SDK: `-- --shell fish`."""
+    ortmill(session, "build", "env", *session.posargs)
+
+
+@nox.session
+def model(session: nox.Session) -> None:
+    """Build the encoder's graphs, or fix the axes of your own model."""
+    with_model(session, "model")
+
+
+@nox.session
+def bridge(session: nox.Session) -> None:
+    """Try the bridge hard and measure it: `-- soak`, `latency`, `load`."""
+    if not help_asked(session):
+        ortmill(session, "build", "fetch-model", "--quiet")
+    tool(session, "tests.bridge", *(session.posargs or ["soak"]))
+
+
+@nox.session
+def sdk(session: nox.Session) -> None:
+    """Build and run the SDK's users in Rust, Go, C and C++."""
+    ortmill(session, "build", "fetch-model", "--quiet")
+    words = ("tests/consumers", "-m", "integration or network")
+    tool(session, "pytest", *words, *session.posargs)
+
+
+# Work on it.
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; words after `--` are pytest's."""
+    tool(session, "pytest", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Run every hook of .pre-commit-config.yaml on all files: style, spelling, workflows."""
+    """Run every pre-commit hook on all files: style, spelling."""
     python = environment(session, "tests")
     session.run(python, "-m", "pre_commit", "run", "--all-files", *session.posargs, external=True)
     # What is not yet added to git: pre-commit passes it over.
@@ -279,17 +274,8 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
-def bench(session: nox.Session) -> None:
-    """Print the error rates of the latency gate on synthetic latencies."""
-    session.run(
-        environment(session, "tests"), "-m", "tests.bench.gate_error", *session.posargs,
-        external=True, env={"PYTHONPATH": str(HERE)},
-    )  # fmt: skip
-
-
-@nox.session
 def docs(session: nox.Session) -> None:
-    """Make the documentation's site into .work/site; a warning or a dead link is an error."""
+    """Make the site in .work/site; a warning or a dead link fails."""
     session.run(
         environment(session, "docs"), "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html",
         "docs", ".work/site", *session.posargs, external=True,
@@ -298,16 +284,13 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def gen(session: nox.Session) -> None:
-    """Write every generated file; `-- --check` fails when one is stale and names it."""
-    session.run(
-        environment(session, "tests"), "-m", "tests.gen", *session.posargs,
-        external=True, env={"PYTHONPATH": str(HERE)},
-    )  # fmt: skip
+    """Write every generated file; `-- --check` names what is stale."""
+    tool(session, "tests.gen", *session.posargs)
 
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Compile every lock file again from its .in file (needs a network)."""
+    """Compile every lock file again from its .in file."""
     folder = HERE / ".nox" / "lock"
     session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True, silent=True)
     session.run(str(folder / "bin" / "pip"), "install", "--quiet", "uv", external=True)
@@ -337,8 +320,8 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def references(session: nox.Session) -> None:
-    """Compute a model's reference embeddings again, in float64: `-- --model NAME`."""
-    python = environment(session, "tests")
+    """Compute a model's reference embeddings again, in float64."""
+    python = ""
     if "torch" in session.posargs:
         folder = HERE / ".nox" / "references"
         python = str(folder / "bin" / "python")
@@ -348,7 +331,28 @@ def references(session: nox.Session) -> None:
             "onnx", "tokenizers", "pydantic", external=True,
         )  # fmt: skip
     fetch_asked(session)
-    session.run(
-        python, "-m", "tests.references", *session.posargs, external=True,
-        env={"PYTHONPATH": str(HERE)},
-    )  # fmt: skip
+    tool(session, "tests.references", *session.posargs, own=python)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Print the latency gate's error rates on synthetic times."""
+    tool(session, "tests.bench.gate_error", *session.posargs)
+
+
+@nox.session
+def surface(session: nox.Session) -> None:
+    """Check the cross build's declarations of Apple's frameworks."""
+    tool(session, "tests.surface", *session.posargs)
+
+
+@nox.session
+def rehearse(session: nox.Session) -> None:
+    """Walk the way through upstream against a GitHub of our own."""
+    tool(session, "tests.rehearsal", *pythons(session), *session.posargs)
+
+
+@nox.session(name="rehearse-mac")
+def rehearse_mac(session: nox.Session) -> None:
+    """Rehearse a Mac of stand-ins: its build and its verification."""
+    tool(session, "tests.rehearsal_mac", *pythons(session), *session.posargs)
