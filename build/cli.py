@@ -6,6 +6,8 @@ import argparse
 import os
 import signal
 import sys
+import textwrap
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,14 +27,16 @@ DEFAULT_MODEL = "all-minilm-l6-v2"
 
 _EXAMPLES = """\
 examples:
-  python -m build run                             build the default recipe for this machine
-  python -m build run --origin registry           from package registries only
+  python -m build run                     the default recipe, for this machine
+  python -m build run --origin registry   from package registries only
   python -m build fetch && python -m build run --offline
-                                                  fetch now, build without a network
-  python -m build run --platform macos-arm64      the wheel for Apple silicon, on Linux
+                                          fetch now, build without a network
+  python -m build run --platform macos-arm64
+                                          the wheel for Apple silicon, on Linux
   python -m build plan --platform macos-arm64 --host macos-arm64
-                                                  what would run on a Mac, command by command
-  python -m build recipe check recipes/mine.toml  validate a recipe of your own
+                                          what would run on a Mac, to the letter
+  python -m build recipe check recipes/mine.toml
+                                          validate a recipe of your own
 
 exit codes:
 """
@@ -40,6 +44,15 @@ exit codes:
 
 # argparse's own class has no public name.
 _Adder: TypeAlias = "argparse._SubParsersAction[_Parser]"
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of examples, and fills what is a paragraph."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n  " in text:
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,7 +68,8 @@ def _codes() -> str:
     lines = ["  0    done"]
     for kind in sorted(kinds, key=lambda each: each.exit_code):
         summary = (kind.__doc__ or "").strip().splitlines()[0].rstrip(".")
-        lines.append(f"  {kind.exit_code:<4} {kind.title}: {summary[0].lower()}{summary[1:]}")
+        said = f"  {kind.exit_code:<4} {kind.title}: {summary}"
+        lines += textwrap.wrap(said, 78, subsequent_indent=" " * 7)
     return "\n".join(lines)
 
 
@@ -65,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Build an ONNX Runtime wheel with the CoreML execution provider from "
         "pinned sources, and a native SDK out of the same compile.",
         epilog=_EXAMPLES + _codes(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"ortmill {__version__}")
     common = _Parser(add_help=False)
@@ -88,7 +102,12 @@ def _inputs(common: _Parser) -> _Parser:
         default=DEFAULT_RECIPE,
         help=f"a recipe's name or file (default: {DEFAULT_RECIPE})",
     )
-    inputs.add_argument("--platform", choices=PLATFORMS, help="target (default: this machine)")
+    inputs.add_argument(
+        "--platform",
+        choices=PLATFORMS,
+        metavar="NAME",
+        help=f"target: {', '.join(PLATFORMS)} (default: this machine)",
+    )
     inputs.add_argument(
         "--sdk",
         metavar="PATH",
@@ -138,7 +157,10 @@ def _add_builds(adder: _Adder, inputs: _Parser) -> None:
     )
     plan.add_argument("--json", action="store_true", help="JSON on standard output")
     plan.add_argument(
-        "--host", choices=PLATFORMS, help="the machine that would build (default: this one)"
+        "--host",
+        choices=PLATFORMS,
+        metavar="NAME",
+        help="the platform that would build (default: this machine's)",
     )
     plan.set_defaults(do=commands.plan)
 
@@ -192,7 +214,8 @@ def _add_others(adder: _Adder, common: _Parser, inputs: _Parser) -> None:
         "--shell",
         dest="form",
         choices=("bash", "zsh", "fish"),
-        help="for this shell (default: the one that SHELL names, or bash)",
+        metavar="NAME",
+        help="for bash, zsh or fish (default: the one that SHELL names, or bash)",
     )
     for option, form, what in (
         ("--github-env", "github", 'NAME=value, for >> "$GITHUB_ENV"'),
@@ -258,8 +281,9 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
     environment = dict(os.environ if env is None else env)
     words = list(sys.argv[1:] if argv is None else argv)
     reporter = Reporter(env=environment, quiet="--quiet" in words)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _as_interrupt)
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _as_interrupt)
     try:
         _carry_out(words, environment, reporter)
     except BuildError as error:

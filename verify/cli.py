@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -14,7 +14,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from . import __version__
-from .commands.command import EXIT_CODES, Command, Parser
+from .commands.command import EXIT_CODES, Command, Help, Parser
 from .errors import VerifyError
 from .program import as_called
 
@@ -38,8 +38,17 @@ COMMANDS = {
 }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+def main(argv: list[str] | None = None, *, bring: Callable[[str, Path], None] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Arguments without the program's name; the process's own by default.
+    bring : callable, optional
+        Takes a model's recipe and the work directory, and sees to it that the model's files are
+        there. Who calls gives it: the verification itself fetches no model.
+    """
     arguments = sys.argv[1:] if argv is None else argv
     console = Console(stderr=True, highlight=False)
     try:
@@ -49,7 +58,9 @@ def main(argv: list[str] | None = None) -> int:
             return int(ended.code or 0)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _interrupt)
-        return command(options.command).run(with_wheel(options, console), console)
+        options = with_wheel(options, console)
+        options.bring = bring
+        return command(options.command).run(options, console)
     except VerifyError as error:
         if "--debug" in arguments:
             console.print_exception()
@@ -82,16 +93,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
     SystemExit
         With 0, after ``--help`` or ``--version``.
     """
-    words = with_own_model(argv)
+    words = with_command(argv)
     named = [word for word in words[:1] if word in COMMANDS]
     return command_line(named or COMMANDS).parse_args(words)
 
 
-def with_own_model(words: list[str]) -> list[str]:
-    """Return the command line, about a model of the user's where ``--model`` is a file of ONNX.
+def with_command(words: list[str]) -> list[str]:
+    """Return the command line with the command that a verification may leave out.
 
-    ``run`` and no word at all both mean a verification; only those are changed.
+    A wheel as the first word is for `run`. Where `--model` is a file of ONNX, `run` and no word at
+    all mean the verification of a model of the user's.
     """
+    if words and (words[0].endswith(".whl") or "==" in words[0]) and words[0][0] != "-":
+        words = ["run", *words]
     rest = words[1:] if words[:1] == ["run"] else words
     if len(rest) == len(words) and not (words and words[0].startswith("-")):
         return words
@@ -109,7 +123,9 @@ def with_wheel(options: argparse.Namespace, console: Console) -> argparse.Namesp
 
     if text := named(wheel):
         options.wheel = fetch_named(
-            text, getattr(options, "work", Path(".work")), say=console.print
+            text,
+            getattr(options, "work", Path(".work")),
+            say=lambda line: console.print(line, markup=False, soft_wrap=True),
         )
     return options
 
@@ -127,7 +143,7 @@ def command_line(names: Iterable[str] = tuple(COMMANDS)) -> Parser:
         prog=as_called("python -m verify"),
         description="Prove what an ONNX Runtime wheel with CoreML can do on this host.",
         epilog=f"{next(iter(loaded.values())).epilog}\n\n{EXIT_CODES}",  # of `run`, the first
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     parser.add_argument("--version", action="version", version=f"ortmill {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

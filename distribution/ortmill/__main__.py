@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from . import __version__
 
@@ -24,16 +26,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         Arguments without the program's name; the process's own by default.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if words and words[0] == "bridge":
+    if words[:1] == ["bridge"]:
         words.insert(0, "verify")
-    if words and words[0] in _HALVES:
-        run = import_module(f".{words[0]}.cli", __package__).main
-        return int(run(words[1:]))
+    if words[:1] == ["build"]:
+        return int(_half("build").main(words[1:]))
+    if words[:1] == ["verify"]:
+        return int(_half("verify").main(words[1:], bring=_bring))
+    parser = _parser()
     try:
-        _parser().parse_args(words)
+        given = parser.parse_args(words)
     except SystemExit as end:
         return int(end.code or 0)
-    return 0  # pragma: no cover - without one of its commands argparse ends by itself
+    if given.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    halves = {"build": _half("build")._parser(), "verify": _half("verify").command_line()}
+    completion = import_module(".completion", __package__)
+    print(completion.script(_parser(), halves, given.shell))
+    return 0
+
+
+def _half(name: str) -> Any:
+    """Load the command line of one half, which takes its time."""
+    return import_module(f".{name}.cli", __package__)
+
+
+def _bring(model: str, work: Path) -> None:
+    """Fetch a model's files by its recipe's pins, to where the verification looks for them.
+
+    What cannot be fetched is reported here; the verification then says what it lacks, or goes on
+    where it needs none of them. The record is written last, so with it the files are there.
+    """
+    if not (work / "models" / Path(model).stem / "model.json").is_file():
+        _half("build").main(["fetch-model", model, "--work", str(work)])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,10 +71,12 @@ def _parser() -> argparse.ArgumentParser:
         "current directory; downloads and source trees go to the user's cache folder.",
     )
     parser.add_argument("--version", action="version", version=f"ortmill {__version__}")
-    halves = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, summary in _HALVES.items():
-        halves.add_parser(name, help=summary, add_help=False)
-    halves.add_parser("bridge", help="short for `verify bridge`", add_help=False)
+        commands.add_parser(name, help=summary, add_help=False)
+    commands.add_parser("bridge", help="short for `verify bridge`", add_help=False)
+    shells = commands.add_parser("completion", help="print what a shell completes commands by")
+    shells.add_argument("shell", choices=("bash", "zsh", "fish"))
     return parser
 
 

@@ -28,6 +28,7 @@ import pytest
 from build.fetch.cache import ContentCache, default_cache_root
 from build.recipe.load import load_model_recipe
 from tests.kit.macho_examples import wheel as macos_wheel
+from tests.kit.shells import OFFERED
 
 pytestmark = pytest.mark.integration
 
@@ -225,6 +226,38 @@ def test_the_command_names_its_two_halves(installed: Installed) -> None:
     assert not (installed.home / "bin" / "ortmill-build").exists()
 
 
+# What is in the line, and some of what must be offered at its end.
+LINES = (
+    ("ortmill ", {"build", "verify", "bridge", "completion"}),
+    ("ortmill ver", {"verify"}),
+    ("ortmill build ", {"run", "fetch", "plan", "recipe", "doctor"}),
+    ("ortmill build run --off", {"--offline"}),
+    ("ortmill build run --platform ", {"macos-arm64", "linux-x86_64"}),
+    ("ortmill build recipe ", {"check", "new"}),
+    ("ortmill verify ", {"run", "checks", "judge"}),
+    ("ortmill verify run --bud", {"--budget-ms"}),
+    ("ortmill verify run --policy po", {"policy.toml"}),
+    ("ortmill verify run whe", {"wheel.whl"}),
+    ("ortmill bridge --wi", {"--wire"}),
+    ("ortmill bridge --wire ", {"lines", "frames"}),
+    ("ortmill completion ", {"bash", "zsh", "fish"}),
+)
+
+
+@pytest.mark.parametrize("shell", OFFERED)
+def test_a_shell_completes_commands_options_choices_and_files(
+    installed: Installed, shell: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "_ortmill"
+    script.write_text(installed("ortmill", "completion", shell), "utf-8")
+    if shutil.which(shell) is None:
+        pytest.skip(f"LOUD: there is no {shell} here, so nobody asked it what it offers")
+    for name in ("policy.toml", "wheel.whl"):
+        (tmp_path / name).touch()
+    missing = {line: wanted - OFFERED[shell](script, line) for line, wanted in LINES}
+    assert not any(missing.values()), missing
+
+
 def test_recipes_are_listed_and_planned_as_in_the_checkout(installed: Installed) -> None:
     listed = json.loads(installed("ortmill", "build", "recipes", "--json"))
     names = {file.stem for file in (ROOT / "recipes").glob("onnxruntime-*.toml")}
@@ -260,7 +293,7 @@ def test_checks_are_listed_as_in_the_checkout(installed: Installed) -> None:
         (["verify", "run"], 3, "`ortmill build run` first"),
         (["verify", "run", "--what"], 3, "`ortmill verify --help`"),
         (
-            ["verify", "model", "--work", "w"],
+            ["verify", "model", "--models", "w/models/all-minilm-l6-v2"],
             3,
             "`ortmill build fetch-model all-minilm-l6-v2 --work w`",
         ),
@@ -351,21 +384,14 @@ def test_the_lines_of_the_readme_run(
 
 
 @pytest.mark.network
-def test_the_official_wheel_is_proven(installed: Installed, model: Path, tmp_path: Path) -> None:
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
-            *("--only-binary", ":all:", "--dest", str(tmp_path), "onnxruntime==1.21.0"),
-        ],
-        check=True,
-    )
-    (path,) = tmp_path.glob("*.whl")
+def test_the_official_wheel_is_proven(installed: Installed, tmp_path: Path) -> None:
+    """By its name and version alone: the wheel and the model are fetched."""
     wanted = ("embedding.reference", "robustness.inputs", "latency.cold")
     words = [word for name in wanted for word in ("--only", name)]
     text = installed(
-        *("ortmill", "verify", "run", str(path), "--no-official", *words),
-        *("--models", str(model), "--work", str(tmp_path / "w")),
+        *("ortmill", "verify", "onnxruntime==1.21.0", "--no-official", *words),
         code=2,
+        cwd=tmp_path,
     )
     for name in wanted:
         assert re.search(rf"^passed +{re.escape(name)}", text, re.MULTILINE), text

@@ -97,6 +97,29 @@ def test_no_model_says_how_to_fetch_it(capsys: pytest.CaptureFixture[str], tmp_p
     assert "python -m build fetch-model all-minilm-l6-v2" in err
 
 
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["model"], [("all-minilm-l6-v2", Path(".work"))]),
+        (["model", "--work", "w", "--model", "gte-small"], [("gte-small", Path("w"))]),
+        (["model", "--models", "folder"], []),
+        (["run", "WHEEL"], [("all-minilm-l6-v2", Path(".work"))]),
+        (["run", "WHEEL", "--models", "folder"], []),
+        # Without a wheel nothing is fetched for it.
+        (["run"], []),
+    ],
+)
+def test_who_calls_may_bring_the_model(
+    tmp_path: Path, words: list[str], asked: list[tuple[str, Path]]
+) -> None:
+    found: list[tuple[str, Path]] = []
+    path = str(wheel(tmp_path))
+    given = [path if word == "WHEEL" else word for word in words]
+    # It brings nothing here, so the files are still missing.
+    assert main(given, bring=lambda model, work: found.append((model, work))) == 3
+    assert found == asked
+
+
 def test_a_manifest_without_its_parts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "wheels").mkdir()
     manifest(tmp_path / "wheels", commit="", recipe={})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 from rich.console import Console
 
 from ..commands.command import Command, add_model
-from ..encoder.model_recipe import Kind, load_model_recipe, recipe_path
+from ..encoder.model_recipe import Kind, load_model_recipe, model_folder, recipe_path
 from ..errors import VerifyError
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ def _run_http(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     except ModuleNotFoundError as error:
         raise VerifyError(
             f"--http needs {error.name}, which is not installed here.",
-            hint="Run `pip install 'ortmill[http]'`, or leave --http out.",
+            hint="Install ortmill with it, `pip install '.[http]'` in its checkout, or leave "
+            "--http out.",
         ) from None
 
     def listening(address: str) -> None:
@@ -155,7 +156,7 @@ def _loader(options: argparse.Namespace) -> Callable[[], Model]:
         return Model(
             ModelOptions(
                 recipe=options.model,
-                folder=options.models or options.work / "models" / name,
+                folder=model_folder(options, name),
                 kind=options.kind,
                 settings={
                     "provider": options.provider,

@@ -19,7 +19,7 @@ from ..conversion.package import allowed_spec_version, recipe_minimum_os
 from ..conversion.proof import Setting, prove
 from ..coverage.nodes import is_onnx, load
 from ..encoder.graph import Precision
-from ..encoder.model_recipe import ModelRecipe, chosen_recipe
+from ..encoder.model_recipe import ModelRecipe, chosen_recipe, model_folder
 from ..errors import VerifyError
 from ..policy.limits import Policy
 from ..policy.result import CheckResult
@@ -34,8 +34,8 @@ DESCRIPTION = (
 )
 EPILOG = """\
 examples:
-  python -m verify conversion                              every bucket, fp32 and fp16, all texts
-  python -m verify conversion --buckets 128 --texts 8      a quick look
+  python -m verify conversion                    every bucket, both precisions
+  python -m verify conversion --buckets 128 --texts 8          a quick look
   python -m verify conversion --model net.onnx --fix batch=1
   python -m verify conversion --model net.onnx --inputs cases.npz"""
 DEFAULT_MODEL = "all-minilm-l6-v2"
@@ -206,7 +206,7 @@ def _subject(options: argparse.Namespace) -> Subject:
             f"{too_long[0]}.",
             hint="Give smaller ones with --buckets.",
         )
-    models = options.models or options.work / "models" / recipe.name
+    models = model_folder(options, recipe.name)
     return Subject(recipe=recipe, models=models, buckets=tuple(buckets))
 
 

@@ -17,17 +17,20 @@ from .progress import Progress
 
 EXAMPLES = """\
 examples:
-  python -m verify run                              the wheel that `nox -s build` made
-  python -m verify run FILE.whl --policy linux      another wheel, a policy by name
-  python -m verify run onnxruntime==1.32.0          the official one, from pip's index
-  python -m verify run MACOS.whl                    on Linux: its bytes are read, nothing runs
-  python -m verify run --quick -k latency           only the checks about latency, few samples
+  python -m verify run                        the wheel that `nox -s build` made
+  python -m verify run FILE.whl --policy linux
+                                              another wheel, a policy by name
+  python -m verify run onnxruntime==1.32.0    the official one, from pip's index
+  python -m verify run MACOS.whl              on Linux: read, nothing is run
+  python -m verify run --quick -k latency     only what is about latency
   python -m verify run --skip memory.growth="CI runner swaps"
-  python -m verify checks                           what each check catches
+  python -m verify checks                     what each check catches
   python -m verify judge .work/reports/verify.json --policy strict.toml
-  python -m verify differential --onnx-archive FILE answers against the official wheel
-  python -m verify conversion                       the CoreML programs, evaluated without a Mac
-  python -m verify compare before.json after.json   is a difference real?"""
+  python -m verify differential --onnx-archive FILE
+                                              answers against the official wheel
+  python -m verify conversion                 the CoreML programs, without a Mac
+  python -m verify compare before.json after.json
+                                              is a difference real?"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Verify a wheel, write the reports and return the verdict's exit code."""
     from ..checks.policies import find_policy
-    from ..encoder.model_recipe import chosen_recipe
+    from ..encoder.model_recipe import chosen_recipe, model_folder
     from ..environment.promise import is_own
     from ..environment.venv import locked
     from ..environment.wheel_file import find_wheel, is_installable
@@ -121,7 +124,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             skip=skips(options.skip),
         ),
         recipe=recipe,
-        models=options.models or options.work / "models" / recipe.name,
+        models=model_folder(options, recipe.name) if policy.executes else options.work,
         work=options.work,
         adaptive_seconds=options.adaptive,
         official=not options.no_official,
@@ -133,7 +136,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     write(document, reports / "verify.json")
     write_pages(document, reports, [])
     terminal.show(document, console)
-    console.print(f"\nreports: {reports}/verify.json, junit.xml, report.html", markup=False)
+    where = f"\nreports: {reports}/verify.json, junit.xml, report.html"
+    console.print(where, markup=False, soft_wrap=True)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as stream:

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import VerifyError
 from ..files import replacing
 from .graph import Output, graph_name
-from .model_recipe import EncoderSpec, chosen_recipe
+from .model_recipe import EncoderSpec, chosen_recipe, model_folder
 from .prepared.choice import Precision, ensure_form
 from .tensors import expected_shapes
 from .weights import Array, write_safetensors
@@ -88,7 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser, *, prepared: tuple[Precision,
     group.add_argument(
         "--precision",
         choices=(*PRECISIONS, *prepared),
-        help="only this one; default: fp32 and fp16",
+        metavar="FORM",
+        help=f"one of {', '.join((*PRECISIONS, *prepared))}; default: fp32 and fp16",
     )
     group.add_argument(
         "--sentence-embedding",
@@ -149,7 +150,7 @@ def choose(options: argparse.Namespace) -> Family:
                 f"--{sizes[0]} changes the encoder's size, which its pinned weights do not fit.",
                 hint="Add --random-weights SEED to build an encoder of that size.",
             )
-        models = options.models or options.work / "models" / recipe.name
+        models = model_folder(options, recipe.name)
         recipe.check_files(models)
         encoder = recipe.encoder
     else:

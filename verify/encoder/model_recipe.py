@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -231,6 +232,19 @@ class ModelRecipe:
                     hint=f"Delete it and run {fetch} again.",
                     context={"expected sha256": pinned.sha256, "found": file_sha256(path)},
                 )
+
+
+def model_folder(options: argparse.Namespace, name: str) -> Path:
+    """Return the folder of a model's files: the one that was given, or below the work directory.
+
+    Who called the verification may bring the files there (`bring` of the options, see
+    :func:`verify.cli.main`); the verification itself fetches no model.
+    """
+    if options.models is not None:
+        return Path(options.models)
+    if bring := getattr(options, "bring", None):
+        bring(options.model, options.work)
+    return Path(options.work, "models", name)
 
 
 def recipe_path(name: str) -> Path:

@@ -11,7 +11,7 @@ from rich.console import Console
 from ..checks.policies import find_policy
 from ..commands.command import Command, add_model, add_wheel
 from ..commands.progress import Progress
-from ..encoder.model_recipe import load_model_recipe, recipe_path
+from ..encoder.model_recipe import load_model_recipe, model_folder, recipe_path
 from ..encoder.prepared.choice import Precision
 from ..environment import venv as environment
 from ..environment.context import TargetContext
@@ -30,8 +30,9 @@ run, size and memory. A table; JSON with --json; a page with a chart with --html
 EPILOG = """\
 examples:
   python -m verify frontier --html frontier.html
-  python -m verify frontier --forms int8,int8-fast --rounds 30   two forms, narrower intervals
-  python -m verify frontier --official                           and the official wheel's fp32"""
+  python -m verify frontier --official   and the official wheel's fp32
+  python -m verify frontier --forms int8,int8-fast --rounds 30
+                                         two forms, narrower intervals"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 def _measured(options: argparse.Namespace, say: Say) -> tuple[Frontier, str]:
     path, manifest, _ = find_wheel(options.wheel, options.manifest)
     recipe = load_model_recipe(recipe_path(options.model))
-    models = (options.models or options.work / "models" / recipe.name).absolute()
+    models = model_folder(options, recipe.name).absolute()
     recipe.check_files(models)
     work = made_folder(options.work)
     with (

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tests.kit.odd_models import write, write_external
 from verify.checks.policies import find_policy
-from verify.cli import main, with_own_model
+from verify.cli import main, with_command
 from verify.conversion.own_model import Input
 from verify.coverage import fixed_shapes
 from verify.errors import VerifyError
@@ -35,11 +35,14 @@ from verify.policy.result import CheckResult
         (["coverage", "n.onnx"], ["coverage", "n.onnx"]),
         (["--version"], ["--version"]),
         (["run", "--policy", "n.onnx"], ["run", "--policy", "n.onnx"]),
+        (["X.whl", "--quick"], ["run", "X.whl", "--quick"]),
+        (["onnxruntime==1.32.0"], ["run", "onnxruntime==1.32.0"]),
+        (["X.whl", "--model", "n.onnx"], ["own-model", "X.whl", "--model", "n.onnx"]),
         ([], []),
     ],
 )
 def test_a_file_of_onnx_chooses_the_command(words: list[str], wanted: list[str]) -> None:
-    assert with_own_model(words) == wanted
+    assert with_command(words) == wanted
 
 
 def use(**changed: Any) -> Use:
