@@ -18,8 +18,8 @@ EXIT_CODES = """\
 exit codes:
   0    every required check passed
   1    a required check failed (or could not run)
-  2    inconclusive: too noisy, too few samples, or only some checks were selected
-  3    the verification could not run: no wheel, wrong platform, bad policy, wrong usage
+  2    inconclusive: too noisy, too few samples, or not every check selected
+  3    could not run: no wheel, wrong platform, bad policy, wrong usage
   130  interrupted"""
 
 
@@ -27,6 +27,15 @@ class UsageError(VerifyError):
     """The command line asks for something that does not exist."""
 
     title = "usage"
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of examples, and fills what is a paragraph."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n  " in text:
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
 
 
 class Parser(argparse.ArgumentParser):
@@ -74,7 +83,7 @@ class Command:
             help=self.help,
             description=self.description or f"{self.help[:1].upper()}{self.help[1:]}.",
             epilog=f"{self.epilog}\n\n{EXIT_CODES}".lstrip(),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Help,
         )
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
         parser.add_argument("--json", action="store_true", help="print JSON on standard output")

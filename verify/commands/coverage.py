@@ -36,9 +36,9 @@ there, it only cannot execute."""
 
 EPILOG = """\
 examples:
-  python -m verify coverage                                  the encoder's own graphs
-  python -m verify coverage model.onnx --html coverage.html  an exported model, with a picture
-  python -m verify coverage exports/ --min-nodes 0.9         every .onnx below a folder
+  python -m verify coverage                           the encoder's own graphs
+  python -m verify coverage model.onnx --html coverage.html    with a picture
+  python -m verify coverage exports/ --min-nodes 0.9  every .onnx in a folder
   python -m verify coverage --random-weights 1 --layers 12 --hidden 768"""
 
 

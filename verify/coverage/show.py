@@ -39,7 +39,7 @@ def show(answers: Sequence[Answer], limits: Limits, console: Console) -> None:
     for name in ("graph", "format"):
         table.add_column(name, overflow="fold")
     for name in ("partitions", "nodes taken", "share"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     table.add_column("limits", overflow="fold")
     for answer in answers:
         found = answer.coverage

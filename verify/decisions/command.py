@@ -43,7 +43,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
         console.print(f"{_MARKS[point.answer]}  {point.question}", markup=False)
         more = (point.because, f"next: {point.command}" if point.command else "")
         for line in filter(None, more):
-            console.print(Padding(Text(line), (0, 0, 0, _INDENT)))
+            if console.is_terminal:
+                console.print(Padding(Text(line), (0, 0, 0, _INDENT)))
+            else:
+                console.print(" " * _INDENT + line, markup=False, soft_wrap=True)
     if options.json:
         print(json.dumps([asdict(point) for point in found], indent=1, ensure_ascii=False))
     answers = {point.answer for point in found}

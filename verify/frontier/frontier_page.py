@@ -33,25 +33,37 @@ COLUMNS = (
     "MiB",
     "memory MiB",
 )
+_NARROW = 120
 _LEAST_ERROR = 1e-7
 """Below this, what is left of a cosine is float32's rounding."""
 
 
 def show(frontier: Frontier, console: Console) -> None:
-    """Print the table."""
+    """Print the table, or a line for each form where it would not fit."""
     title = f"{frontier.encoder}, {frontier.tokens} tokens"
+    if console.width < _NARROW:
+        console.print(title, markup=False)
+        for point in frontier.points:
+            told = zip(COLUMNS, cells(point), strict=True)
+            words = ", ".join(f"{name} {cell}" for name, cell in told if cell)
+            console.print(f"{point.form}: {words}", markup=False)
+    else:
+        console.print(_table(frontier, title))
+    for limit in (0.999, 0.99):
+        best = frontier.fastest(limit)
+        words = "none" if best is None else f"{best.form}, P95 {best.p95:.2f} ms"
+        console.print(f"fastest with worst cosine >= {limit}: {words}", markup=False)
+    console.print(f"saturation: {saturation_words(frontier)}", markup=False)
+
+
+def _table(frontier: Frontier, title: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("form", no_wrap=True)
     for name in COLUMNS:
         table.add_column(name, justify="right")
     for point in frontier.points:
         table.add_row(escape(point.form), *cells(point))
-    console.print(table)
-    for limit in (0.999, 0.99):
-        best = frontier.fastest(limit)
-        words = "none" if best is None else f"{best.form}, P95 {best.p95:.2f} ms"
-        console.print(f"fastest with worst cosine >= {limit}: {words}", markup=False)
-    console.print(f"saturation: {saturation_words(frontier)}", markup=False)
+    return table
 
 
 def cells(point: Point) -> list[str]:

@@ -42,7 +42,8 @@ page is the report; each part that fails names its party, and the others run all
 EPILOG = """\
 examples:
   python -m verify --model net.onnx --fix batch=1
-  python -m verify --model bert.onnx --fix batch=1 --fix sequence=128 --range input_ids=0:30521
+  python -m verify --model bert.onnx --fix batch=1 --fix sequence=128 \\
+    --range input_ids=0:30521
   python -m verify --model net.onnx WHEEL --inputs cases.npz --budget-ms 20"""
 
 

@@ -192,6 +192,18 @@ def test_terminal_names_nodes_shapes_reason_and_advice() -> None:
         assert words in text
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_table_of_graphs_cuts_nothing_in_a_narrow_window(width: int) -> None:
+    console = Console(width=width, record=True, file=io.StringIO(), force_terminal=True)
+    show.show([answer()], LIMITS, console)
+    text = console.export_text()
+    assert "…" not in text
+    lines = text.splitlines()
+    table = [line for line in lines if line and line[0] in "┏┃┡│└"]
+    assert len(table) >= 5
+    assert max(map(len, table)) <= width
+
+
 def test_json_holds_what_the_issue_asks_for() -> None:
     found = answer().to_json(LIMITS)
     assert (found["partitions"], found["nodes_taken"], found["nodes_total"]) == (1, 1, 3)

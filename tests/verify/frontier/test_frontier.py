@@ -111,6 +111,16 @@ def test_table_and_page_show_every_form_and_name_saturation(tmp_path: Path) -> N
     assert "no product of bytes saturates here" in written
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_in_a_narrow_window_a_form_has_a_line_of_its_own(width: int) -> None:
+    console = Console(width=width, record=True, file=io.StringIO(), force_terminal=True)
+    frontier_page.show(frontier(u8s8=True), console)
+    text = " ".join(console.export_text().split())
+    assert "…" not in text
+    for name in ("careful: worst cosine 0.99", "rough: worst cosine", "P95 ms 8.00"):
+        assert name in text
+
+
 def test_products_of_unsigned_bytes_are_right_on_this_machine(tmp_path: Path) -> None:
     from tests.kit.verify_examples import TINY
 
