@@ -9,7 +9,7 @@ The job is `nox -s build verify`. Sessions, in the order of the list below:
   work on it     tests lint types docs gen lock references bench surface
                  rehearse rehearse-mac
 
-Words after `--` go to the command: `nox -s verify -- --quick`, `nox -s build -- --help`.
+Words after `--` are the command's own: `nox -s build -- --help`.
 """
 
 from __future__ import annotations
@@ -275,10 +275,13 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Make the site in .work/site; a warning or a dead link fails."""
+    """Make the site in .work/site, strictly; `-- --external`: ask all links."""
+    words = [word for word in session.posargs if word != "--external"]
+    external = "--external" in session.posargs
+    builder, folder = ("linkcheck", ".work/links") if external else ("html", ".work/site")
     session.run(
-        environment(session, "docs"), "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html",
-        "docs", ".work/site", *session.posargs, external=True,
+        environment(session, "docs"), "-m", "sphinx", "-W", "--keep-going", "-q", "-b", builder,
+        "docs", folder, *words, external=True,
     )  # fmt: skip
 
 

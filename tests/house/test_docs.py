@@ -55,6 +55,8 @@ def check(words: list[str]) -> None:
         understood(words[2:])
     elif program == "ortmill" and words[1:2] in (["build"], ["verify"]):
         understood(words[1:])
+    elif program == "ortmill" and words[1:2] == ["bridge"]:
+        understood(["verify", *words[1:]])
 
 
 def understood(words: list[str]) -> None:
