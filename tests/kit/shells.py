@@ -18,15 +18,18 @@ _ZSH = """
 zmodload zsh/zpty
 zpty asked zsh -f
 say() { zpty -w asked "$1"; }
-say 'autoload -Uz compinit && compinit -u -d "$ZDOTDIR/dump"'
-say "source $1"
+say 'PS1=; fpath=("$ZDOTDIR" $fpath); autoload -Uz compinit'
+say 'compinit -u -d "$ZDOTDIR/dump"'
 say 'compadd() { local -a got; builtin compadd -O got "$@"; print -rl -- $got >>$ZDOTDIR/told; }'
-say 'ask-all() { _main_complete; compstate[insert]=; compstate[list]=; }'
+say 'ask-all() { _main_complete; compstate[insert]=; compstate[list]=; : >$ZDOTDIR/asked; }'
 say 'zle -C ask list-choices ask-all; bindkey "^T" ask'
+# What is typed before zsh reads the keys itself is the terminal's, which drops some of them.
+say 'print REA""DY'
+zpty -r asked line '*READY*'
+sleep 0.2
 zpty -w -n asked "$2"$'\\x14'
-zpty -w -n asked $'\\x15'
-say 'exit'
-while zpty -r asked line; do :; done
+for try in {1..200}; do [[ -e $ZDOTDIR/asked ]] && break; sleep 0.05; done
+zpty -d asked
 cat "$ZDOTDIR/told"
 """
 
@@ -37,6 +40,7 @@ def _bash(script: Path, line: str) -> set[str]:
 
 def _zsh(script: Path, line: str) -> set[str]:
     (script.parent / "told").write_text("")
+    (script.parent / "asked").unlink(missing_ok=True)
     return _said(["zsh", "-f", "-c", _ZSH, "zsh", str(script), line], script.parent)
 
 
