@@ -258,6 +258,16 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def patches(session: nox.Session) -> None:
+    """Show that each patch's tests fail without it: builds without one after the other; `-- cost`."""
+    session.run(
+        environment(session, "tests"), "-m", "tests.bench.patches",
+        "--build-python", environment(session, "build"), *session.posargs,
+        external=True, env={"PYTHONPATH": str(HERE)},
+    )  # fmt: skip
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Run every pre-commit hook on all files: style, spelling."""
     python = environment(session, "tests")

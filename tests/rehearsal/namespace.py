@@ -61,6 +61,19 @@ def bind(source: Path, target: Path, *, recursively: bool = False) -> None:
     subprocess.run(["mount", how, str(source), str(target)], check=True)
 
 
+def replace_cache(cache: Path, own: Path, shared: Sequence[str]) -> None:
+    """Let another cache stand at the cache's place, with some of its folders in it.
+
+    Trees keep the paths that they always have, so the compiler cache answers, and the user's own
+    trees and downloads are left alone.
+    """
+    for name in shared:
+        for folder in (cache, own):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        bind(cache / name, own / name)
+    bind(own, cache, recursively=True)
+
+
 def name_hosts(hosts: Sequence[str], file: Path) -> None:
     """Let names mean this machine: ``/etc/hosts`` of this namespace."""
     lines = [f"127.0.0.1 {host}\n" for host in ("localhost", *hosts)]

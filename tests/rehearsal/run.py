@@ -7,11 +7,9 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,24 +18,18 @@ from urllib.parse import urlsplit
 from build.fetch.cache import ContentCache
 from build.recipe.format import HubOrigin
 from build.recipe.load import load_model_recipe, load_recipe
-from build.system.environment import is_network
 from build.tree.workspace import host_platform, open_workspace
 from tests.rehearsal import namespace
+from tests.rehearsal.commands import HERE, Failed, copy_checkout, run, say, step
 from tests.rehearsal.compare import compare, tree_contents, wheel_contents
 from tests.rehearsal.forge import make_forge
 from tests.rehearsal.new_recipe import differences, spoilt
 from tests.rehearsal.web import Asked, Site, make_certificate, serving
 
-HERE = Path(__file__).resolve().parents[2]
 RECIPE, MODEL = "onnxruntime-1.21.0", "all-minilm-l6-v2"
 # GitHub's and the hub's other hosts: what an address redirects to.
 STORAGE = {"github.com": "codeload.github.com", "huggingface.co": "cdn-lfs.huggingface.co"}
-_COPIED = ("build", "verify", "recipes", "noxfile.py", "pyproject.toml", "LICENSE", "README.md")
 _SHARED = ("sccache", "wheelhouse")
-
-
-class Failed(Exception):
-    """A step of the rehearsal ended otherwise than it should."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,55 +64,6 @@ class Stage:
         return self.folder / "site.pem"
 
 
-def say(text: str) -> None:
-    """Print a line at once: what the commands print comes between."""
-    print(text, flush=True)
-
-
-@contextmanager
-def step(title: str) -> Iterator[None]:
-    """Say what is done, and how long it took."""
-    say(f"\n== {title}")
-    begun = time.monotonic()
-    yield
-    say(f"-- {time.monotonic() - begun:.1f} s")
-
-
-def run(
-    python: Path,
-    arguments: Sequence[str],
-    *,
-    folder: Path,
-    env: Mapping[str, str] | None = None,
-    expected: Sequence[int] = (0,),
-) -> str:
-    """Run ``python -m …`` as a user does; show what it says, return what it prints.
-
-    Raises
-    ------
-    Failed
-        It ends in another exit code than expected.
-    """
-    outer = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    if env:
-        # How this machine reaches its network says nothing about the rehearsal's.
-        outer = {name: value for name, value in outer.items() if not is_network(name)}
-        outer.pop("PIP_CERT", None)
-    say(f"$ python -m {' '.join(arguments)}")
-    done = subprocess.run(
-        [str(python), "-m", *arguments],
-        cwd=folder,
-        env={**outer, **(env or {})},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode not in expected:
-        raise Failed(f"`python -m {' '.join(arguments)}` ended in {done.returncode}, "
-                     f"not in {' or '.join(map(str, expected))}")  # fmt: skip
-    return done.stdout
-
-
 def prepare(stage: Stage) -> None:
     """Make everything that the inside needs: here there may be a network."""
     with step("Inputs of the registries, as `nox -s fetch` brings them"):
@@ -146,15 +89,7 @@ def prepare(stage: Stage) -> None:
             "files": _hub_files(json.loads(printed)),
         }
         (stage.folder / "site.json").write_text(json.dumps(site, indent=1), encoding="utf-8")
-    shutil.rmtree(stage.checkout, ignore_errors=True)
-    stage.checkout.mkdir(parents=True)
-    for name in _COPIED:
-        source, target = HERE / name, stage.checkout / name
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(source, target)
-    (stage.checkout / "wheels").mkdir()
+    copy_checkout(stage.checkout)
     (stage.checkout / "recipes" / recipe.name).write_text(forge.recipe, encoding="utf-8")
     _make_own_cache(stage, cache)
     make_certificate(stage.folder, _hosts(site))
@@ -186,9 +121,6 @@ def _make_own_cache(stage: Stage, cache: ContentCache) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(found, target)
         say(f"  from the registries' cache, as it has no other origin: {entry.origin.file}")
-    for name in _SHARED:
-        (stage.own_cache / name).mkdir(parents=True, exist_ok=True)
-        (stage.cache / name).mkdir(parents=True, exist_ok=True)
 
 
 def inside(stage: Stage) -> None:
@@ -204,13 +136,11 @@ def inside(stage: Stage) -> None:
     with step("A namespace without a network"):
         namespace.bring_up_loopback()
         namespace.name_hosts(_hosts(facts), stage.folder / "hosts")
-        for name in _SHARED:
-            namespace.bind(stage.cache / name, stage.own_cache / name)
         registry_tree = stage.folder / "registry-tree"
         registry_tree.mkdir(exist_ok=True)
         if (stage.cache / "trees").is_dir():
             namespace.bind(stage.cache / "trees", registry_tree)
-        namespace.bind(stage.own_cache, stage.cache, recursively=True)
+        namespace.replace_cache(stage.cache, stage.own_cache, _SHARED)
         say(f"  interfaces: {', '.join(namespace.interfaces())}")
         say(f"  192.0.2.1 (nobody's): {namespace.outside_is_unreachable()}")
         say(f"  names that mean this machine: {', '.join(_hosts(facts))}")

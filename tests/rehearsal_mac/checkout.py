@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from tests.rehearsal_mac.machine import NotRehearsed
+from tests.rehearsal.commands import Failed, copy_checkout
 
-HERE = Path(__file__).resolve().parents[2]
 RECIPE = "onnxruntime-1.21.0"
-COPIED = ("build", "verify", "recipes", "noxfile.py", "pyproject.toml", "LICENSE", "README.md")
 # What the shipped recipe refuses on a Mac, or leaves to upstream's servers; and what CMake knows on
 # a Mac by how it was compiled. (file below recipes/, before, after, why)
 CHANGES = (
@@ -44,22 +41,13 @@ def make_checkout(target: Path) -> None:
 
     Raises
     ------
-    NotRehearsed
+    Failed
         The recipe does not say any more what is changed.
     """
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for name in COPIED:
-        source = HERE / name
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, target / name, ignore=ignored)
-        else:
-            shutil.copyfile(source, target / name)
-    (target / "wheels").mkdir()
+    copy_checkout(target)
     for file, before, after, why in CHANGES:
         path = target / "recipes" / file
         text = path.read_text(encoding="utf-8")
         if text.count(before) != 1:
-            raise NotRehearsed(f"recipes/{file} has changed: nothing to change so that {why}")
+            raise Failed(f"recipes/{file} has changed: nothing to change so that {why}")
         path.write_text(text.replace(before, after), encoding="utf-8")

@@ -14,14 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.rehearsal.commands import Failed
+
 SYSTEM = Path(__file__).resolve().parent / "system"
 # A Mac's is below /Applications or /Library; the manifest names it, and must name no place of a
 # user's.
 SDK = Path("/etc/rehearsal/MacOSX.sdk")
-
-
-class NotRehearsed(Exception):
-    """A step of the rehearsal ended otherwise than it should, or could not be made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +35,14 @@ def compile_kernel_name(into: Path) -> Path:
 
     Raises
     ------
-    NotRehearsed
+    Failed
         This machine has no C compiler.
     """
     library = into / "librehearsal_uname.so"
     words = ["-O2", "-fPIC", "-shared", "-nostdlib", "-fno-builtin", "-fno-stack-protector"]
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        raise NotRehearsed("there is no C compiler (cc) on the PATH")
+        raise Failed("there is no C compiler (cc) on the PATH")
     subprocess.run([compiler, *words, "-o", str(library), str(SYSTEM / "uname.c")], check=True)
     return library
 
@@ -71,7 +69,7 @@ def overlay(target: Path, additions: Additions, scratch: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise NotRehearsed(
+        raise Failed(
             f"{target} cannot be laid over: {done.stderr.strip()}. The rehearsal needs Linux 5.11 "
             "or newer, where overlays are allowed in user namespaces"
         )
@@ -125,7 +123,7 @@ def what_it_says() -> Mapping[str, str]:
 
     Raises
     ------
-    NotRehearsed
+    Failed
         One of them says Linux.
     """
     code = "import platform, sys, sysconfig; print(sys.platform, platform.system(), " \
@@ -142,5 +140,5 @@ def what_it_says() -> Mapping[str, str]:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         found[name] = done.stdout.strip()
         if found[name] != expected.get(name, found[name]) or done.returncode:
-            raise NotRehearsed(f"`{name}` says {found[name] or done.stderr!r}")
+            raise Failed(f"`{name}` says {found[name] or done.stderr!r}")
     return found

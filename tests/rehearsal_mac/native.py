@@ -25,8 +25,9 @@ from build.toolchain.install import install_tools
 from build.tree.unpack import unpack
 from build.tree.workspace import Workspace, open_workspace
 from tests.rehearsal import namespace
-from tests.rehearsal_mac.checkout import HERE, RECIPE, make_checkout
-from tests.rehearsal_mac.machine import NotRehearsed
+from tests.rehearsal.commands import HERE, Failed
+from tests.rehearsal.commands import run as run_module
+from tests.rehearsal_mac.checkout import RECIPE, make_checkout
 from tests.rehearsal_mac.programs import (
     Parts,
     cache_program,
@@ -124,7 +125,7 @@ def _download_tools(stage: Stage, lock: Path) -> None:
     blocks = lock.read_text(encoding="utf-8").replace(" \\\n", " ").splitlines()
     chosen = [line for line in blocks if line.startswith(tuple(f"{n}==" for n in MACS_TOOLS))]
     if len(chosen) != len(MACS_TOOLS):
-        raise NotRehearsed(f"{lock.name} has not all of {', '.join(MACS_TOOLS)}")
+        raise Failed(f"{lock.name} has not all of {', '.join(MACS_TOOLS)}")
     lines = [line.replace(" ; sys_platform == 'darwin'", "") for line in chosen]
     wanted, folder = stage.folder / "mac-tools.txt", stage.folder / "mac-tools"
     wanted.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -140,9 +141,7 @@ def _download_tools(stage: Stage, lock: Path) -> None:
 
 def _make_own_cache(stage: Stage, workspace: Workspace, lock_sha256: str) -> None:
     shutil.rmtree(stage.own_cache, ignore_errors=True)
-    for name in _SHARED:
-        (stage.own_cache / name).mkdir(parents=True)
-        (workspace.cache / name).mkdir(parents=True, exist_ok=True)
+    stage.own_cache.mkdir()
     stage.toolchains.mkdir(exist_ok=True)
     # The tools' wheels under the name of a Mac's as well: those of Linux, as they must run here.
     for house in sorted((workspace.cache / "wheelhouse").glob(f"{lock_sha256}-*-{HOST}")):
@@ -155,15 +154,13 @@ def lay_out(stage: Stage) -> Parts:
 
     In the namespace, and before it is a Mac.
     """
-    for name in _SHARED:
-        namespace.bind(stage.cache / name, stage.own_cache / name)
     namespace.bind(stage.cache / "toolchains", stage.toolchains)
-    namespace.bind(stage.own_cache, stage.cache, recursively=True)
+    namespace.replace_cache(stage.cache, stage.own_cache, _SHARED)
     request = the_request(HERE, os.environ, offline=True)
     tree, cross = request.workspace.tree(request.recipe, request.platform), request.cross
     places = request.places(tree)
     if cross is None or places is None:
-        raise NotRehearsed(f"the recipe has no cross build of {PLATFORM}")
+        raise Failed(f"the recipe has no cross build of {PLATFORM}")
     inputs = fetch_inputs(request, Reporter(env=os.environ, quiet=True))
     got = {item.name: each for item, each in inputs if item.role == "toolchain" and each}
     program = Path(cross.tools.program)
@@ -202,7 +199,7 @@ def _install_tools(stage: Stage, request: Request) -> None:
     workspace, tools = request.workspace, request.recipe.tools
     house = find_wheelhouse(ContentCache(workspace.cache), tools.lock_sha256)
     if house is None:
-        raise NotRehearsed("the tools' wheels are not in the cache")
+        raise Failed("the tools' wheels are not in the cache")
     python = install_tools(
         workspace.tools(tools.lock_sha256),
         wheels=house,
@@ -229,19 +226,15 @@ def run(stage: Stage, *words: str) -> None:
 
     Raises
     ------
-    NotRehearsed
+    Failed
         It fails.
     """
-    outer = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    outer["PATH"] = f"/usr/bin:/bin:{outer.get('PATH', '')}"
-    # A Mac's own place is ~/Library/Caches: the compiler cache knows a file by its path.
-    outer["ORTMILL_CACHE"] = str(stage.cache)
-    print(f"$ python -m {' '.join(words)}", flush=True)
-    done = subprocess.run(
-        [str(stage.python), "-m", *words], cwd=stage.checkout, env=outer, check=False
-    )
-    if done.returncode:
-        raise NotRehearsed(f"`python -m {' '.join(words)}` ended in {done.returncode}")
+    env = {
+        "PATH": f"/usr/bin:/bin:{os.environ.get('PATH', '')}",
+        # A Mac's own place is ~/Library/Caches: the compiler cache knows a file by its path.
+        "ORTMILL_CACHE": str(stage.cache),
+    }
+    run_module(stage.python, words, folder=stage.checkout, env=env)
 
 
 def what_was_called(stage: Stage) -> Mapping[str, int]:
@@ -249,11 +242,11 @@ def what_was_called(stage: Stage) -> Mapping[str, int]:
 
     Raises
     ------
-    NotRehearsed
+    Failed
         One without which the build was not a Mac's was never asked.
     """
     lines = stage.calls.read_text(encoding="utf-8").splitlines() if stage.calls.exists() else []
     found = Counter(line.partition(" ")[0] for line in lines)
     if missing := {"xcrun", "sw_vers", "otool", "lipo"} - found.keys():
-        raise NotRehearsed(f"nobody asked {', '.join(sorted(missing))}")
+        raise Failed(f"nobody asked {', '.join(sorted(missing))}")
     return dict(sorted(found.items()))

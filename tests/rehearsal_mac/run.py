@@ -13,11 +13,11 @@ from pathlib import Path
 
 from build.tree.workspace import open_workspace
 from tests.rehearsal import namespace
-from tests.rehearsal.run import say, step
+from tests.rehearsal.commands import HERE, Failed, say, step
 from tests.rehearsal_mac import native, verification
-from tests.rehearsal_mac.checkout import CHANGES, HERE, RECIPE
+from tests.rehearsal_mac.checkout import CHANGES, RECIPE
 from tests.rehearsal_mac.comparison import differences
-from tests.rehearsal_mac.machine import SDK, SYSTEM, NotRehearsed, become_a_mac, what_it_says
+from tests.rehearsal_mac.machine import SDK, SYSTEM, become_a_mac, what_it_says
 from tests.rehearsal_mac.programs import Parts, system_programs
 from tests.rehearsal_mac.scenarios import SCENARIOS
 
@@ -29,17 +29,20 @@ NOT_REHEARSED = (
     "for macOS of what the environments hold",
     "dyld: that the wheel's libraries load on a Mac, and on the oldest one",
     "Core ML: that it compiles and runs the model, on which device, how exactly and how fast",
-    "the machine: its processor, its scheduler and its counters of other programs",
+    "the machine: its processor, its scheduler and its counters of other programs (a call's clock is "
+    "its thread's own processor time and what the scenario sets)",
 )
-COMMAND = "python3 -m pip install nox && python3 -m nox -s build verify"
+COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q nox && .venv/bin/nox -s build verify"
 ANSWERS = {
     "the build stops": "one sentence says at what and what to do; the whole output is in "
-    ".work/logs",
+    ".work/logs, and a second run goes on where it was",
     "GO": "CoreML ran the model there, agreed, was faster than the CPU and held the budget: the "
     "wheel may serve on that kind of Mac",
-    "NO-GO": "the checks that it names failed; what each can say stands in the table above",
+    "NO-GO": "do not ship it; the checks that it names failed, and docs/rehearsal.md has what "
+    "each failure looks like and what it can come from",
     "INCONCLUSIVE": "nothing failed, but the machine was busy or the samples too few: close other "
-    "programs, or add `-- --adaptive`",
+    "programs, or run `.venv/bin/nox -s verify -- --adaptive 120`",
+    "no verdict": "the verification could not run: one sentence says why, and nothing was shown",
 }
 
 
@@ -62,7 +65,7 @@ def build_inside(stage: native.Stage) -> None:
 
 
 def verify_inside(stage: verification.Stage, names: Sequence[str]) -> None:
-    """Run the scenarios, in the namespace; NotRehearsed where one ends otherwise than it must."""
+    """Run the scenarios, in the namespace; Failed where one ends otherwise than it must."""
     nowhere = stage.folder / "nowhere"
     parts = Parts(
         toolchain=nowhere, sdk=nowhere, llvm=nowhere, loader="", zig=nowhere,
@@ -92,7 +95,7 @@ def verify_inside(stage: verification.Stage, names: Sequence[str]) -> None:
             say(f"  WRONG: {problem}")
         bad += [scenario.name] if problems else []
     if bad:
-        raise NotRehearsed(f"these ended otherwise than they must: {', '.join(bad)}")
+        raise Failed(f"these ended otherwise than they must: {', '.join(bad)}")
 
 
 def read_the_wheel(stage: native.Stage, verify: Path, work: Path, against: Path | None) -> None:
@@ -102,7 +105,7 @@ def read_the_wheel(stage: native.Stage, verify: Path, work: Path, against: Path 
         words = [str(verify), "-m", "verify", "run", str(wheel), "--work", str(work)]
         done = subprocess.run(words, cwd=HERE, check=False)
         if done.returncode:
-            raise NotRehearsed(f"the wheel does not pass: exit code {done.returncode}")
+            raise Failed(f"the wheel does not pass: exit code {done.returncode}")
     with step("What differs from the cross-built wheel"):
         if against is None:
             say("  NOT COMPARED: there is no cross-built wheel in wheels/macos-arm64")
@@ -112,7 +115,7 @@ def read_the_wheel(stage: native.Stage, verify: Path, work: Path, against: Path 
             say(f"  {line}: {why or 'UNEXPLAINED'}")
             unexplained += [] if why else [line]
         if unexplained:
-            raise NotRehearsed(f"unexplained: {', '.join(unexplained)}")
+            raise Failed(f"unexplained: {', '.join(unexplained)}")
 
 
 def close(parts: Sequence[str]) -> None:
@@ -131,7 +134,7 @@ def _go_inside(words: Sequence[str], part: str) -> None:
     sys.stdout.flush()
     inside = namespace.command("tests.rehearsal_mac", [*words, "--inside", part])
     if subprocess.run(inside, check=False).returncode:
-        raise NotRehearsed(f"the part `{part}` is not as it must be: see above")
+        raise Failed(f"the part `{part}` is not as it must be: see above")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "verify" in parts:
             with step(f"The verification of {mac.name}, under the policy macos-arm64"):
                 _go_inside(words, "verify")
-    except (NotRehearsed, namespace.NoNamespace) as error:
+    except (Failed, namespace.NoNamespace) as error:
         say(f"\nFAILED: {error}")
         return 1
     close(parts)

@@ -14,10 +14,11 @@ POLICY = "macos-arm64"
 class Scenario:
     """One run and its right end.
 
-    ``fault`` and ``milliseconds`` are the stand-in's (:mod:`tests.rehearsal_mac.system.session`);
-    ``checks`` are the ones that are run, all of them where it is empty; ``expected`` names those
-    that do not pass, with their status; ``sentence`` must be said. ``device`` is for what
-    `verify conversion` alone asks: Core ML itself, through coremltools.
+    ``fault``, ``milliseconds`` of a call on CoreML and ``cpu_milliseconds`` of one on the CPU
+    provider are the stand-in's (:mod:`tests.rehearsal_mac.system.session`); ``checks`` are the ones
+    that are run, all of them where it is empty; ``expected`` names those that do not pass, with
+    their status; ``sentence`` must be said. ``device`` is for what `verify conversion` alone asks:
+    Core ML itself, through coremltools.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Scenario:
     sentence: str
     fault: str = ""
     milliseconds: float = 1.0
+    cpu_milliseconds: float = 8.0
     more: Mapping[str, Any] = field(default_factory=dict)
     checks: tuple[str, ...] = ()
     expected: Mapping[str, str] = field(default_factory=dict)
@@ -34,7 +36,8 @@ class Scenario:
 
     def settings(self) -> dict[str, Any]:
         """Return what the stand-ins read."""
-        return {"fault": self.fault, "milliseconds": self.milliseconds, **self.more}
+        speed = {"milliseconds": self.milliseconds, "cpu_milliseconds": self.cpu_milliseconds}
+        return {"fault": self.fault, **speed, **self.more}
 
     def command(self, wheel: Path, *, work: Path, models: Path) -> list[str]:
         """Return the words after ``python -m``."""

@@ -19,15 +19,17 @@ import pytest
 
 from build.fetch.wanted import plan_fetch
 from build.recipe.load import load_recipe
-from tests.rehearsal_mac import checkout, verification
+from tests.rehearsal.commands import HERE, Failed
+from tests.rehearsal_mac import checkout, run, verification
 from tests.rehearsal_mac.comparison import differences
-from tests.rehearsal_mac.machine import SYSTEM, NotRehearsed, compile_kernel_name
+from tests.rehearsal_mac.machine import SYSTEM, compile_kernel_name
 from tests.rehearsal_mac.programs import Parts, compiler_program, system_programs
 from tests.rehearsal_mac.scenarios import POLICY, SCENARIOS
-from tests.rehearsal_mac.system import session
+from tests.rehearsal_mac.system import hooks, session
 from verify.checks.policies import find_policy
 from verify.checks.table import check_ids
 from verify.conversion.outcome import DEVICE
+from verify.latency import machine
 
 GO = SCENARIOS[0]
 
@@ -136,7 +138,7 @@ def test_a_recipe_that_says_otherwise_is_no_rehearsal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkout, "CHANGES", ((f"{checkout.RECIPE}.toml", "no such", "", "why"),))
-    with pytest.raises(NotRehearsed, match="why"):
+    with pytest.raises(Failed, match="why"):
         checkout.make_checkout(tmp_path / "copy")
 
 
@@ -238,18 +240,46 @@ def test_coreml_answers_as_the_cpu_does_and_takes_the_time_that_is_set(
     watched: bool, tmp_path: Path
 ) -> None:
     module = a_module()
-    session.stand_in(module, {"milliseconds": 30.0})
+    session.stand_in(module, {"milliseconds": 30.0, "cpu_milliseconds": 50.0})
     options = {"ModelCacheDirectory": str(tmp_path)} if watched else {}
     made = module.InferenceSession("m.onnx", providers=[(session.COREML, options)])
     assert made.providers == [session.COREML if watched else session.CPU]  # the real one
-    begun = time.perf_counter()
+    begun = session.now()
     for _ in range(2):
         np.testing.assert_array_equal(made.run(["y"], FEEDS)[0], FEEDS["x"] * 2)
-    assert time.perf_counter() - begun >= 0.06
+    assert 60e6 <= session.now() - begun < 61e6
     assert len(module.runs) == 1  # what was computed once is remembered
     assert session.COREML in made.get_providers()
     on_cpu = module.InferenceSession("m.onnx", providers=[session.CPU])
     assert on_cpu.get_providers() == [session.CPU]
+    begun = session.now()
+    np.testing.assert_array_equal(on_cpu.run(["y"], FEEDS)[0], FEEDS["x"] * 2)
+    assert 50e6 <= session.now() - begun < 51e6
+
+
+def test_what_the_machine_does_beside_it_is_no_part_of_a_calls_time() -> None:
+    made, begun = a_session(milliseconds=1.0), session.now()
+    time.sleep(0.05)  # as a processor that another program has
+    made.run(["y"], FEEDS)
+    assert 1e6 <= session.now() - begun < 10e6
+
+
+def test_the_machine_is_one_that_does_nothing_else() -> None:
+    module = SimpleNamespace(
+        between=machine.between,
+        others_share=lambda: lambda: 0.7,
+        stolen_share=lambda: lambda: 0.2,
+        loops=lambda _: iter([{"processor": 15}, {"processor": 40}]),
+    )
+    before = machine.read_counters()
+    hooks._alone(module)
+    hooks._steady(module)
+    found = module.between(replace(before, busy=before.busy - 60), machine.read_counters())
+    assert found.alone
+    assert module.others_share()() == 0.0
+    assert module.stolen_share()() is None
+    loops = module.loops(None)
+    assert [next(loops)["processor"] for _ in range(2)] == [15, 15]
 
 
 @pytest.mark.parametrize("fault", ["half", "nan", "threads"])
@@ -304,3 +334,21 @@ def test_the_scenario_reaches_every_process_by_its_home(tmp_path: Path) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "'milliseconds': 1.0" in done.stdout
+
+
+def test_the_command_for_a_mac_and_its_answers_are_in_the_docs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (HERE / "docs" / "rehearsal.md").read_text(encoding="utf-8")
+    for where in (page, (HERE / "README.md").read_text(encoding="utf-8")):
+        assert run.COMMAND in where
+    run.close(run.PARTS)
+    said = capsys.readouterr().out
+    assert run.COMMAND in said
+    for answer in run.ANSWERS:
+        assert f"{answer}: " in said
+        assert answer in page
+    for line in run.NOT_REHEARSED:
+        assert f"- {line}\n" in page
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert all(any(row.startswith(f"| `{each.name}` |") for row in rows) for each in SCENARIOS)

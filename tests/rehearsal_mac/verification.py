@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.rehearsal_mac.checkout import HERE
-from tests.rehearsal_mac.machine import NotRehearsed
+from tests.rehearsal.commands import HERE, Failed
 from tests.rehearsal_mac.scenarios import Scenario
 
 MODEL = "all-minilm-l6-v2"
@@ -180,13 +179,13 @@ def the_wheels(mac: Path | None, linux: Path | None) -> tuple[Path, Path]:
 
     Raises
     ------
-    NotRehearsed
+    Failed
         One is not there.
     """
     found = []
     for given, folder in ((mac, HERE / "wheels" / "macos-arm64"), (linux, HERE / "wheels")):
         wheels = sorted(folder.glob("onnxruntime-*.whl"), key=lambda w: w.stat().st_mtime)
         if not (given or wheels):
-            raise NotRehearsed(f"there is no wheel in {folder}: build it first")
+            raise Failed(f"there is no wheel in {folder}: build it first")
         found.append((given or wheels[-1]).resolve())
     return found[0], found[1]

@@ -12,11 +12,11 @@ from build.errors import UsageError
 from build.recipe.format import Patch, digest
 from build.recipe.patches import patch_name, without_patches
 from build.tree.patch import apply_patch, parse_patch
+from tests.kit.patches import FOLDER, mending
 from tests.kit.recipe_examples import ROOT, shipped
 
-FOLDER = ROOT / "recipes" / "patches"
 PATCHES = shipped().source.patches
-MENDING = [patch for patch in PATCHES if patch_name(patch).startswith("coreml-")][1:]
+MENDING = list(mending(shipped()).values())
 TESTS = ROOT / "tests" / "end_to_end" / "test_provider_patches.py"
 MODEL = "onnxruntime/core/providers/coreml/model/model.mm"
 

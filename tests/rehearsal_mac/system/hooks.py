@@ -2,12 +2,15 @@
 
 The wheel under test is a Mac's, installed by pip: its Python is used, and in place of its extension
 module the one of the same source built for Linux is loaded. CoreML is :mod:`.session`, what
-coremltools loads :mod:`.coreml`. Reports of a rehearsal say that they are one: in the host's kind,
-in the verdict and wherever these are shown.
+coremltools loads :mod:`.coreml`. The clock of a call, the counters of other programs and the loop
+of fixed work are those of a machine that does nothing else: what is rehearsed is the judgement.
+Reports of a rehearsal say that they are one: in the host's kind, in the verdict and wherever these
+are shown.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -15,7 +18,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -68,9 +71,49 @@ def _bindings(module: ModuleType) -> None:
     session.hide(module, scenario())
 
 
+def _clock(module: ModuleType) -> None:
+    """Let a call be timed by the clock of the rehearsal."""
+    from rehearsal import session
+
+    module.perf_counter_ns = session.now  # type: ignore[attr-defined]
+
+
+def _alone(module: ModuleType) -> None:
+    """Let the machine be one that does nothing else; its counters are read all the same."""
+    between, others = module.between, module.others_share
+
+    def nobody_else(before: Any, after: Any) -> Any:
+        calm = {"others": 0.0, "stolen": None, "pressure": None, "throttled": None, "busiest": ()}
+        return dataclasses.replace(between(before, after), **calm)
+
+    def none_of_theirs() -> Callable[[], float]:
+        share = others()
+        return lambda: 0.0 * share()
+
+    module.between, module.others_share = nobody_else, none_of_theirs  # type: ignore[attr-defined]
+    module.stolen_share = lambda: lambda: None  # type: ignore[attr-defined]
+
+
+def _steady(module: ModuleType) -> None:
+    """Let the loop of fixed work take as long as the first time; it is run each time."""
+    real = module.loops
+
+    def loops(payload: Any) -> Generator[Any, Any, None]:
+        running = real(payload)
+        first = next(running)
+        while True:
+            yield first
+            next(running)
+
+    module.loops = loops  # type: ignore[attr-defined]
+
+
 _AFTER: dict[str, Callable[[ModuleType], None]] = {
     "verify.policy.limits": _host_kind,
     "verify.run.verdict": _marked,
+    "verify.encoder.embedder": _clock,
+    "verify.latency.machine": _alone,
+    "verify.latency.calibration": _steady,
     "onnxruntime.capi.onnxruntime_inference_collection": _sessions,
 }
 
