@@ -259,7 +259,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def patches(session: nox.Session) -> None:
-    """Show that each patch's tests fail without it: builds without one after the other; `-- cost`."""
+    """Build without one patch after the other and see its tests fail; `-- cost`: their price."""
     session.run(
         environment(session, "tests"), "-m", "tests.bench.patches",
         "--build-python", environment(session, "build"), *session.posargs,

@@ -144,6 +144,15 @@ class Cost:
         low, high = np.quantile(drawn, [0.025, 0.975])
         return float(more.mean() / (self.files * sample.mean())), float(low), float(high)
 
+    def told(self) -> str:
+        """Return the result in a line."""
+        share, low, high = self.share()
+        return (
+            f"{np.mean(self.with_patches):.2f} s with the patches, {np.mean(self.without):.2f} s "
+            f"without: {share:+.3%} of the build's {self.files * np.mean(self.sample):.0f} s of "
+            f"processor time (95 %: {low:+.3%} to {high:+.3%})"
+        )
+
 
 def cost(rounds: int, drawn: int) -> Cost:
     """Compile with the commands of this machine's tree, which a build has laid out.
@@ -176,8 +185,8 @@ def cost(rounds: int, drawn: int) -> Cost:
                     for file in compiled
                 ]
                 taken[side].append(sum(seconds))
-            say(f"  round {number + 1} of {rounds}, {len(compiled)} files: "
-                f"{taken['with'][-1]:.2f} s with, {taken['without'][-1]:.2f} s without")  # fmt: skip
+            last = ", ".join(f"{seconds[-1]:.2f} s {side}" for side, seconds in taken.items())
+            say(f"  round {number + 1} of {rounds}, {len(compiled)} files: {last}")
         chosen = random.Random(7).sample(sorted(commands), min(drawn, len(commands)))
         sample = [_compile(commands[file], file, Path(scratch)) for file in chosen]
     return Cost(
@@ -200,13 +209,19 @@ def _compile(command: Compilation, file: Path, shadow: Path) -> float:
 
 def _parser() -> argparse.ArgumentParser:
     names = [name for name in mending(shipped()) if name != APPLES]
-    parser = argparse.ArgumentParser(prog="nox -s patches --", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="nox -s patches --",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("what", nargs="?", choices=("left-out", "cost"), default="left-out")
-    parser.add_argument("--patch", action="append", choices=names, help="one alone; may be repeated")
+    parser.add_argument(
+        "--patch", action="append", choices=names, help="one alone; may be repeated"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="of compiling (default: 7)")
-    parser.add_argument("--drawn", type=int, default=60,
-                        help="files of the whole build that stand for it (default: 60)")  # fmt: skip
+    parser.add_argument(
+        "--drawn", type=int, default=60, help="files that stand for the whole build (default: 60)"
+    )
     parser.add_argument("--folder", type=Path, default=HERE / ".work" / "patches")
     parser.add_argument("--build-python", type=Path, required=True)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -222,10 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.what == "cost":
             found = cost(arguments.rounds, arguments.drawn)
-            share, low, high = found.share()
-            say(f"{np.mean(found.with_patches):.2f} s with the patches, "
-                f"{np.mean(found.without):.2f} s without: {share:+.3%} of the build's "
-                f"{found.files * np.mean(found.sample):.0f} s ({low:+.3%} to {high:+.3%})")  # fmt: skip
+            say(found.told())
             return 0
         if arguments.inside:
             left_out_inside(folder, python, arguments.patch or arguments.names)

@@ -41,7 +41,9 @@ def handler(folder: Path, content: bytes) -> dict[str, str]:
     done = subprocess.run(words, cwd=command.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     text = made.read_text(encoding="utf-8")
-    found = re.search(r'^define [^\n]*ProfileComputePlan\w*_block_invoke"?\(.*?^}', text, re.M | re.S)
+    found = re.search(
+        r'^define [^\n]*ProfileComputePlan\w*_block_invoke"?\(.*?^}', text, re.M | re.S
+    )
     assert found, "the handler was not compiled"
     blocks = {"entry": ""}
     label = "entry"
