@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from verify.encoder.embedder import Embedder
+from verify.encoder.embedder import Embedder, SessionSettings
 from verify.encoder.model_recipe import EncoderSpec
 
 _WARM = 3
@@ -28,6 +28,7 @@ def main() -> int:
         EncoderSpec.from_json(job["encoder"]),
         threads=job["threads"],
         graphs=Path(job["graphs"]),
+        session=SessionSettings(profile=False),
     ) as embedder:
         for line in sys.stdin:
             length = int(line)

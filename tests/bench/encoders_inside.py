@@ -12,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from verify.encoder.embedder import Embedder
+from verify.encoder.embedder import Embedder, SessionSettings
 from verify.encoder.model_recipe import EncoderSpec
 from verify.latency.queries import worst_text
 
 if __name__ == "__main__":
     encoder = EncoderSpec.from_json(json.loads(sys.argv[2])).cut_to(128)
-    with Embedder.from_recipe(Path(sys.argv[1]), encoder) as embedder:
+    with Embedder.from_recipe(
+        Path(sys.argv[1]), encoder, session=SessionSettings(profile=False)
+    ) as embedder:
         text = worst_text(128)
         times = [embedder.embed_timed(text)[1].total for _ in range(220)][20:]
     print(np.quantile(times, 0.95, method="inverted_cdf") / 1e6)

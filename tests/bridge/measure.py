@@ -29,7 +29,7 @@ UNGROUPED = """
 import sys
 from ortmill.verify.bridge import engine
 from ortmill.verify.cli import main
-engine.GROUP_TEXTS = 1
+engine.GROUP = engine.BatchLimits(texts=1)
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -27,7 +27,7 @@ class ModelOptions:
     folder : Path
         Holds the model's files.
     settings : Mapping[str, object]
-        Keyword arguments of :meth:`Embedder.from_recipe`: provider, precision, threads, graphs.
+        Keyword arguments of :meth:`Embedder.from_recipe`: provider, precision, threads, session.
     kind : {"query", "passage", "plain"}, optional
         What texts are whose request does not say it.
     """
@@ -59,10 +59,10 @@ class Model:
         for tokens in self._embedder.buckets or (self.max_tokens,):
             self._embedder.embed(["a " * (min(tokens, self.max_tokens) - 2)], kind="plain")
 
-    def embed(self, texts: Sequence[str], kind: Kind | None) -> Floats:
-        """Return float32 ``[len(texts), dimensions]``."""
-        return self._embedder.embed(texts, kind=kind or self._kind)
+    def embed(self, texts: Sequence[str], kind: Kind | None) -> tuple[Floats, list[int]]:
+        """Return float32 ``[len(texts), dimensions]``, and how many tokens of each text were read.
 
-    def tokens(self, text: str, kind: Kind | None) -> int:
-        """Return how many tokens of a text the model reads, prefix and special ones included."""
-        return len(self._embedder.token_ids(text, kind=kind or self._kind))
+        Prefix and special tokens are counted.
+        """
+        encoded = self._embedder.encode(texts, kind=kind or self._kind)
+        return self._embedder.embed_encoded(encoded), [len(ids) for ids in encoded]

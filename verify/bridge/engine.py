@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..encoder.batches import BatchLimits
 from ..encoder.model_recipe import Kind
 from ..errors import VerifyError
 from .counters import Counters
 from .embedding import Floats, Model
 
-# A group costs at most about what the longest text costs alone, so that joining one is cheap;
-# measured for MiniLM, where larger groups gain nothing per text.
-GROUP_TEXTS = 32
-GROUP_TOKENS = 256
+# A group is what the Embedder runs at once, so that joining one costs little.
+GROUP = BatchLimits()
 _LETTERS_A_TOKEN = 4
 # What a vector is taken to need until it is sent.
 VECTOR_BYTES = 4096
@@ -232,12 +231,12 @@ class Engine:
             lengths: list[int] = []
             leader = self._jobs[0]
             for job in [each for each in self._jobs if each.kind == leader.kind]:
-                while job.order and _joins(lengths, length := _next_length(job)):
+                while job.order and GROUP.joins(lengths, length := _next_length(job)):
                     group.append((job, job.order.pop()))
                     lengths.append(length)
                     if not batches:
                         break
-                if not batches or len(group) == GROUP_TEXTS:
+                if not batches or len(group) == GROUP.texts:
                     break
             self._jobs.rotate(-1)  # a long request goes behind the others
             for job in {job for job, _ in group}:
@@ -250,8 +249,7 @@ class Engine:
         try:
             texts = [job.texts[at] for job, at in group]
             kind, began = group[0][0].kind, time.monotonic()
-            rows = model.embed(texts, kind)
-            tokens = [model.tokens(text, kind) for text in texts]
+            rows, tokens = model.embed(texts, kind)
         except Exception as error:
             jobs = list(dict.fromkeys(job for job, _ in group))
             if len(jobs) > 1:
@@ -306,19 +304,10 @@ class Engine:
         return True
 
 
-def _joins(lengths: Sequence[int], length: int) -> bool:
-    """Tell whether a text of so many tokens may join a group with these."""
-    if not lengths:
-        return True
-    longest, shortest = max(*lengths, length), min(*lengths, length)
-    padded = (len(lengths) + 1) * longest
-    return len(lengths) < GROUP_TEXTS and padded <= GROUP_TOKENS and longest <= 2 * shortest
-
-
 def _next_length(job: Job) -> int:
     """Return about how many tokens a job's next text has; reading them all would cost more."""
     letters = len(job.texts[job.order[-1]])
-    return min(letters // _LETTERS_A_TOKEN + 2, GROUP_TOKENS)
+    return min(letters // _LETTERS_A_TOKEN + 2, GROUP.tokens)
 
 
 def _refusal(error: Exception) -> Refusal:

@@ -48,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", type=_count, metavar="N", help="threads inside one operation; default: all"
     )
     parser.add_argument(
+        "--profile",
+        type=lambda text: False if text == "none" else Path(text),
+        default=True,
+        metavar="FILE|none",
+        help="settings from `python -m verify tune`; default: this machine's, where it was tuned",
+    )
+    parser.add_argument(
         "--grace",
         type=_seconds,
         default=10.0,
@@ -150,6 +157,7 @@ def _loader(options: argparse.Namespace) -> Callable[[], Model]:
                 f"onnxruntime cannot be loaded: {error}.",
                 hint="Install the wheel into this environment: `pip install wheels/*.whl`.",
             ) from None
+        from ..encoder.settings import SessionSettings
         from .embedding import Model, ModelOptions
 
         name = load_model_recipe(recipe_path(options.model)).name
@@ -162,6 +170,7 @@ def _loader(options: argparse.Namespace) -> Callable[[], Model]:
                     "provider": options.provider,
                     "precision": options.precision,
                     "threads": options.threads,
+                    "session": SessionSettings(profile=options.profile),
                 },
             )
         )

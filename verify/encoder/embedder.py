@@ -9,8 +9,8 @@ choice.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .graph import Output
 from .model_recipe import EncoderSpec, Kind, load_model_recipe, recipe_path
 from .pooling import normalise, pool
-from .prepared.choice import AUTO_LEAST, Precision, chosen, ensure_form
+from .prepared.choice import Precision, chosen, ensure_form
 from .sessions import (
     COREML,
     COREML_OPTIONS,
@@ -30,8 +30,8 @@ from .sessions import (
     EmbedderError,
     load_tokenizer,
     make_session,
-    session_options,
 )
+from .settings import Profile, SessionSettings, Tuning, fitting_profile
 
 __all__ = [
     "Embedder",
@@ -47,6 +47,7 @@ Provider = Literal["cpu", "coreml"]
 Pooling = Literal["host", "graph"]
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
+Tokens = Sequence[int] | NDArray[np.int32]
 
 _PROVIDERS = {"cpu": CPU, "coreml": COREML}
 
@@ -74,43 +75,6 @@ class Feeds:
     def named(self, encoder: EncoderSpec) -> dict[str, Integers]:
         """Return them by name, those that the encoder's graphs take."""
         return {name: getattr(self, name) for name in encoder.inputs}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionSettings:
-    """How an embedder makes and uses its sessions, beyond provider and threads.
-
-    Parameters
-    ----------
-    options : onnxruntime.SessionOptions, optional
-        Used as it is; the embedder's ``threads`` must then be left out.
-    provider_options : Mapping[str, str]
-        Options of the CoreML provider, added to ``ModelFormat=MLProgram`` and
-        ``RequireStaticInputShapes=1``.
-    batch_size : int
-        Texts per run at most.
-    padded : bool
-        Run the static graphs on the CPU too, padded to their bucket as CoreML would.
-    auto_least : float
-        Worst cosine with fp32 that ``precision="auto"`` may cost; a policy's
-        ``agreement_min_cosine`` says the same of a wheel.
-
-    Raises
-    ------
-    EmbedderError
-        When a batch would hold no text.
-    """
-
-    options: Any = None
-    provider_options: Mapping[str, str] = field(default_factory=dict)
-    batch_size: int = 32
-    padded: bool = False
-    auto_least: float = AUTO_LEAST
-
-    def __post_init__(self) -> None:
-        """Refuse a batch without texts."""
-        if self.batch_size < 1:
-            raise EmbedderError(f"batch_size must be at least 1, not {self.batch_size}.")
 
 
 class Embedder:
@@ -165,6 +129,7 @@ class Embedder:
         self._lock = threading.Lock()
         self._closed = False
         self._tokenizer = load_tokenizer(model_dir / "tokenizer.json", encoder)
+        self.profile = self._found_profile()
 
     @classmethod
     def from_recipe(
@@ -258,9 +223,13 @@ class Embedder:
         VerifyError
             When the recipe has prefixes and ``kind`` is left out.
         """
+        return self.embed_encoded(self.encode(texts, kind=kind))
+
+    def embed_encoded(self, encoded: Sequence[Tokens]) -> Floats:
+        """Return the vectors of texts that :meth:`encode` has turned into token ids."""
         if self.pooling == "graph":
-            return self._each_batch(texts, kind, self.run)
-        pooled = self.pooled_before_norm(texts, kind=kind)
+            return self._each_batch(encoded, self.run)
+        pooled = self._each_batch(encoded, self._pooled)
         return normalise(pooled) if self.encoder.normalise else pooled
 
     def pooled_before_norm(self, texts: Sequence[str], *, kind: Kind | None = None) -> Floats:
@@ -278,18 +247,22 @@ class Embedder:
                 "A graph that pools gives no vector before normalising.",
                 hint='Make the embedder with pooling="host".',
             )
-        return self._each_batch(texts, kind, lambda feeds: self.pool(self.run(feeds), feeds))
+        return self._each_batch(self.encode(texts, kind=kind), self._pooled)
 
     def pool(self, states: Floats, feeds: Feeds) -> Floats:
         """Pool token vectors as the encoder does, on the host: float32 ``[batch, hidden]``."""
         return pool(states, feeds.attention_mask, self.encoder.pooling)
 
-    def _each_batch(
-        self, texts: Sequence[str], kind: Kind | None, vectors: Callable[[Feeds], Floats]
-    ) -> Floats:
-        encoded = [self.token_ids(text, kind=kind) for text in _texts(texts)]
+    def _pooled(self, feeds: Feeds) -> Floats:
+        return self.pool(self.run(feeds), feeds)
+
+    def _each_batch(self, encoded: Sequence[Tokens], vectors: Callable[[Feeds], Floats]) -> Floats:
+        """Run texts of like length together, and put the vectors back in the order given."""
+        limits = self._settings.batches()
+        if self.padded:
+            limits = replace(limits, texts=1)
         result = np.zeros((len(encoded), self.encoder.hidden), dtype=np.float32)
-        for rows in self._batches([len(ids) for ids in encoded]):
+        for rows in limits.cut([len(ids) for ids in encoded]):
             result[rows] = vectors(self.feeds([encoded[row] for row in rows]))
         return result
 
@@ -333,7 +306,11 @@ class Embedder:
             ) from None
         return ids
 
-    def feeds(self, encoded: Sequence[Sequence[int]]) -> Feeds:
+    def encode(self, texts: Sequence[str], *, kind: Kind | None = None) -> list[NDArray[np.int32]]:
+        """Return the token ids of each text; ``kind`` and errors as in :meth:`embed`."""
+        return [np.array(self.token_ids(text, kind=kind), dtype=np.int32) for text in _texts(texts)]
+
+    def feeds(self, encoded: Sequence[Tokens]) -> Feeds:
         """Pad token ids to one length, that of :meth:`width`."""
         shape = (len(encoded), self.width([len(ids) for ids in encoded]))
         ids = np.full(shape, self.encoder.pad_token_id, dtype=np.int64)
@@ -375,6 +352,19 @@ class Embedder:
         outputs = session.run([self._output], feeds.named(self.encoder))
         return np.asarray(outputs[0], dtype=np.float32)
 
+    def _found_profile(self) -> Profile | None:
+        asked = self._settings.profile
+        settled = self._threads is not None or self._settings.options is not None
+        if self.padded or settled:
+            if isinstance(asked, Path):
+                raise EmbedderError(
+                    "A profile is for the CPU provider, with neither threads nor session options "
+                    "beside it.",
+                    hint="Leave them out, or the profile.",
+                )
+            return None
+        return fitting_profile(asked, model=self.encoder.name, precision=self.precision)
+
     def session(self, width: int = 0) -> Any:
         """Return the onnxruntime session for a bucket; 0 means the graph with dynamic axes."""
         session = self._sessions.get(width)
@@ -397,19 +387,14 @@ class Embedder:
             precision=self.precision,
             output=self._output,
         )
+        tuning = self.profile.tuning if self.profile else Tuning(threads=self._threads)
         coreml = {**COREML_OPTIONS, **self._settings.provider_options}
         return make_session(
             path,
             _PROVIDERS[self.provider],
-            options=self._settings.options or session_options(self._threads),
+            options=self._settings.options or tuning.options(),
             provider_options=coreml if self.provider == "coreml" else {},
         )
-
-    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Group rows by length, so that little is padded; the static graphs take one text."""
-        order = sorted(range(len(lengths)), key=lambda row: lengths[row])
-        size = 1 if self.padded else self._settings.batch_size
-        return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def _texts(texts: Sequence[str]) -> Sequence[str]:

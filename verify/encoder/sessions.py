@@ -53,16 +53,6 @@ def make_session(
     return session
 
 
-def session_options(threads: int | None) -> Any:
-    """Return onnxruntime's session options with so many threads inside one operation."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    return options
-
-
 def load_tokenizer(path: Path, encoder: EncoderSpec) -> Any:
     """Load the tokenizer with this encoder's truncation, in place of the file's own.
 

@@ -16,6 +16,7 @@ from .channel import Answer, Worker, call
 
 if TYPE_CHECKING:
     from ..encoder.embedder import Embedder
+    from ..encoder.settings import Tuning
 
 Role = Literal["candidate", "official"]
 Provider = Literal["cpu", "coreml"]
@@ -108,9 +109,14 @@ class TargetContext:
         provider: Provider = "cpu",
         precision: Precision = "fp32",
         threads: int | None = None,
+        tuning: Tuning | None = None,
     ) -> Embedder:
-        """Return the pipeline that the gate measures; close it after use."""
-        from ..encoder.embedder import Embedder
+        """Return the pipeline that the gate measures; close it after use.
+
+        No profile of this machine is looked for: what is proven must not depend on what lies
+        about. ``tuning`` says what is not onnxruntime's own.
+        """
+        from ..encoder.embedder import Embedder, SessionSettings
 
         return Embedder.from_recipe(
             self.model_dir,
@@ -119,6 +125,9 @@ class TargetContext:
             precision=precision,
             threads=threads,
             graphs=self.graphs_dir,
+            session=SessionSettings(
+                options=None if tuning is None else tuning.options(), profile=False
+            ),
         )
 
     def say(self, text: str, *, check: str = "") -> None:

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from verify.bridge.counters import Counters
 from verify.bridge.engine import (
-    GROUP_TEXTS,
-    GROUP_TOKENS,
+    GROUP,
     Engine,
     Job,
     Limits,
@@ -36,7 +35,7 @@ class Numbers:
         self.held = threading.Event()
         self.held.set()
 
-    def embed(self, texts: Sequence[str], kind: str | None) -> Any:
+    def embed(self, texts: Sequence[str], kind: str | None) -> tuple[Any, list[int]]:
         self.groups.append(list(texts))
         assert self.held.wait(10)
         if "bad" in texts:
@@ -45,14 +44,12 @@ class Numbers:
             raise ValueError("worse")
         rows = [[len(text), ord(text[0]) if text else 1] for text in texts]
         pairs = zip(rows, texts, strict=True)
-        return np.array([[np.nan] * 2 if text == "nan" else row for row, text in pairs], np.float32)
+        found = [[np.nan] * 2 if text == "nan" else row for row, text in pairs]
+        return np.array(found, np.float32), [len(text) for text in texts]
 
     def called(self) -> None:
         while not self.groups:
             time.sleep(0.001)
-
-    def tokens(self, text: str, kind: str | None) -> int:
-        return len(text)
 
 
 @contextmanager
@@ -116,9 +113,9 @@ def test_each_job_gets_its_own_answer(jobs: list[list[str]]) -> None:
                 [len(each), ord(each[0]) if each else 1] for each in texts
             ]
     for group in model.groups:
-        longest = min(max(map(len, group)) // 4 + 2, GROUP_TOKENS)
-        assert len(group) <= GROUP_TEXTS
-        assert len(group) == 1 or len(group) * longest <= GROUP_TOKENS
+        longest = min(max(map(len, group)) // 4 + 2, GROUP.tokens)
+        assert len(group) <= GROUP.texts
+        assert len(group) == 1 or len(group) * longest <= GROUP.tokens
 
 
 def test_a_long_request_takes_turns_with_a_short_one() -> None:

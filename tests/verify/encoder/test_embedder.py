@@ -184,11 +184,6 @@ def test_impossible_settings(model: Path, changes: dict, said: str) -> None:
         Embedder.from_recipe(model, encoder, **changes)
 
 
-def test_a_batch_holds_a_text() -> None:
-    with pytest.raises(EmbedderError, match="batch_size must be at least 1, not 0"):
-        SessionSettings(batch_size=0)
-
-
 def test_threads_and_session_options_exclude_each_other(model: Path) -> None:
     import onnxruntime
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from verify.environment import host
+from verify import hardware
 from verify.latency import machine
 
 Ask = Callable[[], str]
@@ -18,7 +18,7 @@ Ask = Callable[[], str]
 @pytest.fixture(autouse=True)
 def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(host.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(hardware.platform, "machine", lambda: "arm64")
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, texts: dict[str, str]) -> None:
@@ -36,11 +36,11 @@ def test_the_processor_and_its_limits_are_named(monkeypatch: pytest.MonkeyPatch)
         "therm": "Note: no thermal warning\n  CPU_Speed_Limit \t= 70\n",
         "live": "System-wide power settings:\n lowpowermode         1\n",
     })  # fmt: skip
-    assert host._cpu() == "Apple M1"
+    assert hardware._cpu() == "Apple M1"
     assert machine._limits() == "CPU_Speed_Limit = 70, lowpowermode 1"
 
 
-@pytest.mark.parametrize(("ask", "known"), [(host._cpu, "arm64"), (machine._limits, "")])
+@pytest.mark.parametrize(("ask", "known"), [(hardware._cpu, "arm64"), (machine._limits, "")])
 def test_a_tool_that_is_missing_ends_no_measurement(
     monkeypatch: pytest.MonkeyPatch, ask: Ask, known: str
 ) -> None:
