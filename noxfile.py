@@ -194,6 +194,12 @@ def frontier(session: nox.Session) -> None:
 
 
 @nox.session
+def tune(session: nox.Session) -> None:
+    """Find this machine's fastest settings, for Embedder to read."""
+    with_model(session, "tune")
+
+
+@nox.session
 def paths(session: nox.Session) -> None:
     """Measure four ways to a vector: in-process, bridge, Candle, CPU."""
     if not help_asked(session):

@@ -31,6 +31,7 @@ COMMANDS = {
     "model": ".commands.model",
     "coverage": ".commands.coverage",
     "frontier": ".frontier.frontier_command",
+    "tune": ".tune.tune_command",
     "report": ".commands.report",
     "bridge": ".bridge.start",
     "decisions": ".decisions.command",

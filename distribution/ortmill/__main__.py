@@ -15,6 +15,7 @@ _HALVES = {
     "build": "build the wheel and the native SDK from a recipe",
     "verify": "prove what a wheel can do on this host",
 }
+_SHORT = ("bridge", "tune")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Arguments without the program's name; the process's own by default.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["bridge"]:
+    if words and words[0] in _SHORT:
         words.insert(0, "verify")
     if words[:1] == ["build"]:
         return int(_half("build").main(words[1:]))
@@ -74,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, summary in _HALVES.items():
         commands.add_parser(name, help=summary, add_help=False)
-    commands.add_parser("bridge", help="short for `verify bridge`", add_help=False)
+    for name in _SHORT:
+        commands.add_parser(name, help=f"short for `verify {name}`", add_help=False)
     shells = commands.add_parser("completion", help="print what a shell completes commands by")
     shells.add_argument("shell", choices=("bash", "zsh", "fish"))
     return parser

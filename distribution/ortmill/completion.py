@@ -28,7 +28,8 @@ def script(
     for name, half in halves.items():
         commands.choices[name] = half
     (verbs,) = _nested(halves["verify"])
-    commands.choices["bridge"] = verbs.choices["bridge"]
+    for name in commands.choices.keys() & verbs.choices.keys():  # those that are short for them
+        commands.choices[name] = verbs.choices[name]
     for each in _all(parser):
         for action in each._actions:
             _complete_files(action)

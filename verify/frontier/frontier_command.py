@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from rich.console import Console
 
-from ..checks.policies import find_policy
 from ..commands.command import Command, add_model, add_wheel
 from ..commands.progress import Progress
-from ..encoder.model_recipe import load_model_recipe, model_folder, recipe_path
 from ..encoder.prepared.choice import Precision
-from ..environment import venv as environment
-from ..environment.context import TargetContext
 from ..environment.host import describe
-from ..environment.wheel_file import find_wheel, inspect_wheel
-from ..files import made_folder
 from ..report.document import dumps
+from ..run.opened import opened_context
 from . import frontier_page
 from .measured_forms import FORMS, Frontier, Say, measure_frontier
 
@@ -74,32 +68,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 def _measured(options: argparse.Namespace, say: Say) -> tuple[Frontier, str]:
-    path, manifest, _ = find_wheel(options.wheel, options.manifest)
-    recipe = load_model_recipe(recipe_path(options.model))
-    models = model_folder(options, recipe.name).absolute()
-    recipe.check_files(models)
-    work = made_folder(options.work)
-    with (
-        environment.opened(inspect_wheel(path, manifest), options.work, say=say) as python,
-        tempfile.TemporaryDirectory(prefix="ortmill-") as folder,
-    ):
-        targets = {"candidate": python}
-        if options.official:
-            official = environment.fetch_official(path.name, work.resolve(), say=say)
-            targets["official"] = environment.make_official(official, work.resolve(), say=say)
-        # The graphs are kept between runs; what is measured is not.
-        graphs = made_folder(work / "verify").resolve() / "graphs"
-        graphs.mkdir(exist_ok=True)
-        (Path(folder) / "graphs").symlink_to(graphs, target_is_directory=True)
-        context = TargetContext(
-            role="candidate",
-            work=Path(folder),
-            model_dir=models,
-            encoder=recipe.encoder,
-            policy=find_policy(None, wheel=path.name),
-            targets=targets,
-            listener=lambda check, text: say(text),
-        )
+    with opened_context(options, official=options.official, say=say) as (context, wheel):
         frontier = measure_frontier(
             context,
             options.forms,
@@ -108,7 +77,7 @@ def _measured(options: argparse.Namespace, say: Say) -> tuple[Frontier, str]:
             retrieval=not options.no_retrieval,
             say=say,
         )
-    return frontier, path.name
+    return frontier, wheel.path.name
 
 
 def _forms(text: str) -> tuple[Precision, ...]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..encoder.settings import Tuning
 from ..environment.context import TargetContext
 from ..errors import VerifyError
 from .meter_inside import Meter
@@ -99,7 +100,7 @@ def serve(
     context : TargetContext
         Model and encoder.
     payload : Mapping
-        ``provider`` and ``precision`` of the embedder.
+        ``provider``, ``precision`` and ``tuning`` of the embedder.
 
     Yields
     ------
@@ -116,7 +117,10 @@ def serve(
     import onnxruntime
 
     longest, meter = context.encoder.max_length, Meter()
-    with context.embedder(provider=payload["provider"], precision=payload["precision"]) as embedder:
+    tuning = None if payload["tuning"] is None else Tuning(**payload["tuning"])
+    with context.embedder(
+        provider=payload["provider"], precision=payload["precision"], tuning=tuning
+    ) as embedder:
         vector, _ = embedder.embed_timed(workload("mix", max_length=longest)[0])
         if not np.isfinite(vector).all():
             raise VerifyError("The first vector is not finite.", hint="See the embedding checks.")

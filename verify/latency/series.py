@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..encoder.prepared.choice import Precision
+from ..encoder.settings import Tuning
 from ..environment.channel import Answer, Worker, call
 from ..environment.context import Provider, Role, TargetContext
 from ..errors import VerifyError
@@ -36,12 +37,21 @@ class WorkerFailed(VerifyError):
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesSpec:
-    """One thing to measure: a workload on a provider in an environment."""
+    """One thing to measure: a workload on a provider in an environment.
+
+    ``tuning`` is what its sessions are set to; None leaves the embedder's own default.
+    """
 
     target: Role
     provider: Provider = "cpu"
     precision: Precision = "fp32"
     workload: str = "mix"
+    tuning: Tuning | None = None
+
+    @property
+    def embedder(self) -> tuple[Role, Provider, Precision, Tuning | None]:
+        """What a process is started for; it measures every workload."""
+        return (self.target, self.provider, self.precision, self.tuning)
 
     @property
     def name(self) -> str:
@@ -58,7 +68,7 @@ class Plan:
     series : tuple of SeriesSpec
         In the order of their turns; every second block turns it round.
     processes : int
-        Processes for each environment, provider and precision.
+        Processes for each environment, provider, precision and tuning.
     rounds : int
         Rounds wanted; in each, every series gets one block in every process.
     calls : Mapping[str, int]
@@ -228,7 +238,7 @@ def measure(
                 return turns.samples
 
 
-_Key = tuple[str, str, str, int]
+_Key = tuple[tuple[Role, Provider, Precision, Tuning | None], int]
 
 
 def _start(context: TargetContext, plan: Plan, stack: ExitStack) -> dict[_Key, Worker]:
@@ -236,9 +246,11 @@ def _start(context: TargetContext, plan: Plan, stack: ExitStack) -> dict[_Key, W
     workers: dict[_Key, Worker] = {}
     for slot in range(plan.processes):
         for spec in plan.series:
-            key = (spec.target, spec.provider, spec.precision, slot)
+            key = (spec.embedder, slot)
             if key not in workers:
-                name = f"sampler-{'-'.join(map(str, key))}"
+                kind = f"{spec.target}-{spec.provider}-{spec.precision}"
+                turn = slot if spec.tuning is None else f"tuned-{len(workers)}"
+                name = f"sampler-{kind}-{turn}"
                 workers[key] = stack.enter_context(_sampler(context, plan, spec, name))
     for worker in workers.values():
         _value(worker.answer(START_SECONDS))
@@ -246,7 +258,12 @@ def _start(context: TargetContext, plan: Plan, stack: ExitStack) -> dict[_Key, W
 
 
 def _sampler(context: TargetContext, plan: Plan, spec: SeriesSpec, name: str) -> Worker:
-    payload = {**plan.payload, "provider": spec.provider, "precision": spec.precision}
+    payload = {
+        **plan.payload,
+        "provider": spec.provider,
+        "precision": spec.precision,
+        "tuning": None if spec.tuning is None else spec.tuning.to_json(),
+    }
     log = context.work / "logs" / f"{name}.log"
     return context.worker(plan.sampler or SAMPLER, payload, role=spec.target, log=log)
 
@@ -326,6 +343,6 @@ class _Turns:
         return order[:calls]
 
     def _ask(self, spec: SeriesSpec, slot: int, how: Mapping[str, Any]) -> Mapping[str, Any]:
-        worker = self.workers[(spec.target, spec.provider, spec.precision, slot)]
+        worker = self.workers[spec.embedder, slot]
         answer = worker.ask({"workload": spec.workload, **how}, BLOCK_SECONDS)
         return cast("Mapping[str, Any]", _value(answer))

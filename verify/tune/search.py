@@ -1,0 +1,324 @@
+"""Try one setting after the other, in turns with what stood before, and keep what is faster.
+
+A setting is kept where the median is faster by its whole interval and the P95 is not slower by its
+own. Trying many finds some by chance, so what was kept is measured once more, beside the default
+and on texts of another length, and the default stays unless that says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..encoder.prepared.choice import Precision
+from ..encoder.settings import Tuning
+from ..environment.context import TargetContext
+from ..errors import VerifyError
+from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
+from ..statistics.ratio import RatioInterval, ratio_interval
+
+Say = Callable[[str], None]
+
+OWN, DEFAULT, CHOSEN = "onnxruntime's own", "ortmill's default", "chosen"
+LONG = "tokens-128"
+SLOWER = 1.02
+"""Slower than onnxruntime's own settings by this, and the whole interval: our default's fault."""
+WIDEST = 1.1
+"""An interval whose ends are further apart says too little to choose by."""
+LEAST_COSINE = 0.9999
+"""A setting must not change the vectors; rounding in eight bits may fall otherwise."""
+_PROCESSES = 2
+_LONG_CALLS = 10
+_SECONDS = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How long to measure: rounds, and queries of the mix in a block."""
+
+    rounds: int = 10
+    queries: int = 60
+
+    @classmethod
+    def quick(cls) -> Effort:
+        """Return as little as gives an interval."""
+        return cls(rounds=4, queries=20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One setting beside a baseline in the same rounds; times in ms, ratios above 1 are faster."""
+
+    name: str
+    workload: str
+    p50_ms: float
+    p95_ms: float
+    p50: RatioInterval
+    p95: RatioInterval
+    kept: bool = False
+
+    @classmethod
+    def of(cls, name: str, baseline: SeriesSamples, found: SeriesSamples) -> Compared:
+        """Compare two series that took turns."""
+        middle, tail = (
+            ratio_interval(baseline.blocks(), found.blocks(), quantile=quantile)
+            for quantile in (0.5, 0.95)
+        )
+        return cls(
+            name=name,
+            workload=found.spec.workload,
+            p50_ms=float(np.quantile(found.values, 0.5)) / 1e6,
+            p95_ms=float(np.quantile(found.values, 0.95)) / 1e6,
+            p50=middle,
+            p95=tail,
+        )
+
+    @property
+    def faster(self) -> bool:
+        """Whether the median is faster by its interval, and the P95 not slower by its own."""
+        slow_tail = self.p95.high is not None and self.p95.high < 1
+        return self.p50.low is not None and self.p50.low > 1 and not slow_tail
+
+    @property
+    def slower(self) -> bool:
+        """Whether the median is slower by its interval."""
+        return self.p50.high is not None and self.p50.high < 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """What was found.
+
+    Parameters
+    ----------
+    tuning : Tuning
+        What is to be set; nothing where the default is the fastest.
+    trials : tuple of Compared
+        Every setting tried, against what stood before it.
+    default : tuple of Compared
+        Our default against onnxruntime's own settings.
+    chosen : tuple of Compared
+        What the trials kept against our default; empty where they kept nothing.
+    why : str
+        Why that was given up after all, or empty.
+    onnxruntime : str
+        Its version.
+    machine : Mapping
+        What the machine did during the last measurement.
+    """
+
+    tuning: Tuning
+    trials: tuple[Compared, ...]
+    default: tuple[Compared, ...]
+    chosen: tuple[Compared, ...]
+    why: str
+    onnxruntime: str
+    machine: Mapping[str, Any]
+
+    @property
+    def at_fault(self) -> bool:
+        """Whether our default is slower than onnxruntime's own settings, by an interval."""
+        return any(
+            each.p50.high is not None and each.p50.high < 1 / SLOWER for each in self.default
+        )
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the machine was too restless to choose by."""
+        ends = [(each.p50.low, each.p50.high) for each in self.default]
+        return any(low is None or high is None or high > WIDEST * low for low, high in ends)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
+def steps(cores: int) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    """Return each setting with the values to try, in the order of what they usually bring."""
+    threads = {1, cores // 4, cores // 2, 3 * cores // 4, cores} - {0}
+    return (
+        ("threads", tuple(sorted(threads))),
+        ("spinning", (False,)),
+        ("graph", ("extended", "basic")),
+        ("arena", (False,)),
+        ("memory_pattern", (False,)),
+        ("flush_denormals", (True,)),
+    )
+
+
+def search(
+    context: TargetContext,
+    *,
+    precision: Precision,
+    workload: str,
+    cores: int,
+    effort: Effort,
+    say: Say,
+) -> Tuned:
+    """Measure every setting.
+
+    Parameters
+    ----------
+    context : TargetContext
+        With the wheel's environment.
+    precision : str
+        Form of the encoder.
+    workload : {"mix", "tokens-N"}
+        What has to become faster.
+    cores : int
+        That this process may use.
+    effort : Effort
+        How long to measure.
+    say : callable
+        Takes a line for a person.
+
+    Raises
+    ------
+    VerifyError
+        When a process of the measurement fails.
+    """
+    best: Tuning | None = None
+    trials: list[Compared] = []
+    todo = steps(cores)
+    for number, (name, values) in enumerate(todo, 1):
+        rivals = [replace(best or Tuning(), **{name: value}) for value in values]
+        head = f"{number} of {len(todo) + 1}, {name}"
+        samples = _in_turns(
+            context,
+            [best, *rivals],
+            [workload],
+            precision=precision,
+            effort=effort,
+            say=_led(say, head),
+        )
+        tried = [
+            Compared.of(f"{name} {value}", samples[0], found)
+            for value, found in zip(values, samples[1:], strict=True)
+        ]
+        kept = winner(tried)
+        if kept is not None:
+            best = rivals[kept]
+            tried[kept] = replace(tried[kept], kept=True)
+        trials += tried
+    head = f"{len(todo) + 1} of {len(todo) + 1}, the default and what was kept"
+    return _settled(
+        context,
+        best,
+        trials,
+        workload=workload,
+        precision=precision,
+        effort=effort,
+        say=_led(say, head),
+    )
+
+
+def winner(tried: Sequence[Compared]) -> int | None:
+    """Return the place of the fastest of those that are faster at all."""
+    good = [place for place, each in enumerate(tried) if each.faster]
+    return max(good, key=lambda place: tried[place].p50.ratio or 0.0, default=None)
+
+
+def reason_against(chosen: Sequence[Compared], cosine: float) -> str:
+    """Say why the settings that the trials kept are given up, or nothing.
+
+    Parameters
+    ----------
+    chosen : sequence of Compared
+        Against our default: the workload that has to become faster, then others.
+    cosine : float
+        The worst one between both settings' vectors.
+    """
+    if not chosen[0].faster:
+        return "measured again beside the default they are not faster by an interval"
+    for each in chosen[1:]:
+        if each.slower:
+            return f"they are slower on {each.workload}"
+    if not cosine >= LEAST_COSINE:
+        return f"they change the vectors (worst cosine {cosine:.6f})"
+    return ""
+
+
+def _settled(
+    context: TargetContext,
+    best: Tuning | None,
+    trials: Sequence[Compared],
+    *,
+    workload: str,
+    precision: Precision,
+    effort: Effort,
+    say: Say,
+) -> Tuned:
+    rivals = [Tuning(), None, *([best] if best else [])]
+    workloads = [workload, *([LONG] if workload != LONG else ["mix"])]
+    samples = _in_turns(context, rivals, workloads, precision=precision, effort=effort, say=say)
+    count = len(rivals)
+    rows = [samples[start : start + count] for start in range(0, len(samples), count)]
+    plain = _vectors(context, Tuning(), precision)
+    chosen: tuple[Compared, ...] = ()
+    why = ""
+    if best:
+        chosen = tuple(Compared.of(CHOSEN, row[1], row[2]) for row in rows)
+        other = _vectors(context, best, precision)
+        why = reason_against(chosen, _worst_cosine(plain["vectors"], other["vectors"]))
+    machine = samples[0].machine
+    return Tuned(
+        tuning=best if best and not why else Tuning(),
+        trials=tuple(trials),
+        default=tuple(Compared.of(DEFAULT, row[0], row[1]) for row in rows),
+        chosen=chosen,
+        why=why,
+        onnxruntime=plain["onnxruntime"],
+        machine={} if machine is None else machine.to_json(),
+    )
+
+
+def _in_turns(
+    context: TargetContext,
+    rivals: Sequence[Tuning | None],
+    workloads: Sequence[str],
+    *,
+    precision: Precision,
+    effort: Effort,
+    say: Say,
+) -> tuple[SeriesSamples, ...]:
+    """Measure every rival on the first workload, then on the next, all in the same rounds."""
+    specs = [
+        SeriesSpec(target="candidate", precision=precision, workload=workload, tuning=rival)
+        for workload in workloads
+        for rival in rivals
+    ]
+    calls = {each: effort.queries if each == "mix" else _LONG_CALLS for each in workloads}
+    plan = Plan(
+        series=tuple(specs),
+        processes=_PROCESSES,
+        rounds=effort.rounds,
+        least=effort.rounds,
+        calls=calls,
+    )
+    return measure(context, plan, say=say)
+
+
+def _vectors(context: TargetContext, tuning: Tuning, precision: Precision) -> Mapping[str, Any]:
+    payload = {"tuning": tuning.to_json(), "precision": precision}
+    answer = context.call(".tune.vectors_inside:embed_some", payload, timeout=_SECONDS)
+    if answer.failure:
+        raise VerifyError(
+            f"The vectors could not be made: {answer.sentence}",
+            hint=answer.hint,
+            context={"last lines": answer.tail},
+        )
+    found: Mapping[str, Any] = answer.value
+    return found
+
+
+def _worst_cosine(*sides: Sequence[Sequence[float]]) -> float:
+    one, two = (np.array(side, dtype=np.float64) for side in sides)
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+    return float((np.einsum("nh,nh->n", one, two) / lengths).min())
+
+
+def _led(say: Say, head: str) -> Say:
+    return lambda text: say(f"{head}: {text}")
