@@ -4,7 +4,8 @@ The job is `nox -s build verify`. Sessions, in the order of the list below:
 
   begin          doctor
   build          fetch build plan pins inspect
-  prove          verify differential coverage conversion frontier paths emulate
+  prove          verify differential coverage conversion frontier tune paths
+                 emulate
   use            index env model bridge sdk
   work on it     tests lint types docs gen lock references bench surface
                  rehearse rehearse-mac

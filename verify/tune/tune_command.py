@@ -23,25 +23,27 @@ from ..statistics.ratio import RatioInterval
 from .search import SLOWER, Compared, Effort, Tuned, search
 
 DESCRIPTION = """\
-Measure which settings of the CPU provider's sessions are fastest on this machine, for this wheel
-and this model: threads, spinning, the rewriting of the graph, the memory arena, the memory pattern,
-denormals as zero. Each is measured in turns with what stood before it, and kept where the median is
-faster by its whole 95 % interval and the P95 is not slower by its own. What was kept is measured
-once more beside our default and onnxruntime's own settings; where that does not confirm it, the
-default stays.
+Measure which settings of the CPU provider's sessions are fastest on this
+machine, for this wheel and this model: threads, spinning, the rewriting of the
+graph, the memory arena, the memory pattern, denormals as zero. Each is measured
+in turns with what stood before it, and kept where the median is faster by its
+whole 95 % interval and the P95 is not slower by its own. What was kept is
+measured once more beside our default and onnxruntime's own settings; where that
+does not confirm it, the default stays.
 
-The answer is a profile in the user's cache folder. An Embedder with the same model, precision,
-wheel and machine reads it there (SessionSettings(profile=False) does not, a path names another
-file). The verification never does: what it proves must not depend on it.
+The answer is a profile in the user's cache folder. An Embedder with the same
+model, precision, wheel and machine reads it there (SessionSettings has the
+switch). The verification reads none: what it proves must not depend on it.
 
-It ends in 1 where our default is slower than onnxruntime's own settings by more than 2 %, by the
-whole interval; in 2 where the machine was too restless to choose by: then nothing is written."""
+It ends in 1 where our default is slower than onnxruntime's own settings by more
+than 2 %, by the whole interval; in 2 where the machine was too restless to
+choose by: then nothing is written."""
 
 EPILOG = """\
 examples:
-  python -m verify tune                       the built wheel, all-MiniLM-L6-v2 in fp32
-  python -m verify tune --quick               a minute, with wider intervals
-  python -m verify tune --precision int8      the form in eight bits has a profile of its own
+  python -m verify tune                    the built wheel, the model in fp32
+  python -m verify tune --quick            a minute, with wider intervals
+  python -m verify tune --precision int8   that form has a profile of its own
   python -m verify tune --workload tokens-128 --output here.json"""
 
 
