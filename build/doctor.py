@@ -25,17 +25,19 @@ from .fetch.origins.pip_settings import read_pip_settings
 from .fetch.wanted import plan_fetch
 from .recipe.format import ArchiveOrigin, DebianOrigin, PypiOrigin
 from .request import Request, check_python, the_compiler
+from .system.process import ask
 from .toolchain.compiler import GIB, check_disk, parallel_jobs
 
 State = Literal["ready", "lacking", "optional"]
 _SECONDS = 4.0
+_BUILDERS = ("podman", "docker", "buildah")
 _PROGRAMS = (
     (("git",), "fetch sources from upstream's repository", "install git"),
     (("chromium", "google-chrome"), "test the report's page in a browser", "install chromium"),
     (("cargo",), "build the Rust programs of `nox -s sdk`", "install Rust with rustup"),
     (("go",), "build the Go program of `nox -s sdk`", "install Go"),
     (("node",), "run the bridge's client in Node", "install Node.js"),
-    (("podman", "docker", "buildah"), "build the Containerfile", "install podman"),
+    (_BUILDERS, "build the Containerfile", "install podman"),
 )
 
 
@@ -99,11 +101,15 @@ def examine(request: Request) -> Iterator[Finding]:
     for names, purpose, mend in _PROGRAMS:
         ways = (shutil.which(name, path=request.env.get("PATH")) for name in names)
         where = next(filter(None, ways), None)
-        yield (
-            Finding(name=Path(where).name, state="ready", found=where)
-            if where
-            else Finding(name=names[0], state="optional", found=f"missing: to {purpose}", mend=mend)
-        )
+        if not where:
+            missing = f"missing: to {purpose}"
+            yield Finding(name=names[0], state="optional", found=missing, mend=mend)
+        elif names == _BUILDERS and ask([where, "info"], env=request.env, seconds=_SECONDS).code:
+            broken = f"{where} cannot build here: `{Path(where).name} info` fails"
+            start = "start its service, or install podman, which needs none"
+            yield Finding(name=Path(where).name, state="optional", found=broken, mend=start)
+        else:
+            yield Finding(name=Path(where).name, state="ready", found=where)
 
 
 def _needed(name: str, look: Callable[[], str]) -> Finding:

@@ -56,6 +56,18 @@ def test_a_lack_is_named_with_its_mend(request_: Request, tmp_path: Path) -> Non
     assert found(replace(request_, recipe=old))["Python"].state == "lacking"
 
 
+@pytest.mark.parametrize(("code", "state"), [(0, "ready"), (1, "optional")])
+def test_a_builder_of_containers_is_ready_where_it_answers(
+    request_: Request, tmp_path: Path, code: int, state: str
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\nexit {code}\n")
+    docker.chmod(0o755)
+    seen = found(replace(request_, env={**request_.env, "PATH": str(tmp_path)}))
+    assert seen["docker"].state == state
+    assert ("start its service" in seen["docker"].mend) == bool(code)
+
+
 def test_no_origin_that_answers_is_a_lack_until_every_input_is_there(
     request_: Request, httpserver: HTTPServer
 ) -> None:

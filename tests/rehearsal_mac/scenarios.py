@@ -139,7 +139,7 @@ SCENARIOS = (
         name="partitions",
         what="the encoder cut into 49 pieces, counted by the real converter",
         fault="49 partitions",
-        sentence="at most 49 partition(s)",
+        sentence="partitions: at most 49",
         checks=("coverage.partitions", "coverage.nodes"),
         expected={"coverage.partitions": "failed", "coverage.nodes": "failed"},
     ),

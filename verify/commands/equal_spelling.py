@@ -44,9 +44,9 @@ class Rewrite:
             return f"{head}: left out, it does not run on the CPU provider"
         if self.difference > LARGEST_DIFFERENCE:
             return f"{head}: left out, the outputs differ by {self.difference:.2g} on the CPU"
-        told = [f"{p} partition(s), {taken} of {total}" for p, taken, total in self._both()]
+        told = [f"{taken} of {total} nodes (partitions: {p})" for p, taken, total in self._both()]
         ending = "" if self.taken else "; left out, nothing is gained"
-        return f"{head}: {told[0]} -> {told[1]} nodes, equal within {self.difference:.2g}{ending}"
+        return f"{head}: {told[0]} -> {told[1]}, equal within {self.difference:.2g}{ending}"
 
     def _both(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         return self.before, self.after

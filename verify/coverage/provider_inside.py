@@ -122,7 +122,7 @@ def judge(context: TargetContext, found: list[Coverage]) -> list[CheckResult]:
     partitions = CheckResult(
         id=PARTITIONS,
         status="failed" if bad else "passed",
-        summary=f"at most {worst.partitions} partition(s) over {len(found)} static graphs",
+        summary=f"partitions: at most {worst.partitions} in each of {len(found)} static graphs",
         measured=worst.partitions,
         limit=limits.coverage_partitions_max,
         unit="partitions",

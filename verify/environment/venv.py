@@ -141,7 +141,7 @@ def fetch_official(like: str, work: Path, *, say: Say) -> WheelFile:
         if len(found) != 1 or file_sha256(found[0]) != stood:
             for path in (*found, stamp):
                 path.unlink(missing_ok=True)
-            say(f"fetching the official onnxruntime {promise.version}, to compare with")
+            say(f"fetching the official onnxruntime {promise.version}")
             _pip(_download(promise, abi, folder), "fetch the official wheel", folder)
             found = sorted(folder.glob("*.whl"))
             if len(found) != 1:
@@ -281,9 +281,14 @@ def _run(argv: list[str], purpose: str, folder: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(done.stdout + done.stderr, encoding="utf-8")
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
+        # pip names the versions that the index has, so it has answered.
+        answered = "No matching distribution" in tail and "(from versions: none)" not in tail
         raise EnvironmentFailed(
             f"Could not {purpose}:\n{tail}",
-            hint="A firewall, or no network? The index is the one that pip is set up with "
+            hint="The index has no such version for this Python and platform; take one of those "
+            "that it names."
+            if answered
+            else "A firewall, or no network? The index is the one that pip is set up with "
             "(`pip config list`).",
             context={"log": str(log)},
         )

@@ -213,7 +213,7 @@ def _coverage(context: TargetContext, asked: Asked, found: Examined, say: Say) -
     taken = last.coverage
     before = found.answers[1].coverage
     told = [
-        f"{each.partitions} partition(s), {each.nodes_taken} of {each.nodes_total} nodes"
+        f"partitions: {each.partitions}, nodes: {each.nodes_taken} of {each.nodes_total}"
         for each in ([before, taken] if fixed else [taken])
     ]
     advice = [left.advice for left in last.left if left.advice]

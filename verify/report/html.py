@@ -133,6 +133,7 @@ def page_environment(loader: BaseLoader) -> Environment:
         "seconds": seconds_text,
         "value": value_text,
         "commands": _commands,
+        "breakable": _breakable,
         "evidence": lambda check: view.evidence_view(check, drawn=conversion.drawn(check)),
     }
     environment.filters.update(filters)
@@ -155,6 +156,11 @@ def _commands(text: str) -> Markup:
         Markup("<code>{}</code>").format(piece) if index % 2 else Markup("{}").format(piece)
         for index, piece in enumerate(pieces)
     )
+
+
+def _breakable(name: str) -> Markup:
+    """Return a name that a narrow column breaks behind its slashes, not inside a word."""
+    return Markup("/<wbr>").join(name.split("/"))
 
 
 def _budget(document: Document) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,21 @@ def test_wheels_before_1_19_get_numpy_1(
     assert asked[0][-1].endswith(f"/{lock}.txt")
     text = Path(asked[0][-1]).read_text(encoding="utf-8")
     assert ("numpy==1." in text) == (lock == "target-numpy1")
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        (
+            "(from versions: 1.21.0, 1.32.0)\nERROR: No matching distribution found",
+            "no such version",
+        ),
+        ("(from versions: none)\nERROR: No matching distribution found", "A firewall"),
+        ("ERROR: connection refused", "A firewall"),
+    ],
+)
+def test_an_index_that_answers_is_no_firewall(tmp_path: Path, said: str, hint: str) -> None:
+    program = [sys.executable, "-c", f"print({said!r}); raise SystemExit(1)"]
+    with pytest.raises(EnvironmentFailed) as raised:
+        venv._run(program, "fetch it", tmp_path / "place")
+    assert hint in raised.value.hint

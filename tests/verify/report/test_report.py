@@ -29,7 +29,7 @@ from verify.report.view import evidence_view
 
 ROOT = Path(__file__).parents[3]
 
-VOID = {"meta", "link", "br", "hr", "img", "input", "circle", "path", "rect", "use"}
+VOID = {"meta", "link", "br", "wbr", "hr", "img", "input", "circle", "path", "rect", "use"}
 
 
 class Page(HTMLParser):
@@ -562,3 +562,8 @@ def test_the_banner_says_the_decision_once() -> None:
     document = example_document()
     document["verdict"] |= {"decision": "NO-GO", "headline": "NO-GO: required checks did not pass."}
     assert "<h1>Required checks did not pass.</h1>" in render(schema.parse(document))
+
+
+def test_a_series_name_breaks_behind_its_slashes() -> None:
+    page = render(example())
+    assert "candidate/<wbr>cpu/<wbr>fp32/<wbr>mix" in page
