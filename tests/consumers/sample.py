@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from build.package.exports import unpacked
 from tests.consumers.toolchains import ROOT, compiled, not_shown
 from verify.encoder import reference
-from verify.encoder.graph import ensure_graph
 from verify.encoder.model_recipe import EncoderSpec, load_model_recipe, recipe_path
+from verify.encoder.prepared.choice import Precision, ensure_form
 from verify.encoder.sessions import load_tokenizer
 
 MODEL = "all-minilm-l6-v2"
@@ -79,10 +79,17 @@ class Sample:
                 print(*tokenizer.encode(text).ids, file=lines)
         return file
 
-    def graph(self, width: int) -> Path:
+    def graph(self, width: int, precision: Precision = "fp32") -> Path:
         """Return a prepared graph: static for a width, with dynamic axes for 0."""
         static = (1, width) if width else None
-        return ensure_graph(self.model, self.encoder, self.work / "graphs", static=static)
+        folder = self.work / "graphs"
+        return ensure_form(self.model, self.encoder, folder, static=static, precision=precision)
+
+    def worst_cosine(self, out: Path, *, cut: int) -> float:
+        """Return the least cosine of a vector with its stored reference."""
+        expected = reference.load(self.encoder.cut_to(cut)).embeddings
+        found = np.fromfile(out, dtype="<f4").reshape(expected.shape)
+        return float((found * expected).sum(axis=1).min())
 
     def difference(self, out: Path, *, cut: int) -> float:
         """Return the largest difference of any component from the stored references."""

@@ -29,6 +29,8 @@ def test_c_with_pkg_config(sdk: Path, sample: Sample, tmp_path: Path) -> None:
     said = run([program, sample.graph(CUT), sample.ids_file, tmp_path / "out"])
     assert said.startswith("ONNX Runtime 1.")
     assert sample.difference(tmp_path / "out", cut=CUT) <= TOLERANCE
+    run([program, sample.graph(CUT, "int8"), sample.ids_file, tmp_path / "out"])
+    assert 0.999 <= sample.worst_cosine(tmp_path / "out", cut=CUT) < 0.99999
 
 
 @pytest.mark.parametrize("kind", ["Debug", "Release"])

@@ -31,6 +31,8 @@ def library(sdk: Path) -> Path:
 def test_the_references(program: Path, sdk: Path, sample: Sample, tmp_path: Path) -> None:
     run([program, library(sdk), sample.graph(CUT), sample.ids_file, tmp_path / "out"])
     assert sample.difference(tmp_path / "out", cut=CUT) <= TOLERANCE
+    run([program, library(sdk), sample.graph(CUT, "int8"), sample.ids_file, tmp_path / "out"])
+    assert 0.999 <= sample.worst_cosine(tmp_path / "out", cut=CUT) < 0.99999
 
 
 def test_an_older_library_is_an_error_and_no_crash(

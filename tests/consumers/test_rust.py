@@ -14,6 +14,7 @@ from tests.consumers.sample import TOLERANCE, Sample, unpacked_sdk
 from tests.consumers.standin import newer_library, older_library
 from tests.consumers.test_go import library
 from tests.consumers.toolchains import HERE, ROOT, compiled, run, tool
+from verify.encoder.prepared.choice import Precision
 
 # Compiling the tokenizer's crates takes minutes the first time.
 pytestmark = [pytest.mark.integration, pytest.mark.network, pytest.mark.timeout(1800)]
@@ -63,6 +64,19 @@ def test_the_references(
     )
     assert said.startswith("ONNX Runtime 1.")
     assert sample.difference(tmp_path / "out", cut=LONGEST) <= TOLERANCE
+
+
+@pytest.mark.parametrize(("precision", "least"), [("int8", 0.999), ("int8-fast", 0.99)])
+def test_graphs_in_eight_bits(
+    precision: Precision, least: float, program: Path, sdk: Path, sample: Sample, tmp_path: Path
+) -> None:
+    for widths in ((0,), (32, 64, 128, 256)):
+        graphs = [sample.graph(width, precision) for width in widths]
+        run(
+            embed(program, sample, tmp_path / "out", *graphs),
+            env=without_ort(ORT_DYLIB_PATH=str(library(sdk))),
+        )
+        assert least <= sample.worst_cosine(tmp_path / "out", cut=LONGEST) < 0.99999
 
 
 @pytest.mark.parametrize("crate", ["tests/consumers/rust", "tests/paths/worker"])

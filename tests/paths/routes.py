@@ -59,7 +59,7 @@ class Parts:
     @property
     def best(self) -> Precision:
         """The fastest form for this host's CPU that keeps the policies' agreement."""
-        return chosen("auto", "cpu", self.model / "model.safetensors", AUTO_LEAST)
+        return chosen("auto", "cpu", self.model / "model.safetensors", AUTO_LEAST).precision
 
 
 def routes(parts: Parts) -> list[Route]:

@@ -50,6 +50,7 @@ class Model:
         self.max_tokens = recipe.encoder.max_length
         self.provider = self._embedder.provider
         self.precision = self._embedder.precision
+        self.precision_why = self._embedder.precision_why
         # The static graphs take one text at a time.
         self.batches = not self._embedder.padded
         self._warm()

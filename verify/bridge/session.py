@@ -82,8 +82,12 @@ class Session:
                 case Health():
                     self._reply({"id": request.id, "ok": True, **self._health()})
                 case Stats():
+                    model = self._engine.model
+                    named = {"precision": model.precision if model else None}
                     counted = self._engine.counters.snapshot()
-                    self._reply({"id": request.id, "ok": True, **self._health(), **counted})
+                    self._reply(
+                        {"id": request.id, "ok": True, **self._health(), **named, **counted}
+                    )
         except Refused as error:
             self._engine.counters.refused(error.refusal.code)
             self._reply(error_reply(error.refusal, error.id))
@@ -130,6 +134,7 @@ class Session:
                 "max_tokens": found.max_tokens,
                 "provider": found.provider,
                 "precision": found.precision,
+                "precision_why": found.precision_why,
                 "limits": {
                     "message_bytes": limits.message_bytes,
                     "texts": limits.texts,

@@ -38,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--provider", default="cpu", help="cpu or coreml; nothing falls back (default: %(default)s)"
     )
-    parser.add_argument("--precision", default="fp32", help="default: %(default)s")
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        help="fp32, fp16, or for the CPU int8, int8-fast, auto (default: %(default)s)",
+    )
     parser.add_argument(
         "--kind",
         choices=get_args(Kind),

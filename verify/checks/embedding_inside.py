@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from ..encoder import reference
 from ..encoder.embedder import Embedder, SessionSettings, normalise
 from ..encoder.graph import Precision
+from ..encoder.kept import record_of
 from ..encoder.model_recipe import file_sha256
+from ..encoder.prepared.processor import saturating
 from ..environment.context import TargetContext
 from ..policy.judgement import violations
+from ..policy.limits import Limits, form_limit
 from ..policy.result import CheckResult
 
 REFERENCE = "embedding.reference"
@@ -154,7 +157,7 @@ def judge_reference(
 
 def embedding_agreement(context: TargetContext) -> CheckResult:
     """Compare every executable provider, form and precision with fp32 on the CPU."""
-    limits = context.policy.limits
+    limits, form = context.policy.limits, context.policy.cpu_precision
     texts, ranks, _ = reference.load_texts(context.references or reference.default_folder())
     if context.quick:
         texts = texts[::3]
@@ -181,31 +184,69 @@ def embedding_agreement(context: TargetContext) -> CheckResult:
         found.append((item, share))
         lines[label] = _json({**vars(item), "rank_agreement": share})
     broken = [f"{item.way}: {text}" for item, _ in found for text in _degenerate(item, len(names))]
-    judged = {
-        "agreement_min_cosine": min((item.cosine for item, _ in found), key=_nan_first),
+    must = context.policy.requires("provider.executes")
+    own = f"cpu {form}"
+    broken += [
+        f"{label} did not run: {why}" for label, why in refused.items() if must or label == own
+    ]
+    evidence: dict[str, Any] = {"forms": lines, "not_run": refused}
+    if form != "fp32" and own not in refused:
+        evidence["form"] = {"precision": form, **record_of(context.graph(precision=form))}
+        if (saturating() or {}).get("u8u8"):
+            broken.append(f"products of unsigned bytes, of which {form} is made, saturate here")
+    judged = agreement_numbers(found, form)
+    return agreement_result(found, judged, limits, broken=broken, evidence=evidence)
+
+
+def agreement_numbers(found: Sequence[tuple[Comparison, float]], form: str) -> dict[str, float]:
+    """Return what is judged by its limit's name; the policy's form has one of its own, and leads.
+
+    Parameters
+    ----------
+    found : sequence of (Comparison, float)
+        Each form's comparison with fp32, and the share of neighbours whose order it keeps.
+    form : str
+        The policy's form on the CPU.
+    """
+    own = f"cpu {form}"
+    numbers = {form_limit(form): item.cosine for item, _ in found if item.way == own}
+    rest = [item.cosine for item, _ in found if item.way != own]
+    return {
+        **numbers,
+        "agreement_min_cosine": min(rest, key=_nan_first),
         "agreement_rank_min": min(share for _, share in found),
     }
-    must = context.policy.requires("provider.executes")
-    broken += [f"{label} did not run: {why}" for label, why in refused.items() if must]
+
+
+def agreement_result(
+    found: Sequence[tuple[Comparison, float]],
+    judged: dict[str, float],
+    limits: Limits,
+    *,
+    broken: list[str],
+    evidence: dict[str, Any],
+) -> CheckResult:
+    """Turn the comparisons into the check's result; what is ``broken`` no number mends."""
     decided = {} if broken else _json(judged)
     broken = broken or violations(judged, limits)
     worst = min(found, key=lambda pair: (np.isfinite(pair[0].cosine), pair[0].cosine))[0]
     good = (
-        f"{len(found)} forms agree with fp32 on the CPU: worst cosine "
-        f"{judged['agreement_min_cosine']:.7f} ({worst.way}), order of neighbours kept in "
-        f"{judged['agreement_rank_min']:.1%}"
+        f"{len(found)} forms agree with fp32 on the CPU: worst cosine {worst.cosine:.7f} "
+        f"({worst.way}), order of neighbours kept in {judged['agreement_rank_min']:.1%}"
     )
+    refused = evidence["not_run"]
     left = "; not compared: " + ", ".join(refused) if refused else ""
+    first = next(iter(judged))
     return CheckResult(
         id=AGREEMENT,
         status="failed" if broken else "passed",
         summary="; ".join(broken[:3]) + f" (worst: {worst.way}, text {worst.worst_text})"
         if broken
         else good + left,
-        measured=_json(judged)["agreement_min_cosine"],
-        limit=limits.agreement_min_cosine,
+        measured=_json(judged)[first],
+        limit=getattr(limits, first),
         unit="cosine",
-        evidence={"judged": decided, "forms": lines, "not_run": refused},
+        evidence={"judged": decided, **evidence},
         hint="Do not use the form named above; fp32 is the safe one." if broken else "",
     )
 

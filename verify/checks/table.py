@@ -42,8 +42,9 @@ class Check:
     needs : tuple of {"official"}
         Environments needed as well as the candidate's.
     limits : tuple of str
-        Names of the policy's limits that decide; the first is the result's ``limit``. Whether a
-        number must reach a limit or not exceed it is the limit's own (`verify.policy.limits`).
+        Names of the policy's limits that decide; the first that is judged is the result's
+        ``limit``. Whether a number must reach a limit or not exceed it is the limit's own
+        (`verify.policy.limits`).
     judged_by : {"numbers", "samples"}
         What ``judge`` decides by when it judges a run again: the numbers in
         ``CheckResult.evidence["judged"]``, or the raw latency samples. A check without limits

@@ -35,7 +35,8 @@ def write_pages(document: Document, folder: Path, history: Sequence[Document]) -
     from ..report.html import write_report
 
     write_text(folder / "junit.xml", junit.render(document))
-    write_report(document, folder / "report.html", history=history)
+    frontier = folder / f"frontier-{document.model}.json"
+    write_report(document, folder / "report.html", history=history, frontier=frontier)
 
 
 COMMAND = Command(

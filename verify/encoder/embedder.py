@@ -115,9 +115,10 @@ class Embedder:
         self.provider = provider
         self.pooling = pooling
         self._settings = session or SessionSettings()
-        self.precision = chosen(
+        choice = chosen(
             precision, provider, model_dir / encoder.weights_file, self._settings.auto_least
         )
+        self.precision, self.precision_why = choice.precision, choice.why
         self.padded = self._settings.padded or provider == "coreml"
         if threads is not None and (threads < 1 or self._settings.options is not None):
             raise EmbedderError(
@@ -158,7 +159,7 @@ class Embedder:
         precision : {"fp32", "fp16", "int8", "int8-fast", "auto"}
             Arithmetic of the graph. Those in eight bits are prepared for the CPU
             (docs/performance.md), ``auto`` is the fastest that costs no more than the session
-            settings allow.
+            settings allow; the embedder's ``precision_why`` says why it was taken.
         pooling : {"host", "graph"}
             Where the mean and the normalisation are computed: in numpy, or inside the graph,
             whose output is then ``sentence_embedding``: one call does it all, and the token

@@ -15,7 +15,6 @@ not the smallest float: it is as good as minus infinity after Softmax, and half 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import VerifyError
-from ..files import replacing, write_text
 from .graph_pooling import sentence_embedding
+from .kept import is_built, keep_graph
 from .model_recipe import EncoderSpec, file_sha256
 from .onnx_encoder import MASK_BIAS, adopted
 from .tensors import (
@@ -121,15 +120,6 @@ def graph_folder(directory: Path, encoder: EncoderSpec, weights_sha256: str) -> 
     """Return where the graphs of these weights are kept."""
     form = "" if encoder.look_up == "cpu" else f"-look-up-{encoder.look_up}"
     return directory / f"{encoder.name}-{weights_sha256[:12]}{form}"
-
-
-def keep_graph(model: onnx.ModelProto, path: Path, record: Mapping[str, Any]) -> None:
-    """Write a graph, and beside it its record with the graph's hash and number of nodes."""
-    with replacing(path) as partial:
-        partial.write_bytes(model.SerializeToString(deterministic=True))
-        digest = file_sha256(partial)
-    written = {**record, "graph_sha256": digest, "nodes": len(model.graph.node)}
-    write_text(path.with_suffix(".json"), json.dumps(written, indent=2, sort_keys=True) + "\n")
 
 
 def _say_look_up(model: onnx.ModelProto, encoder: EncoderSpec) -> None:
@@ -394,16 +384,3 @@ class _Writer:
         plus = self.node("Add", [erf, self.scalar("one", 1.0)], f"{name}.plus")
         product = self.node("Mul", [source, plus], f"{name}.product")
         return self.node("Mul", [product, self.scalar("half", 0.5)], name)
-
-
-def is_built(path: Path, record: Mapping[str, Any]) -> bool:
-    """Return whether the graph is there, and its record says this."""
-    note = path.with_suffix(".json")
-    if not (path.is_file() and note.is_file()):
-        return False
-    try:
-        found = json.loads(note.read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
-        return False
-    same = all(found.get(key) == value for key, value in record.items())
-    return same and found.get("graph_sha256") == file_sha256(path)

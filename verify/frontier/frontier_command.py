@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -11,15 +12,21 @@ from ..commands.command import Command, add_model, add_wheel
 from ..commands.progress import Progress
 from ..encoder.prepared.choice import Precision
 from ..environment.host import describe
-from ..report.document import dumps
+from ..environment.wheel_file import WheelFile
+from ..files import write_text
+from ..program import as_called
+from ..report.document import Host, dumps
+from ..report.frontier import Frontier, FrontierRun
 from ..run.opened import opened_context
 from . import frontier_page
-from .measured_forms import FORMS, Frontier, Say, measure_frontier
+from .measured_forms import FORMS, Say, measure_frontier
 
 DESCRIPTION = """\
 Measure every form of the encoder that the CPU provider can run (docs/performance.md): cosine with
 fp32 over the reference texts, neighbours kept over a retrieval set, P95 and P50 in turns in one
-run, size and memory. A table; JSON with --json; a page with a chart with --html."""
+run, size and memory. A table; JSON with --json; a page with a chart with --html. The numbers are
+kept in reports/frontier-MODEL.json, and the report of a verification of the same wheel and model
+shows them (`python -m verify report` writes it again)."""
 
 EPILOG = """\
 examples:
@@ -51,14 +58,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Measure and show; 0 when it was measured."""
+    created, machine = datetime.now(UTC), Host(**describe())
     with Progress(console) as progress:
         frontier, wheel = _measured(options, progress.say)
+    measured = FrontierRun(
+        created=created.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        command=_command(options),
+        wheel=wheel.path.name,
+        wheel_sha256=wheel.sha256,
+        host=machine,
+        frontier=frontier,
+    )
+    kept = options.work / "reports" / f"frontier-{frontier.encoder}.json"
+    write_text(kept, dumps(measured.to_json()) + "\n")
+    console.print(f"numbers: {kept}", markup=False, soft_wrap=True)
     if options.html:
-        frontier_page.write_page(frontier, options.html, wheel=wheel)
+        frontier_page.write_page(measured, options.html)
         console.print(f"page: {options.html}", markup=False, soft_wrap=True)
     if options.json:
-        found = {"wheel": wheel, "host": describe(), **frontier.to_json()}
-        print(dumps(found))
+        print(dumps(measured.to_json()))
         return 0
     output = Console(highlight=False)
     if not output.is_terminal:
@@ -67,7 +85,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _measured(options: argparse.Namespace, say: Say) -> tuple[Frontier, str]:
+def _measured(options: argparse.Namespace, say: Say) -> tuple[Frontier, WheelFile]:
     with opened_context(options, official=options.official, say=say) as (context, wheel):
         frontier = measure_frontier(
             context,
@@ -77,7 +95,17 @@ def _measured(options: argparse.Namespace, say: Say) -> tuple[Frontier, str]:
             retrieval=not options.no_retrieval,
             say=say,
         )
-    return frontier, wheel.path.name
+    return frontier, wheel
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Return what was run, with what decides the numbers."""
+    words = ["python -m verify frontier", "--model", options.model]
+    words += ["--forms", ",".join(options.forms)]
+    words += ["--tokens", str(options.tokens), "--rounds", str(options.rounds)]
+    words += ["--official"] if options.official else []
+    words += ["--no-retrieval"] if options.no_retrieval else []
+    return as_called(" ".join(words))
 
 
 def _forms(text: str) -> tuple[Precision, ...]:

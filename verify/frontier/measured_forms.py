@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..encoder import reference
-from ..encoder.prepared.choice import Precision, integer_instructions
+from ..encoder.prepared.choice import Precision
+from ..encoder.prepared.processor import integer_instructions
 from ..encoder.prepared.variants import PREPARED, VARIANTS
 from ..environment.context import TargetContext
 from ..errors import VerifyError
 from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
-from ..statistics.ratio import RatioInterval, ratio_interval
+from ..report.frontier import Frontier, Kept, Point, Share
+from ..statistics.ratio import ratio_interval
 from .retrieval import retrieval_set
 
 Say = Callable[[str], None]
@@ -27,99 +28,6 @@ OFFICIAL = "official fp32"
 _SECONDS = 3600.0
 _CALLS = 12
 _PROCESSES = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """A form's quantile as a share of fp32's in the same run, with its interval."""
-
-    share: float | None
-    low: float | None
-    high: float | None
-
-    @classmethod
-    def of(cls, found: RatioInterval) -> Share:
-        """Turn ``fp32 / form`` round."""
-        return cls(
-            share=None if found.ratio is None else 1 / found.ratio,
-            low=None if found.high is None else 1 / found.high,
-            high=None if found.low is None else 1 / found.low,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """What a form keeps of fp32's vectors.
-
-    Parameters
-    ----------
-    worst, mean : float
-        Cosine over the reference texts.
-    worst_text : str
-        The text with the worst one.
-    recall : float or None
-        Share of fp32's ten nearest passages that are among the form's ten nearest.
-    answered : float or None
-        Share of queries whose own passage is among the ten nearest.
-    """
-
-    worst: float
-    mean: float
-    worst_text: str
-    recall: float | None
-    answered: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """One form: what it keeps and what it costs; times in ms, sizes in MiB."""
-
-    form: str
-    summary: str
-    kept: Kept | None
-    size_mib: float | None
-    memory_mib: float | None
-    p50: float
-    p95: float
-    p50_share: Share
-    p95_share: Share
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the point as JSON values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frontier:
-    """All points of one run, and under what they were measured."""
-
-    encoder: str
-    tokens: int
-    instructions: tuple[str, ...]
-    saturates: Mapping[str, bool]
-    points: tuple[Point, ...]
-
-    def fastest(self, worst: float) -> Point | None:
-        """Return the form with the lowest P95 whose worst cosine is at least ``worst``."""
-        good = [p for p in self.points if p.kept is not None and p.kept.worst >= worst]
-        return min(good, key=lambda point: point.p95, default=None)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the frontier as JSON values."""
-        fastest = {
-            str(limit): point.form
-            for limit in (0.999, 0.99)
-            if (point := self.fastest(limit)) is not None
-        }
-        return {
-            "schema": 1,
-            "encoder": self.encoder,
-            "tokens": self.tokens,
-            "instructions": list(self.instructions),
-            "saturates": dict(self.saturates),
-            "fastest": fastest,
-            "points": [point.to_json() for point in self.points],
-        }
 
 
 def measure_frontier(
@@ -187,7 +95,7 @@ def measure_frontier(
         encoder=context.encoder.name,
         tokens=int(samples[0].tokens[0]),
         instructions=integer_instructions(),
-        saturates=saturates,
+        saturates=saturates or {},
         points=tuple(points),
     )
 

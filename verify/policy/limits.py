@@ -48,6 +48,8 @@ class Limits:
     norm_tolerance: float = _at_most(1e-5, 0.0)
     agreement_min_cosine: float = _at_least(0.999, -1.0, 1.0)
     agreement_rank_min: float = _at_least(0.95, 0.0, 1.0)
+    agreement_int8_min: float = _at_least(0.999, -1.0, 1.0)
+    agreement_int8_fast_min: float = _at_least(0.99, -1.0, 1.0)
     coverage_partitions_max: int = _at_most(1, 0, 10_000)
     coverage_nodes_min: float = _at_least(0.98, 0.0, 1.0)
     conversion_exact_min: float = _at_least(0.9999999, -1.0, 1.0)
@@ -86,7 +88,8 @@ class Policy:
         The provider whose latency the gate judges.
     cpu_precision : {"fp32", "int8", "int8-fast"}
         The form of the encoder that the CPU provider is judged in: its latency, and its agreement
-        with fp32 beside the other forms.
+        with fp32 beside the other forms. fp32 allows nothing less; a form in fewer bits is held to
+        a limit of its own (``agreement_int8_min``, ``agreement_int8_fast_min``).
     required : Mapping[str, bool]
         Check id to whether it must pass. A required check that is not-run fails the verdict.
     limits : Limits
@@ -141,6 +144,11 @@ class Policy:
                 "limits": Limits(**data["limits"]),
             }
         )
+
+
+def form_limit(precision: str) -> str:
+    """Return the name of the limit on the worst cosine of a form in fewer bits."""
+    return f"agreement_{precision.replace('-', '_')}_min"
 
 
 def host_kind() -> str:

@@ -103,6 +103,9 @@ class Policy(_Model):
         description="Check id to whether the verdict requires it. A required check that is "
         "`not-run` keeps the verdict from passing."
     )
+    cpu_precision: Text = Field(
+        default="fp32", description="The form of the encoder that the CPU provider was judged in."
+    )
 
 
 class Selection(_Model):
@@ -193,7 +196,7 @@ class LatencySeries(_Model):
         description="The wheel under test, or the official wheel of the same upstream version."
     )
     provider: Text = Field(description="Execution provider in short, `cpu` or `coreml`.")
-    precision: Text = Field(description="`fp32` or `fp16`.")
+    precision: Text = Field(description="`fp32`, `fp16`, or a form prepared for the CPU.")
     workload: Text = Field(
         description="`mix`: realistic text lengths; `worst`: the longest admitted text; "
         "`paired`: the mix, measured in turns with other series."

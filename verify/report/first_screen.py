@@ -50,13 +50,20 @@ def big_figures(document: Document, gate: tuple[Series, ...]) -> tuple[BigFigure
         budget = document.policy.limits.get("latency_p95_ms", check.limit)
         if not is_number(p95):
             return MISSING, check.summary
+        form = document.policy.cpu_precision
+        told = f", in {form}" if form != "fp32" else ""
         upper = f"upper bound {milliseconds(bound)} ms" if is_number(bound) else "no upper bound"
-        return f"{milliseconds(p95)} ms", f"{upper}, budget {value_text(budget)} ms"
+        return f"{milliseconds(p95)} ms", f"{upper}, budget {value_text(budget)} ms{told}"
 
     def cosine(check: CheckEntry) -> tuple[str, str]:
         if not is_number(check.measured):
             return MISSING, check.summary
-        return _rounded_down(check.measured), f"to the float64 reference; at least {check.limit}"
+        form = document.policy.cpu_precision
+        note = f"to the float64 reference; at least {check.limit}"
+        agreement = document.check("embedding.agreement")
+        if form != "fp32" and agreement and is_number(agreement.measured):
+            note = f"fp32 {note}; {form} keeps {_rounded_down(agreement.measured)}"
+        return _rounded_down(check.measured), note
 
     def partitions(check: CheckEntry) -> tuple[str, str]:
         if not is_number(check.measured):

@@ -23,6 +23,7 @@ from .charts import time as charts_time
 from .charts.graph_picture import Left, left_behind, legend, node_picture
 from .document import Coverage, Document
 from .first_screen import big_figures
+from .frontier import COLUMNS, shown
 from .known_faults import of_graphs
 from .samples import Series, gate_series, latency_series
 from .text import is_number, milliseconds, moment, seconds_text, value_text
@@ -66,7 +67,13 @@ class Run:
     differences: Comparison | None = None
 
 
-def write_report(document: Document, path: Path, *, history: Sequence[Document] = ()) -> None:
+def write_report(
+    document: Document,
+    path: Path,
+    *,
+    history: Sequence[Document] = (),
+    frontier: Path | None = None,
+) -> None:
     """Write the report of one run.
 
     Parameters
@@ -77,16 +84,20 @@ def write_report(document: Document, path: Path, *, history: Sequence[Document] 
         The HTML file; replaced in one step.
     history : sequence of Document, optional
         Earlier runs, in any order, for the comparison across runs.
+    frontier : Path, optional
+        ``frontier-MODEL.json``, shown where it is about the same wheel and model.
 
     Raises
     ------
     VerifyError
         If the file cannot be written.
     """
-    write_text(path, render(document, history=history))
+    write_text(path, render(document, history=history, frontier=frontier))
 
 
-def render(document: Document, *, history: Sequence[Document] = ()) -> str:
+def render(
+    document: Document, *, history: Sequence[Document] = (), frontier: Path | None = None
+) -> str:
     """Return the report's HTML; see :func:`write_report`."""
     environment = page_environment(PackageLoader(__package__))
     verdict = document.verdict
@@ -109,6 +120,8 @@ def render(document: Document, *, history: Sequence[Document] = ()) -> str:
         open_pictures=_OPEN_PICTURES,
         half=conversion.section(document),
         runs=_runs(document, history),
+        frontier=shown(frontier, document) if frontier else "",
+        frontier_columns=COLUMNS,
         host=view.host_facts(document),
         wheel=view.wheel_facts(document),
         limits=view.facts(document.policy.limits),

@@ -199,7 +199,10 @@ def wheel_part(
 def policy_part(policy: Policy) -> report.Policy:
     """Return the ``policy`` part of verify.json."""
     return report.Policy(
-        name=policy.name, limits=asdict(policy.limits), required=dict(policy.required)
+        name=policy.name,
+        limits=asdict(policy.limits),
+        required=dict(policy.required),
+        cpu_precision=policy.cpu_precision,
     )
 
 

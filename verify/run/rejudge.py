@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import get_args
 
 from ..checks.table import check_ids, find_check
 from ..environment.wheel_file import other_python
 from ..policy.judgement import judge_numbers
-from ..policy.limits import Policy
+from ..policy.limits import CpuPrecision, Policy, form_limit
 from ..policy.result import CheckResult
 from ..report.document import CheckEntry, Document
 from . import verdict
@@ -16,6 +17,7 @@ from .carry_out import check_part, policy_part
 from .sampled import judge_series, with_bound
 from .selection import Selection
 
+AGREEMENT = "embedding.agreement"
 _FIELDS = {field.name for field in fields(CheckResult)}
 
 
@@ -67,6 +69,16 @@ def _again(result: CheckResult, document: Document, policy: Policy) -> CheckResu
     judged = result.evidence.get("judged")
     if not isinstance(judged, Mapping) or not judged:
         return result
+    wanted = form_limit(policy.cpu_precision)
+    others = {form_limit(form) for form in get_args(CpuPrecision)} - {wanted}
+    judged = {name: found for name, found in judged.items() if name not in others}
+    if result.id == AGREEMENT and policy.cpu_precision != "fp32" and wanted not in judged:
+        return replace(
+            result,
+            status="inconclusive",
+            summary=f"the run did not compare the form {policy.cpu_precision} with fp32",
+            hint="Run the verification again with this policy.",
+        )
     found = judge_numbers(judged, policy.limits)
     limit = getattr(policy.limits, next(iter(judged)))
     if found.status == result.status != "failed":

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..checks.table import CHECKS, find_check
-from ..policy.limits import Policy
+from ..policy.limits import Policy, form_limit
 from ..policy.result import CheckResult
 from ..program import as_called
 from ..report.document import Decision, ExitCode, Verdict
@@ -204,6 +204,12 @@ def _paragraph(
         sentences.append("CoreML executed the encoder here.")
     elif EXECUTES in by_id:
         sentences.append(f"CoreML execution was not proven here: {_said(by_id[EXECUTES])}.")
+    if policy.executes and policy.cpu_precision != "fp32":
+        least = getattr(policy.limits, form_limit(policy.cpu_precision))
+        sentences.append(
+            f"On the CPU the form {policy.cpu_precision} was judged, of which the policy wants a "
+            f"cosine with fp32 of {least:g} or more."
+        )
     for result in (*found.failed, *found.missing):
         word = "failed" if result.status == "failed" else "did not run"
         sentences.append(f"{find_check(result.id).title} {word}: {_said(result)}.")

@@ -124,6 +124,23 @@ def test_a_conversation(model: Path) -> None:
         assert client.end() == (0, "")
 
 
+def test_the_precision_is_served_and_named(model: Path) -> None:
+    with Embedder.from_recipe(model, TINY, precision="int8") as embedder:
+        wanted = embedder.embed(["a b c"])
+    with serving(model, "--precision", "int8", hello=False) as client:
+        hello = client.ask(HELLO)
+        assert (hello["precision"], hello["precision_why"]) == ("int8", "asked for")
+        found = client.ask({"op": "embed", "id": 1, "texts": ["a b c"]})
+        assert np.abs(np.array(found["vectors"]) - wanted).max() < 1e-6
+        assert client.ask({"op": "stats", "id": 2})["precision"] == "int8"
+        assert client.end() == (0, "")
+    with serving(model, "--precision", "auto", hello=False) as client:
+        hello = client.ask(HELLO)
+        assert hello["precision"] == "fp32"
+        assert "no form is proven" in hello["precision_why"] or "no fast" in hello["precision_why"]
+        assert client.end() == (0, "")
+
+
 def test_mistakes_are_answered_and_the_process_lives_on(model: Path) -> None:
     with serving(model, hello=False) as client:
         early = client.ask({"op": "embed", "id": 7, "texts": ["a"]})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
@@ -16,10 +18,19 @@ from tests.kit.verify_examples import TINY, tiny_weights
 from tests.verify.encoder.test_architectures import MPNET, SPECS, feeds
 from verify.encoder.graph import build_graph
 from verify.encoder.model_recipe import EncoderSpec
-from verify.encoder.prepared import choice
-from verify.encoder.prepared.moments import Calibration, calibrate, calibration_texts
+from verify.encoder.prepared import choice, prepare, processor
+from verify.encoder.prepared.moments import (
+    Calibration,
+    Inputs,
+    calibrate,
+    calibration_texts,
+    calibration_tokens,
+)
 from verify.encoder.prepared.prepare import coded_matrices, ensure_prepared, prepared_graph
 from verify.encoder.prepared.rounding import column_scales, fitted, nearest
+from verify.encoder.prepared.sensitivity import least_sensitive
+from verify.encoder.prepared.smoothing import Linear, smoothed
+from verify.encoder.prepared.text_runner import TextRunner
 from verify.encoder.prepared.variants import PREPARED, VARIANTS, Prepared
 from verify.encoder.reference import default_folder, load_texts
 from verify.encoder.weights import write_safetensors
@@ -67,6 +78,16 @@ def test_mpnet_keeps_its_bias_in_eight_bits() -> None:
     given = feeds(MPNET, 200)
     difference = np.abs(session(MPNET, "int8").run(None, given)[0] - states(MPNET, given))[:, :-2]
     assert difference.mean() < 0.06
+
+
+def test_mpnet_is_calibrated_as_its_graph_computes() -> None:
+    tensors = tiny_weights(encoder=MPNET)
+    runner = TextRunner(tensors, MPNET, [[5, 6, 7, 8], [9, 10]])
+    rows = runner.embedded()
+    for number in range(MPNET.layers):
+        rows = runner.layer(rows, number)
+    given = {"input_ids": np.asarray([[5, 6, 7, 8]]), "attention_mask": np.ones((1, 4), np.int64)}
+    assert np.abs(rows[:4] - states(MPNET, given)[0]).max() < 1e-5
 
 
 def test_no_text_depends_on_those_beside_it_where_each_token_has_a_scale() -> None:
@@ -125,11 +146,100 @@ def test_a_prepared_graph_is_made_once_the_same_every_time_and_recorded(tmp_path
     record = json.loads(paths[0].with_suffix(".json").read_text())
     assert record["variant"] == "int8"
     assert record["steps"]["scales"] == "row"
-    assert record["matrices"] == 12
+    assert len(record["matrices"]) == 12
+    assert record["prepared_on"]["instructions"] == list(processor.integer_instructions())
+    assert record["prepared_on"]["saturates"]["u8u8"] is False
     assert record["calibration"]["texts"] == 120
     paths[0].write_bytes(b"damaged")
     again = ensure_prepared(tmp_path, TINY, tmp_path / "one", variant="int8", static=(1, 8))
     assert again.read_bytes() == paths[1].read_bytes()
+
+
+def test_graphs_of_other_shapes_and_scales_are_made_of_the_same_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_safetensors(tmp_path / "model.safetensors", tiny_weights())
+    runs = []
+    monkeypatch.setattr(
+        prepare, "calibrate", lambda *given: runs.append(given) or calibrate(*given)
+    )
+    records = []
+    for variant, static in (("int8", None), ("int8", (1, 8)), ("int8-fast", (1, 16))):
+        path = ensure_prepared(tmp_path, TINY, tmp_path, variant=variant, static=static)
+        records.append(json.loads(path.with_suffix(".json").read_text()))
+    assert len(runs) == 1
+    assert records[0]["calibration"] == records[2]["calibration"]
+    assert len({record["graph_sha256"] for record in records}) == 3
+    (codes,) = (tmp_path).glob("*/codes-*.safetensors")
+    matrices = coded_matrices(tiny_weights(), TINY, VARIANTS["int8"], calibration())
+    for name, stored in prepare._read_codes(codes).items():
+        for part, value in vars(stored).items():
+            assert np.array_equal(value, getattr(matrices[name], part)), (name, part)
+    codes.write_bytes(b"damaged")
+    ensure_prepared(tmp_path, TINY, tmp_path, variant="int8", static=(2, 8))
+    assert len(runs) == 2
+
+
+def test_mixed_precision_leaves_the_most_sensitive_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors, texts = tiny_weights(), calibration_tokens(TINY, NOWHERE)[::4]
+    matrices = coded_matrices(tensors, TINY, VARIANTS["int8-fast"], calibration())
+
+    def mixed(least: float) -> tuple[dict[str, Any], dict[str, float]]:
+        return least_sensitive(tensors, TINY, matrices, texts, least)
+
+    everything, costs = mixed(-1.0)
+    assert everything.keys() == costs.keys() == matrices.keys()
+    assert min(costs.values()) > 0
+    assert mixed(1.0)[0] == {}
+    least = 1 - max(costs.values())
+    some, again = mixed(least)
+    assert again == costs
+    assert 0 < len(some) < len(costs)
+    assert max(costs[name] for name in some) <= min(costs[name] for name in costs.keys() - some)
+    write_safetensors(tmp_path / "model.safetensors", tensors)
+    monkeypatch.setitem(
+        prepare.VARIANTS, "int8-mixed", replace(VARIANTS["int8-mixed"], least=least)
+    )
+    path = ensure_prepared(tmp_path, TINY, tmp_path, variant="int8-mixed")
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["costs"] == costs
+    assert record["matrices"] == sorted(some)
+    kinds = Counter(node.op_type for node in onnx.load(path).graph.node)
+    assert kinds["MatMulIntegerToFloat"] == len(some)
+    assert kinds["MatMul"] == len(costs) - len(some)
+
+
+def test_smoothing_changes_nothing_in_float32_and_makes_the_inputs_flat() -> None:
+    random = np.random.default_rng(11)
+    values = random.normal(size=(300, 16)).astype(np.float32)
+    values[:, 3] *= 60
+    inputs = Inputs(
+        moments=values.T.astype(np.float64) @ values, low=values.min(0), high=values.max(0)
+    )
+    parts = {
+        part: Linear(weight=random.normal(size=(16, 16)), inputs=inputs)
+        for part in ("query", "key", "value", "joined", "wide", "narrow")
+    }
+    found = smoothed(parts, ("query", "key", "value", "joined", "wide"))
+    for part in ("query", "key", "wide"):
+        factors = found[part].factors
+        assert factors is not None
+        assert (np.exp2(np.rint(np.log2(factors))) == factors).all()
+        weight = parts[part].weight.astype(np.float32)
+        moved = found[part].weight.astype(np.float32)
+        assert np.array_equal((values * factors) @ moved, values @ weight)
+        before, after = (np.abs(each).max(axis=0) for each in (values, values * factors))
+        assert after.max() / np.median(after) < 0.3 * before.max() / np.median(before)
+    assert found["query"].factors is found["value"].factors
+    assert found["narrow"] is parts["narrow"]
+    # What the attention's output is multiplied by is in the value's weights already.
+    assert found["joined"].factors is None
+    passed = parts["joined"].weight[:, 0] / found["joined"].weight[:, 0]
+    assert found["query"].factors is not None
+    unmoved = found["value"].weight * found["query"].factors[:, None] / passed
+    assert np.array_equal(unmoved, parts["value"].weight)
 
 
 def test_a_graph_of_its_own_is_not_taken_apart(tmp_path: Path) -> None:
@@ -163,21 +273,31 @@ def test_auto_is_eight_bits_where_that_is_proven_and_fast(
     weights.write_bytes(b"weights")
     monkeypatch.setattr(choice, "file_sha256", lambda path: next(iter(choice.WORST)))
     monkeypatch.setattr(choice, "integer_instructions", lambda: ("avx512-vnni", "avx2"))
-    assert choice.chosen("auto", "cpu", weights, 0.999) == "int8"
-    assert choice.chosen("auto", "cpu", weights, 0.99) == "int8-fast"
-    assert choice.chosen("auto", "cpu", weights, 0.9999) == "fp32"
-    assert choice.chosen("auto", "coreml", weights, 0.99) == "fp32"
-    assert choice.chosen("fp16", "cpu", weights, 0.99) == "fp16"
+
+    def auto(least: float, provider: str = "cpu") -> tuple[str, str]:
+        found = choice.chosen("auto", provider, weights, least)
+        return found.precision, found.why
+
+    assert auto(0.999) == ("int8", "the fastest that is proven to keep 0.999, by avx512-vnni")
+    assert auto(0.99)[0] == "int8-fast"
+    assert auto(0.9999) == ("fp32", "of these weights no form is proven to keep 0.9999")
+    assert auto(0.99, "coreml") == ("fp32", "the forms in eight bits are for the CPU provider")
+    assert choice.chosen("fp16", "cpu", weights, 0.99).precision == "fp16"
+    monkeypatch.setattr(choice, "saturating", lambda: {"u8s8": True, "u8u8": True})
+    assert auto(0.99) == ("fp32", "products of unsigned bytes saturate on this processor")
     monkeypatch.setattr(choice, "integer_instructions", lambda: ("avx2",))
-    assert choice.chosen("auto", "cpu", weights, 0.99) == "fp32"
+    assert auto(0.99) == ("fp32", "no fast products of bytes on this processor (avx2)")
     monkeypatch.setattr(choice, "integer_instructions", lambda: ("dotprod",))
     monkeypatch.setattr(choice, "file_sha256", lambda path: "others")
-    assert choice.chosen("auto", "cpu", weights, 0.99) == "fp32"
+    assert auto(0.99)[0] == "fp32"
     with pytest.raises(VerifyError, match="form for the CPU"):
         choice.chosen("int8", "coreml", weights, 0.99)
 
 
 def test_instructions_go_by_the_names_that_linux_has() -> None:
-    assert choice.integer_instructions({"avx2", "avx512_vnni", "sse2"}) == ("avx512-vnni", "avx2")
-    assert choice.integer_instructions({"asimddp", "i8mm"}) == ("i8mm", "dotprod")
-    assert choice.integer_instructions(set()) == ()
+    assert processor.integer_instructions({"avx2", "avx512_vnni", "sse2"}) == (
+        "avx512-vnni",
+        "avx2",
+    )
+    assert processor.integer_instructions({"asimddp", "i8mm"}) == ("i8mm", "dotprod")
+    assert processor.integer_instructions(set()) == ()

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.kit.report_example import example
 from tests.kit.verify_examples import policy
 from verify.environment.context import TargetContext
 from verify.frontier import frontier_page
-from verify.frontier.measured_forms import Frontier, Kept, Point, Share, kept_of
+from verify.frontier.measured_forms import kept_of
 from verify.frontier.quality_inside import saturation
 from verify.frontier.retrieval import retrieval_set
 from verify.latency.queries import workload
+from verify.report.document import Host
+from verify.report.frontier import Frontier, FrontierRun, Kept, Point, Share
+from verify.report.html import render
 from verify.statistics.ratio import RatioInterval
 
 
@@ -48,6 +54,17 @@ def frontier(**saturates: bool) -> Frontier:
             point("middling", 0.992, 6.0),
             point("rough", 0.9, 5.0),
         ),
+    )
+
+
+def run_of(found: Frontier) -> FrontierRun:
+    return FrontierRun(
+        created="2026-03-04T05:06:07Z",
+        command="measured by a command",
+        wheel="a.whl",
+        wheel_sha256="f" * 64,
+        host=Host(fingerprint="f", kind="linux-x86_64", cpu="A processor", cores=2, os="Debian"),
+        frontier=found,
     )
 
 
@@ -89,7 +106,7 @@ def test_the_fastest_is_that_of_those_good_enough() -> None:
     found = frontier()
     assert [found.fastest(worst).form for worst in (0.999, 0.99)] == ["careful", "middling"]  # type: ignore[union-attr]
     assert found.fastest(1.1) is None
-    assert found.to_json()["fastest"] == {"0.999": "careful", "0.99": "middling"}
+    assert run_of(found).to_json()["fastest"] == {"0.999": "careful", "0.99": "middling"}
 
 
 def test_a_share_is_the_ratio_turned_round() -> None:
@@ -104,11 +121,35 @@ def test_table_and_page_show_every_form_and_name_saturation(tmp_path: Path) -> N
     assert "fastest with worst cosine >= 0.999: careful, P95 8.00 ms" in text
     assert "products of u8s8 saturate here" in text
     page = tmp_path / "page.html"
-    frontier_page.write_page(frontier(u8s8=False), page, wheel="a.whl")
+    frontier_page.write_page(run_of(frontier(u8s8=False)), page)
     written = page.read_text(encoding="utf-8")
     assert all(name in written for name in ("careful", "middling", "rough", "<svg"))
     assert "0.500 (0.471 to 0.533)" in written
     assert "no product of bytes saturates here" in written
+    assert "2026-03-04 05:06 UTC" in written
+
+
+def test_a_report_shows_the_frontier_of_its_own_wheel_and_model_alone(tmp_path: Path) -> None:
+    document = example(calls=3).model_copy(update={"model": "tiny"})
+    path = tmp_path / "frontier-tiny.json"
+    own = replace(run_of(frontier(u8u8=False)), wheel_sha256=document.wheel.sha256)
+    other = replace(own, frontier=replace(own.frontier, encoder="other"))
+
+    def section(run: FrontierRun) -> str:
+        path.write_text(json.dumps(run.to_json()))
+        page = render(document, frontier=path)
+        return page[page.index('id="frontier"') : page.index('id="facts"')]
+
+    found = section(own)
+    assert all(word in found for word in ("careful", "rough", "<svg", "0.500 (0.471 to 0.533)"))
+    assert "measured by a command" in found
+    assert "A processor" in found
+    assert "fastest with worst cosine &gt;= 0.999: careful" in found
+    assert "is of another model (other)" in section(other)
+    assert "is of another wheel (a.whl)" in section(replace(own, wheel_sha256="0" * 64))
+    path.write_text("{}")
+    assert "cannot be read, so it is not shown" in render(document, frontier=path)
+    assert 'id="frontier"' not in render(document, frontier=tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("width", [60, 80])
@@ -128,6 +169,7 @@ def test_products_of_unsigned_bytes_are_right_on_this_machine(tmp_path: Path) ->
         role="candidate", work=tmp_path, model_dir=tmp_path, encoder=TINY, policy=policy()
     )
     found = saturation(context, None)
+    assert found is not None
     assert set(found) == {"u8s8", "u8u8"}
     assert not found["u8u8"]
 

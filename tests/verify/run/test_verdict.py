@@ -354,3 +354,30 @@ def test_an_error_ends_once() -> None:
     assert str(VerifyError('a.onnx cannot be read: "no such file.".')).endswith('file."')
     assert str(VerifyError("a.onnx cannot be read: damaged..")).endswith("damaged.")
     assert str(VerifyError("it is version 1.21.0.")) == "it is version 1.21.0."
+
+
+def test_the_verdict_names_the_form_that_was_judged() -> None:
+    found = [item for item in results() if item.id != "provider.executes"]
+    chosen = policy().with_precision("int8-fast")
+    said = decide(found, selection=Selection(), setting=Setting(policy=chosen, host=HOST))
+    assert "the fallback is the CPU provider in int8-fast" in said.headline
+    assert "cosine with fp32 of 0.99 or more" in said.paragraph
+    assert "form" not in conclude(found).paragraph
+    assert run.policy_part(chosen).cpu_precision == "int8-fast"
+
+
+def test_judging_again_in_another_form_wants_a_run_that_compared_it() -> None:
+    def judged(numbers: dict[str, float], precision: Any) -> CheckEntry:
+        before = CheckResult(
+            id="embedding.agreement", status="passed", summary="s", evidence={"judged": numbers}
+        )
+        chosen = policy({"embedding.agreement": True}).with_precision(precision)
+        return entry(rejudge.judge(document([before]), chosen), "embedding.agreement")
+
+    plain = {"agreement_min_cosine": 0.99999, "agreement_rank_min": 1.0}
+    assert judged(plain, "fp32").status == "passed"
+    assert judged(plain, "int8").status == "inconclusive"
+    with_int8 = {"agreement_int8_min": 0.998, **plain}
+    assert judged(with_int8, "int8").status == "failed"
+    assert judged(with_int8, "int8-fast").status == "inconclusive"
+    assert judged(with_int8, "fp32").status == "passed"  # that form is not asked for

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
-import sys
-from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +11,7 @@ from ..graph import Output, ensure_graph
 from ..graph import Precision as Exact
 from ..model_recipe import EncoderSpec, file_sha256
 from .prepare import ensure_prepared
+from .processor import FAST, integer_instructions, saturating
 from .variants import PREPARED, Prepared
 
 Precision = Literal[Exact, Prepared, "auto"]
@@ -34,15 +32,13 @@ WORST: dict[str, dict[str, float]] = {
 """Worst cosine over the reference texts that is proven, by the weights' sha256. The check
 ``embedding.agreement`` measures it again; other weights have none, and auto is fp32 there."""
 
-_INTEGER = {
-    "amx_int8": "amx-int8",
-    "avx512_vnni": "avx512-vnni",
-    "avx_vnni": "avx-vnni",
-    "avx2": "avx2",
-    "i8mm": "i8mm",
-    "asimddp": "dotprod",
-}
-_FAST = {"amx-int8", "avx512-vnni", "avx-vnni", "i8mm", "dotprod"}
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A precision, and in a few words why it is this one."""
+
+    precision: Precision
+    why: str
 
 
 def ensure_form(
@@ -72,8 +68,8 @@ def ensure_form(
     )
 
 
-def chosen(precision: Precision, provider: str, weights: Path, least: float) -> Precision:
-    """Return the precision, ``auto`` resolved.
+def chosen(precision: Precision, provider: str, weights: Path, least: float) -> Choice:
+    """Return the precision, ``auto`` resolved, and why.
 
     Auto is the fastest prepared form whose proven worst cosine is at least ``least``, on the CPU
     provider and on a processor that multiplies bytes faster than floats; fp32 everywhere else.
@@ -89,58 +85,20 @@ def chosen(precision: Precision, provider: str, weights: Path, least: float) -> 
             hint='Use precision="fp32" or "fp16" with CoreML.',
         )
     if precision != "auto":
-        return precision
-    if provider != "cpu" or not _FAST & set(integer_instructions()) or not weights.is_file():
-        return "fp32"
-    proven = WORST.get(file_sha256(weights), {})
-    return next((form for form in FASTEST if proven.get(form, -1.0) >= least), "fp32")
-
-
-def integer_instructions(names: Collection[str] | None = None) -> tuple[str, ...]:
-    """Return which instructions for products of bytes this processor has.
-
-    Parameters
-    ----------
-    names : collection of str, optional
-        The processor's features as Linux calls them; read from this machine when left out.
-
-    Returns
-    -------
-    tuple of str
-        Of amx-int8, avx512-vnni, avx-vnni, avx2, i8mm and dotprod, best first.
-    """
-    found = _features() if names is None else set(names)
-    return tuple(name for feature, name in _INTEGER.items() if feature in found)
-
-
-def _features() -> set[str]:
-    if sys.platform == "darwin":
-        return {
-            feature
-            for feature, key in (
-                ("i8mm", "hw.optional.arm.FEAT_I8MM"),
-                ("asimddp", "hw.optional.arm.FEAT_DotProd"),
-                ("avx2", "hw.optional.avx2_0"),
-            )
-            if _sysctl(key) == "1"
-        }
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return set()
-    key = "flags" if platform.machine().lower() in ("x86_64", "amd64") else "Features"
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == key:
-            return set(value.split())
-    return set()
-
-
-def _sysctl(key: str) -> str:
-    try:
-        done = subprocess.run(
-            ["/usr/sbin/sysctl", "-n", key], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
+        return Choice(precision=precision, why="asked for")
+    here = integer_instructions()
+    fast = [name for name in here if name in FAST]
+    proven = WORST.get(file_sha256(weights), {}) if fast and weights.is_file() else {}
+    form = next((form for form in FASTEST if proven.get(form, -1.0) >= least), None)
+    if provider != "cpu":
+        why = "the forms in eight bits are for the CPU provider"
+    elif not fast:
+        why = f"no fast products of bytes on this processor ({', '.join(here) or 'none at all'})"
+    elif form is None:
+        why = f"of these weights no form is proven to keep {least:g}"
+    elif (saturating() or {}).get("u8u8"):
+        why = "products of unsigned bytes saturate on this processor"
+    else:
+        why = f"the fastest that is proven to keep {least:g}, by {fast[0]}"
+        return Choice(precision=form, why=why)
+    return Choice(precision="fp32", why=why)

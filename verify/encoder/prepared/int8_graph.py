@@ -14,70 +14,27 @@ half the time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..model_recipe import EncoderSpec
-from ..weights import Array
-from .fused_graph import FusedWriter
+from .coded import LEAST_SCALE, MIDDLE, CodedMatrix, CodedWriter
+from .variants import Scales
 
-Scales = Literal["row", "tensor", "static"]
-
-MIDDLE = 128
-"""Code of zero in weights, and in activations that are as often negative as positive."""
 GELU_MIDDLE = 24
 """Code of zero after GELU, whose values never fall below -0.17."""
 GELU_LEAST = -0.1700
 """Least value of GELU (at -0.7518), rounded down."""
-LEAST_SCALE = 1e-6
 
 
-@dataclass(frozen=True, kw_only=True)
-class CodedMatrix:
-    """A weight in eight bits: ``W = (codes - 128) * scales``, but for ``apart``.
-
-    Parameters
-    ----------
-    codes : ndarray
-        uint8 ``[in, out]``; 128 where a row is apart.
-    scales : ndarray
-        float32 ``[out]``.
-    columns : tuple of int
-        Columns of the input that are multiplied in float32.
-    apart : ndarray
-        Their rows of W, float32 ``[len(columns), out]``.
-    low, high : float
-        Range of the input's other columns, for scales that are fixed.
-    """
-
-    codes: Array
-    scales: Array
-    columns: tuple[int, ...]
-    apart: Array
-    low: float
-    high: float
-
-
-class Int8Writer(FusedWriter):
+class Int8Writer(CodedWriter):
     """Nodes and initialisers of one graph whose coded matrices are multiplied in integers."""
 
     gelu_operation = "FastGelu"
 
-    def __init__(
-        self,
-        tensors: Mapping[str, Array],
-        encoder: EncoderSpec,
-        static: tuple[int, int] | None,
-        *,
-        matrices: Mapping[str, CodedMatrix],
-        scales: Scales,
-    ) -> None:
-        super().__init__(tensors, encoder, static, "fp32")
-        self.matrices = matrices
-        self.scales = scales
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
         self.coded: dict[str, tuple[str, str, str]] = {}
 
     def product(self, source: str, name: str, weights: str) -> str:
@@ -85,16 +42,11 @@ class Int8Writer(FusedWriter):
         matrix = self.matrices.get(weights)
         if matrix is None:
             return super().product(source, name, weights)
-        codes, scale, zero = self.codes_of(source, matrix)
-        inputs = [
-            codes,
-            self.constant(f"{weights}.codes", matrix.codes),
-            scale,
-            self.constant(f"{weights}.scales", matrix.scales),
-            zero,
-            self.constant("middle", np.asarray(MIDDLE, dtype=np.uint8)),
-        ]
+        codes, scale, zero = self.codes_of(source, matrix, self.scales_of(weights))
+        weight, weight_scales = self.coded_weight(weights)
+        middle = self.constant("middle", np.asarray(MIDDLE, dtype=np.uint8))
         integers = f"{name}.integers" if matrix.columns else name
+        inputs = [codes, weight, scale, weight_scales, zero, middle]
         self.fused("MatMulIntegerToFloat", inputs, integers)
         if not matrix.columns:
             return integers
@@ -111,36 +63,42 @@ class Int8Writer(FusedWriter):
             self.node("Gather", [source, chosen], name, axis=1)
         return name
 
-    def codes_of(self, source: str, matrix: CodedMatrix) -> tuple[str, str, str]:
+    def codes_of(
+        self, source: str, matrix: CodedMatrix, scales: Scales | None
+    ) -> tuple[str, str, str]:
         """Return codes, scale and zero of an input; those who multiply the same one share them."""
         if source not in self.coded:
-            gelu = source.endswith(".gelu")
             make = {"row": self.by_row, "tensor": self.by_tensor, "static": self.by_range}
-            self.coded[source] = make[self.scales](source, matrix, gelu)
+            self.coded[source] = make[str(scales)](source, matrix)
         return self.coded[source]
 
-    def masked(self, source: str, matrix: CodedMatrix) -> str:
-        """Make the columns that are apart zero, so that they do not count in a scale."""
-        if not matrix.columns:
+    def scaled(self, source: str, matrix: CodedMatrix, *, fixed: bool = False) -> str:
+        """Smooth the columns, and make zero those that are apart where they would set a scale."""
+        size = len(matrix.codes)
+        factors = np.ones(size, np.float32) if matrix.factors is None else matrix.factors.copy()
+        if not fixed:
+            factors[list(matrix.columns)] = 0
+        if (factors == 1).all():
             return source
-        mask = np.ones(len(matrix.codes), dtype=np.float32)
-        mask[list(matrix.columns)] = 0
-        return self.node("Mul", [source, self.constant(f"{source}.mask", mask)], f"{source}.masked")
+        constant = self.constant(f"{source}.factors", factors)
+        return self.node("Mul", [source, constant], f"{source}.scaled")
 
-    def by_row(self, source: str, matrix: CodedMatrix, gelu: bool) -> tuple[str, str, str]:
+    def by_row(self, source: str, matrix: CodedMatrix) -> tuple[str, str, str]:
         """Scale each token by its own largest value: no text depends on those beside it."""
+        gelu = source.endswith(".gelu")
         middle = GELU_MIDDLE if gelu else MIDDLE
         codes = 255 - middle if gelu else 127
-        least = -GELU_LEAST / middle if gelu else LEAST_SCALE
-        inside = self.masked(source, matrix)
+        peak = 1.0 if matrix.factors is None else float(matrix.factors.max())
+        least = -GELU_LEAST * peak / middle if gelu else LEAST_SCALE
+        inside = self.scaled(source, matrix)
         size = inside if gelu else self.node("Abs", [inside], f"{source}.size")
         high = self.node("ReduceMax", [size], f"{source}.high", axes=[1], keepdims=0)
         ratio = self.scalar("per_code_gelu" if gelu else "per_code", 1 / codes)
         scaled = self.node("Mul", [high, ratio], f"{source}.high_scale")
-        floor = self.scalar("least_scale_gelu" if gelu else "least_scale", least)
+        floor = self.scalar(f"{source}.least_scale", least)
         scale = self.node("Max", [scaled, floor], f"{source}.scale")
         zeros = self.zeros(scale, middle)
-        coded = self.node("QuantizeLinear", [source, scale, zeros], f"{source}.codes", axis=0)
+        coded = self.node("QuantizeLinear", [inside, scale, zeros], f"{source}.codes", axis=0)
         column = self.node(
             "Unsqueeze", [scale, self.integers("last_axis", 1)], f"{source}.scale_column"
         )
@@ -158,19 +116,19 @@ class Int8Writer(FusedWriter):
             self.node("ConstantOfShape", [shape], name, value=value)
         return name
 
-    def by_tensor(self, source: str, matrix: CodedMatrix, gelu: bool) -> tuple[str, str, str]:
+    def by_tensor(self, source: str, matrix: CodedMatrix) -> tuple[str, str, str]:
         """Scale the whole tensor by its range, found when it is run."""
         from onnx import helper
 
-        inside = self.masked(source, matrix)
+        inside = self.scaled(source, matrix)
         names = [f"{source}.{part}" for part in ("codes", "scale", "zero")]
         self.nodes.append(helper.make_node("DynamicQuantizeLinear", [inside], names, name=names[0]))
         return names[0], names[1], names[2]
 
-    def by_range(self, source: str, matrix: CodedMatrix, gelu: bool) -> tuple[str, str, str]:
+    def by_range(self, source: str, matrix: CodedMatrix) -> tuple[str, str, str]:
         """Scale by a range that was found when the graph was made; what lies outside is cut."""
-        low, high = min(matrix.low, 0.0), max(matrix.high, LEAST_SCALE)
-        step = (high - low) / 255
+        step, middle = matrix.fixed_codes()
         scale = self.constant(f"{source}.scale", np.asarray(step, dtype=np.float32))
-        zero = self.constant(f"{source}.zero", np.asarray(round(-low / step), dtype=np.uint8))
-        return self.node("QuantizeLinear", [source, scale, zero], f"{source}.codes"), scale, zero
+        zero = self.constant(f"{source}.zero", np.asarray(middle, dtype=np.uint8))
+        inside = self.scaled(source, matrix, fixed=True)
+        return self.node("QuantizeLinear", [inside, scale, zero], f"{source}.codes"), scale, zero

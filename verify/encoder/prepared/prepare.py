@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,27 +11,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import VerifyError
-from ..graph import (
-    Output,
-    assembled,
-    check_static,
-    graph_folder,
-    graph_name,
-    is_built,
-    keep_graph,
-)
+from ..graph import Output, assembled, check_static, graph_folder, graph_name
+from ..kept import is_built, keep_file, keep_graph, record_of
 from ..model_recipe import EncoderSpec, file_sha256
-from ..tensors import attention_names, check_tensors
-from ..weights import Array, read_safetensors
-from .fused_graph import DOMAIN, FusedWriter
-from .int8_graph import MIDDLE, CodedMatrix, Int8Writer
-from .moments import Calibration, Inputs, calibrate
+from ..tensors import check_tensors
+from ..weights import Array, read_safetensors, write_safetensors
+from .coded import MIDDLE, CodedMatrix, CodedWriter, part_names
+from .fused_graph import DOMAIN
+from .int8_graph import Int8Writer
+from .moments import Calibration, calibrate, calibration_tokens
+from .processor import described
 from .rounding import column_scales, fitted, nearest
+from .sensitivity import least_sensitive
+from .smoothing import Linear, smoothed
 from .variants import FORM, VARIANTS, Prepared, Variant
 from .weights_graph import WeightsWriter
 
 if TYPE_CHECKING:
     import onnx
+
+_EVERY = 4
+"""Of so many calibration texts one serves to measure how sensitive a matrix is."""
+_NOT_IN_CODES = ("summary", "bits", "scales", "by_row")
+"""Steps that the weights in eight bits do not depend on: how their inputs are scaled."""
 
 
 def ensure_prepared(
@@ -44,8 +48,9 @@ def ensure_prepared(
     """Return the prepared graph's path; make it unless the recorded bytes are there already.
 
     The record beside it (``<stem>.json``) names the variant and each of its steps, the digest of
-    the calibration tokens, the weights' sha256 and the graph's. The first making takes as long as
-    running the encoder in float64 over some seven thousand tokens.
+    the calibration tokens, the weights' sha256 and the graph's, and the instructions for products
+    of bytes on the machine that made it. The weights in eight bits are kept too, for the graphs of
+    other shapes and for variants that differ in how the inputs are scaled alone.
 
     Raises
     ------
@@ -60,16 +65,19 @@ def ensure_prepared(
     check_static(static, encoder)
     weights = model_dir / encoder.weights_file
     chosen = VARIANTS[variant]
-    record: dict[str, Any] = {
+    source: dict[str, Any] = {
         "form": FORM,
-        "variant": variant,
-        "steps": chosen.to_json(),
         "encoder": encoder.to_json(),
         "weights_sha256": file_sha256(weights),
+    }
+    record = {
+        **source,
+        "variant": variant,
+        "steps": chosen.to_json(),
         "static": list(static) if static else None,
         "output": output,
     }
-    folder = graph_folder(directory, encoder, record["weights_sha256"])
+    folder = graph_folder(directory, encoder, source["weights_sha256"])
     path = folder / f"{graph_name(static, variant, output)}.onnx"
     if is_built(path, record):
         return path
@@ -77,14 +85,14 @@ def ensure_prepared(
     check_tensors(tensors, encoder)
     matrices: dict[str, CodedMatrix] = {}
     if chosen.bits == 8:
-        calibration = calibrate(tensors, encoder, model_dir / "tokenizer.json")
-        matrices = coded_matrices(tensors, encoder, chosen, calibration)
-        record["calibration"] = {
-            "texts": calibration.texts,
-            "tokens": calibration.tokens,
-            "sha256": calibration.sha256,
-        }
-        record["matrices"] = len(matrices)
+        codes = _ensure_codes(
+            folder, source, tensors, encoder, variant=chosen, tokenizer=model_dir / "tokenizer.json"
+        )
+        matrices = _read_codes(codes)
+        kept = record_of(codes)
+        record |= {name: kept[name] for name in ("calibration", "costs") if name in kept}
+        record["matrices"] = sorted(matrices)
+    record["prepared_on"] = described()
     model = prepared_graph(tensors, encoder, chosen, matrices, static=static, output=output)
     keep_graph(model, path, record)
     return path
@@ -116,13 +124,10 @@ def prepared_graph(
     output : {"last_hidden_state", "sentence_embedding"}
         What the graph gives.
     """
-    writer: FusedWriter
-    if variant.scales is not None:
-        writer = Int8Writer(tensors, encoder, static, matrices=matrices, scales=variant.scales)
-    elif variant.bits is not None:
-        writer = WeightsWriter(tensors, encoder, static, matrices=matrices, bits=variant.bits)
-    else:
-        writer = FusedWriter(tensors, encoder, static, "fp32")
+    kind: type[CodedWriter] = CodedWriter
+    if variant.bits is not None:
+        kind = WeightsWriter if variant.scales is None else Int8Writer
+    writer = kind(tensors, encoder, static, matrices=matrices, variant=variant)
     return assembled(writer, output, {DOMAIN: 1})
 
 
@@ -133,21 +138,26 @@ def coded_matrices(
     calibration: Calibration,
 ) -> dict[str, CodedMatrix]:
     """Return every matrix of the variant in eight bits, by name without ``.weight``."""
-    parts = {**attention_names(encoder), "wide": "intermediate.dense", "narrow": "output.dense"}
-    del parts["joined_norm"]
+    names = part_names(encoder)
     found = {}
     for layer in range(encoder.layers - variant.exact_layers):
-        for part, name in parts.items():
-            if part in variant.exact:
-                continue
-            full = f"encoder.layer.{layer}.{name}"
-            weight = tensors[f"{encoder.tensor_prefix}{full}.weight"].T.astype(np.float64)
-            count = variant.columns.get(part, 0)
-            found[full] = _coded(weight, calibration.inputs[full], count, variant.fitted)
+        full = {part: f"encoder.layer.{layer}.{name}" for part, name in names.items()}
+        parts = {
+            part: Linear(
+                weight=tensors[f"{encoder.tensor_prefix}{name}.weight"].T.astype(np.float64),
+                inputs=calibration.inputs[name],
+            )
+            for part, name in full.items()
+        }
+        for part, linear in smoothed(parts, variant.smoothed).items():
+            if part not in variant.exact:
+                count = variant.columns.get(part, 0)
+                found[full[part]] = _coded(linear, count, variant.fitted)
     return found
 
 
-def _coded(weight: Array, inputs: Inputs, count: int, fit: bool) -> CodedMatrix:
+def _coded(linear: Linear, count: int, fit: bool) -> CodedMatrix:
+    weight, inputs = linear.weight, linear.inputs
     columns = inputs.largest_columns(min(count, len(weight) // 2))
     rest = np.setdiff1d(np.arange(len(weight)), columns)
     scales = column_scales(weight, columns)
@@ -155,11 +165,77 @@ def _coded(weight: Array, inputs: Inputs, count: int, fit: bool) -> CodedMatrix:
         fitted(weight, scales, inputs.moments, columns) if fit else nearest(weight, scales)
     ).astype(np.int16)
     codes[list(columns)] = 0
+    exact = weight if linear.factors is None else weight * linear.factors[:, None]
     return CodedMatrix(
         codes=(codes + MIDDLE).astype(np.uint8),
         scales=scales,
         columns=columns,
-        apart=weight[list(columns)].astype(np.float32),
+        apart=exact[list(columns)].astype(np.float32),
         low=float(inputs.low[rest].min()),
         high=float(inputs.high[rest].max()),
+        factors=linear.factors,
     )
+
+
+def _ensure_codes(
+    folder: Path,
+    source: Mapping[str, Any],
+    tensors: Mapping[str, Array],
+    encoder: EncoderSpec,
+    *,
+    variant: Variant,
+    tokenizer: Path,
+) -> Path:
+    """Return the file of the weights in eight bits, made when it is not there."""
+    steps = {key: value for key, value in variant.to_json().items() if key not in _NOT_IN_CODES}
+    record = {**source, "steps": steps}
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    path = folder / f"codes-{digest[:12]}.safetensors"
+    if is_built(path, record, hash="sha256"):
+        return path
+    calibration = calibrate(tensors, encoder, tokenizer)
+    matrices = coded_matrices(tensors, encoder, variant, calibration)
+    found: dict[str, Any] = {
+        "calibration": {
+            "texts": calibration.texts,
+            "tokens": calibration.tokens,
+            "sha256": calibration.sha256,
+        }
+    }
+    if variant.least is not None:
+        texts = calibration_tokens(encoder, tokenizer)[::_EVERY]
+        matrices, found["costs"] = least_sensitive(tensors, encoder, matrices, texts, variant.least)
+    stored: dict[str, Array] = {}
+    for name, matrix in matrices.items():
+        stored |= {
+            f"{name}|codes": matrix.codes,
+            f"{name}|scales": matrix.scales,
+            f"{name}|columns": np.asarray(matrix.columns, dtype=np.int64),
+            f"{name}|apart": matrix.apart,
+            f"{name}|range": np.asarray([matrix.low, matrix.high]),
+        }
+        if matrix.factors is not None:
+            stored[f"{name}|factors"] = matrix.factors
+    keep_file(
+        path, {**record, **found}, lambda part: write_safetensors(part, stored), hash="sha256"
+    )
+    return path
+
+
+def _read_codes(path: Path) -> dict[str, CodedMatrix]:
+    stored: dict[str, dict[str, Array]] = {}
+    for key, value in read_safetensors(path).items():
+        name, _, part = key.rpartition("|")
+        stored.setdefault(name, {})[part] = value
+    return {
+        name: CodedMatrix(
+            codes=parts["codes"],
+            scales=parts["scales"],
+            columns=tuple(int(each) for each in parts["columns"]),
+            apart=parts["apart"],
+            low=float(parts["range"][0]),
+            high=float(parts["range"][1]),
+            factors=parts.get("factors"),
+        )
+        for name, parts in stored.items()
+    }

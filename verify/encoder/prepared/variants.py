@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from .int8_graph import Scales
-
+Scales = Literal["row", "tensor", "static"]
 Prepared = Literal[
     "fused",
     "int8",
@@ -20,14 +20,17 @@ Prepared = Literal[
     "int8-dynamic",
     "int8-no-narrow",
     "int8-last-fp32",
+    "int8-smoothed",
+    "int8-mixed",
     "weights-int8",
     "weights-int4",
 ]
 PREPARED: tuple[Prepared, ...] = get_args(Prepared)
 
-FORM = 2
+FORM = 3
 """Number of the prepared graphs' form; it goes up when their bytes change."""
 
+_ALL = ("query", "key", "value", "joined", "wide", "narrow")
 _COLUMNS = {"query": 8, "key": 8, "value": 8, "wide": 8, "narrow": 16}
 
 
@@ -43,28 +46,40 @@ class Variant:
         Bits of the weights; None leaves float32.
     scales : {"row", "tensor", "static"}, optional
         How activations are scaled to eight bits; None multiplies in float32.
+    by_row : tuple of str
+        Parts (query, key, value, joined, wide, narrow) that have a scale for each token all the
+        same.
     columns : Mapping[str, int]
-        Columns of the input that stay in float32, by part (query, key, value, joined, wide,
-        narrow).
+        Columns of the input that stay in float32, by part.
     fitted : bool
         Whether weights are rounded by what their inputs look like, or each to the nearest.
     exact : tuple of str
         Parts whose weights stay in float32.
     exact_layers : int
         How many of the last layers stay in float32.
+    smoothed : tuple of str
+        Parts whose largest columns are made smaller at the cost of the weights (smoothing.py).
+    least : float, optional
+        Mean cosine over the calibration texts down to which the least sensitive matrices are in
+        eight bits (sensitivity.py); all of them when left out.
     """
 
     summary: str
     bits: int | None = 8
     scales: Scales | None = None
+    by_row: tuple[str, ...] = ()
     columns: Mapping[str, int] = field(default_factory=dict)
     fitted: bool = False
     exact: tuple[str, ...] = ()
     exact_layers: int = 0
+    smoothed: tuple[str, ...] = ()
+    least: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return {**asdict(self), "columns": dict(self.columns), "exact": list(self.exact)}
+        # As JSON has them, so that a record that was read is equal.
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return found
 
 
 VARIANTS: Mapping[Prepared, Variant] = {
@@ -101,6 +116,19 @@ VARIANTS: Mapping[Prepared, Variant] = {
         scales="tensor",
         exact=("joined",),
         exact_layers=1,
+    ),
+    "int8-smoothed": Variant(
+        summary="a scale for each token, inputs smoothed into the weights, fitted rounding",
+        scales="row",
+        fitted=True,
+        smoothed=_ALL,
+    ),
+    "int8-mixed": Variant(
+        summary="int8-fast, the matrices measured as most sensitive in float32",
+        scales="static",
+        columns=_COLUMNS,
+        fitted=True,
+        least=0.9998,
     ),
     "weights-int8": Variant(summary="weights alone in 8 bits, fitted rounding", fitted=True),
     "weights-int4": Variant(summary="weights alone in 4 bits, blocks of 32 (MatMulNBits)", bits=4),

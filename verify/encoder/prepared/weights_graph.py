@@ -1,50 +1,31 @@
-"""The fused graph with weights alone in fewer bits: smaller, and multiplied in float32."""
+"""The fused graph with weights alone in fewer bits: smaller, and multiplied in float32.
+
+Four bits go through MatMulNBits. Eight cannot: the CPU kernel of 1.21.0 refuses every other
+number of bits ("Only 4b quantization is supported"), so DequantizeLinear widens them in each run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from ..model_recipe import EncoderSpec
-from ..weights import Array
-from .fused_graph import FusedWriter
-from .int8_graph import MIDDLE, CodedMatrix
+from .coded import MIDDLE, CodedWriter
 
 BLOCK = 32
 """Weights in a row that share a scale in four bits."""
 _MIDDLE_4 = 8
 
 
-class WeightsWriter(FusedWriter):
+class WeightsWriter(CodedWriter):
     """Nodes and initialisers of one graph whose weights are widened before they are used."""
-
-    def __init__(
-        self,
-        tensors: Mapping[str, Array],
-        encoder: EncoderSpec,
-        static: tuple[int, int] | None,
-        *,
-        matrices: Mapping[str, CodedMatrix],
-        bits: int,
-    ) -> None:
-        super().__init__(tensors, encoder, static, "fp32")
-        self.matrices = matrices
-        self.bits = bits
 
     def product(self, source: str, name: str, weights: str) -> str:
         """Multiply rows by a weight in fewer bits."""
-        if self.bits == 4:
+        if self.variant.bits == 4:
             return self.in_blocks(source, name, weights)
-        matrix = self.matrices[weights]
-        inputs = [
-            self.constant(f"{weights}.codes", matrix.codes),
-            self.constant(f"{weights}.scales", matrix.scales),
-            self.constant(
-                f"middle_{len(matrix.scales)}",
-                np.full(len(matrix.scales), MIDDLE, dtype=np.uint8),
-            ),
-        ]
+        codes, scales = self.coded_weight(weights)
+        size = len(self.matrices[weights].scales)
+        middle = self.constant(f"middle_{size}", np.full(size, MIDDLE, dtype=np.uint8))
+        inputs = [codes, scales, middle]
         widened = self.node("DequantizeLinear", inputs, f"{weights}.widened", axis=1)
         return self.node("MatMul", [source, widened], name)
 
