@@ -87,6 +87,13 @@ def large_mean() -> onnx.ModelProto:
     return model(nodes, [value("x", [1, 5000])], [value("y", [1, 1])])
 
 
+def large_norm() -> onnx.ModelProto:
+    """Return a layer norm whose squares leave half's range for inputs of some hundreds."""
+    ones = constant(np.ones(64, np.float32), "gain")
+    nodes = [node("LayerNormalization", ["x", "gain"], ["y"], name="norm")]
+    return model(nodes, [value("x", [1, 64])], [value("y", [1, 64])], [ones])
+
+
 def scalar(kind: int = FLOAT) -> onnx.ModelProto:
     if kind == FLOAT:
         nodes = [node("Mul", ["x", "s"], ["y"], name="mul")]
@@ -237,6 +244,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "half_taken": half_taken,
     "fused": fused,
     "large_mean": large_mean,
+    "large_norm": large_norm,
     "scalar": scalar,
     "scalar_int64": lambda: scalar(TensorProto.INT64),
     "scalar_bool": lambda: scalar(TensorProto.BOOL),

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .closeness import is_scalar
-from .half_precision import PESSIMISTIC, Lost, losses, rounded
+from .half_precision import PESSIMISTIC, Lost, losses, rounded, squares_lost
 from .program import NotEvaluated, Operation, Program, arguments, evaluable, run_operation
 
 Mode = Literal["exact", "fp16", "fp16-accumulate"]
@@ -197,7 +197,12 @@ def _sum_lost(operation: Operation, values: Mapping[str, Any], result: Any) -> l
         for name in operation.reads
         if np.asarray(values[name]).dtype.kind == "f"
     )
-    if operation.kind not in PESSIMISTIC or not finite or np.isfinite(result).all():
+    if operation.kind not in PESSIMISTIC or not finite:
+        return []
+    if operation.kind == "layer_norm":
+        with np.errstate(all="ignore"):
+            return squares_lost(arguments(operation, values), operation.outputs[0])
+    if np.isfinite(result).all():
         return []
     (whole,) = run_operation(operation, values)
     infinite = np.where(np.isfinite(result), result, np.copysign(np.inf, whole))

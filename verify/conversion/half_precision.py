@@ -147,13 +147,32 @@ def _softmax(given: Mapping[str, Any]) -> Array:
     return np.asarray(powers / half_sum(powers, axis))
 
 
-def _layer_norm(given: Mapping[str, Any]) -> Array:
+def _squares(given: Mapping[str, Any]) -> tuple[Array, Array, tuple[int, ...], int]:
+    """Return a norm's distances from the mean, the half sum of their squares, axes and count."""
     x = np.asarray(given["x"])
     axes = given.get("axes")
     chosen = tuple(range(x.ndim)) if axes is None else tuple(int(axis) % x.ndim for axis in axes)
     count = int(np.prod([x.shape[axis] for axis in chosen]))
     apart = rounded(x - rounded(half_sum(x, chosen) / count))
-    variance = rounded(half_sum(rounded(np.square(apart)), chosen) / count)
+    return apart, half_sum(rounded(np.square(apart)), chosen), chosen, count
+
+
+def squares_lost(given: Mapping[str, Any], value: str) -> list[Lost]:
+    """Return the overflow of a layer norm's squares, which its result hides.
+
+    Divided by an infinite deviation everything is zero, so the norm returns its bias: finite,
+    and wrong.
+    """
+    apart, half, chosen, _ = _squares(given)
+    whole = np.square(apart, dtype=np.float64).sum(axis=chosen, keepdims=True)
+    found = losses(whole, half, operation="the sum of squares inside layer_norm", value=value)
+    return [entry for entry in found if entry.kind == "overflow"]
+
+
+def _layer_norm(given: Mapping[str, Any]) -> Array:
+    x = np.asarray(given["x"])
+    apart, squares, chosen, count = _squares(given)
+    variance = rounded(squares / count)
     result = rounded(apart / rounded(np.sqrt(rounded(variance + given["epsilon"]))))
     shape = [x.shape[axis] if axis in chosen else 1 for axis in range(x.ndim)]
     if given.get("gamma") is not None:

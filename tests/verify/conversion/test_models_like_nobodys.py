@@ -45,6 +45,8 @@ def run(
         ("half_taken", ["--policy", "linux"], 1, ["conversion.nodes: failed", "at least 98 %"]),
         ("large_mean", ["--range", "x=20:30"], 0,
          ["overflow", "the sum inside reduce_mean m overflows to infinity"]),
+        ("large_norm", ["--range", "x=-400:400"], 0,
+         ["overflow", "the sum of squares inside layer_norm y overflows to infinity"]),
         ("mask", [], 2, ["--range mask=1:1"]),
         ("mask", ["--range", "mask=1:1"], 0, []),
         ("own_nan", ["--cases", "2"], 2,
