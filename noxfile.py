@@ -4,8 +4,8 @@ The job is `nox -s build verify`. Sessions, in the order of the list below:
 
   begin          doctor
   build          fetch build plan pins inspect
-  prove          verify differential coverage conversion frontier tune paths
-                 emulate
+  prove          verify differential coverage conversion frontier tune beside
+                 paths emulate
   use            index env model bridge sdk
   work on it     tests lint types docs gen lock references bench surface
                  rehearse rehearse-mac
@@ -201,6 +201,12 @@ def tune(session: nox.Session) -> None:
 
 
 @nox.session
+def beside(session: nox.Session) -> None:
+    """Measure ours beside official wheels, fastembed; curves; a profile."""
+    with_model(session, "beside")
+
+
+@nox.session
 def paths(session: nox.Session) -> None:
     """Measure four ways to a vector: in-process, bridge, Candle, CPU."""
     if not help_asked(session):
@@ -318,6 +324,8 @@ def lock(session: nox.Session) -> None:
         *(str(Path(path).with_suffix(".in")) for path in LOCKS.values()),
         "verify/requirements/target.in",
         "verify/requirements/target-numpy1.in",
+        "verify/requirements/fastembed.in",
+        "verify/requirements/sentence-transformers.in",
         "recipes/tools/requirements.in",
     ]
     for source in inputs:

@@ -33,6 +33,7 @@ COMMANDS = {
     "frontier": ".frontier.frontier_command",
     "tune": ".tune.tune_command",
     "report": ".commands.report",
+    "beside": ".beside.beside_command",
     "bridge": ".bridge.start",
     "decisions": ".decisions.command",
     OWN_MODEL: ".own_model.asking",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..environment.context import TargetContext
+from ..latency.meter_inside import peak_mib
 from ..latency.queries import QUERIES
 from ..policy.judgement import judge_numbers
 from ..policy.limits import Limits
@@ -225,7 +224,7 @@ def memory_result(points: Sequence[tuple[int, float]], *, runs: int, limits: Lim
     wanted, limit_mb = limits.memory_runs, limits.memory_growth_mb_max
     settled = [point for point in points if point[0] > SETTLING_SHARE * runs]
     found: Trend | None = trend([x for x, _ in settled], [y for _, y in settled])
-    peak = _peak_mib()
+    peak = peak_mib()
     fewer = "" if runs >= wanted else f" Only {runs} of {wanted} runs were made; scaled up."
     if found is None:
         return CheckResult(
@@ -271,12 +270,6 @@ def executable_provider(context: TargetContext) -> Literal["cpu", "coreml"]:
     if context.policy.gate_provider == "coreml" and context.host.startswith("macos"):
         return "coreml"
     return "cpu"
-
-
-def _peak_mib() -> float:
-    """Return the largest resident set so far; the kernel counts KiB on Linux, bytes on macOS."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MIB if sys.platform == "darwin" else peak / 1024.0
 
 
 def _ms(value: float | None) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..encoder.embedder import Embedder
     from ..encoder.settings import Tuning
 
-Role = Literal["candidate", "official"]
+Role = Literal["candidate", "official", "newest", "fastembed", "sentence-transformers"]
 Provider = Literal["cpu", "coreml"]
 
 
@@ -28,8 +28,8 @@ class TargetContext:
 
     Parameters
     ----------
-    role : {"candidate", "official"}
-        Whose wheel is installed in this environment.
+    role : str
+        Whose wheel is installed in this environment, or whose library (`verify.beside`).
     work : Path
         Scratch directory of this run; it exists.
     model_dir : Path

@@ -111,6 +111,26 @@ def make_official(wheel: WheelFile, work: Path, *, say: Say) -> Path:
     return python
 
 
+def make_locked(name: str, work: Path, *, say: Say) -> Path:
+    """Return the interpreter of an environment that holds ``requirements/NAME.txt``; made once.
+
+    Raises
+    ------
+    EnvironmentFailed
+        When pip cannot install it.
+    """
+    folder = work / "venvs"
+    with FileLock(made_folder(folder) / ".lock"):
+        base = _installed(folder, name, say=say)
+        home = folder / f"{name}-{base.parent.name}"
+        marker = home / ".complete"
+        python = _python_of(home)
+        if not (marker.is_file() and python.exists()):
+            python = _fresh(home, base)
+            marker.touch()
+    return python
+
+
 def fetch_official(like: str, work: Path, *, say: Say) -> WheelFile:
     """Return the official wheel of a wheel's version, Python and platform, from pip's index.
 
@@ -192,14 +212,19 @@ def _pinned(version: str, file: str) -> str:
 def _base(folder: Path, version: str, *, say: Say) -> Path:
     """Return the folder with the locked dependencies; install them when they are not there."""
     old = older_than(version, _NUMPY_1_BEFORE)
-    lock = _lock_file("target-numpy1" if old else "target")
+    return _installed(folder, "target-numpy1" if old else "target", say=say)
+
+
+def _installed(folder: Path, name: str, *, say: Say) -> Path:
+    """Return the folder with what a lock file names; install it when it is not there."""
+    lock = _lock_file(name)
     home = folder / f"base-{_key(lock, Path(sys.prefix))}"
     site = home / "site"
     if (home / ".complete").is_file():
         return site
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    say("installing the locked dependencies of the clean environment (once)")
+    say(f"installing the locked dependencies of an environment, {lock.name} (once)")
     arguments = ["install", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
     _pip([*arguments, "--target", str(site), "-r", str(lock)], "install the dependencies", folder)
     (home / ".complete").touch()

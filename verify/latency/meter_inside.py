@@ -10,8 +10,10 @@ is read outside of the timed region.
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 FIELDS = ("processor", "delay", "switches", "stops")
+_STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +96,19 @@ def _longest(before: dict[str, int], after: dict[str, int]) -> int | None:
         return None
     # A thread that is new has waited only since it exists.
     return max(value - before.get(thread, 0) for thread, value in after.items())
+
+
+def peak_mib() -> float:
+    """Return the largest resident set of this process so far, in MiB.
+
+    Linux has it since the program was started; its ``ru_maxrss`` also counts the parent, whose
+    memory a child shares until it starts its program.
+    """
+    try:
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text("utf-8"), re.MULTILINE)
+    except OSError:
+        found = None
+    if found is not None:
+        return int(found[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS, else KiB
+    return peak / (2**20 if sys.platform == "darwin" else 1024)

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from ..encoder.embedder import StageTimes
 
 STAGES = ("tokenise", "tensors", "inference", "pool", "normalise")
-EmbedTimed = Callable[[str], "tuple[Any, StageTimes]"]
+EmbedTimed = Callable[[Any], "tuple[Any, StageTimes]"]
 
 
 def sample(
     embed_timed: EmbedTimed,
-    texts: Sequence[str],
+    texts: Sequence[Any],
     order: Sequence[int],
     *,
     meter: Meter,
@@ -43,8 +43,8 @@ def sample(
     ----------
     embed_timed : callable
         ``Embedder.embed_timed`` or anything with its signature.
-    texts : sequence of str
-        The workload.
+    texts : sequence
+        The workload: strings, or whatever ``embed_timed`` takes in one call.
     order : sequence of int
         Which texts to embed, in this order.
     meter : Meter
@@ -73,7 +73,7 @@ def sample(
         meter.keep(before)
         if not np.isfinite(vector).all():
             raise VerifyError(
-                f"The vector of the text {texts[index][:40]!r} is not finite, so its time says "
+                f"The vector of the text {str(texts[index])[:40]!r} is not finite, so its time says "
                 "nothing.",
                 hint="Look at the embedding checks first.",
             )

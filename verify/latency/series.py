@@ -66,7 +66,7 @@ class Plan:
     Parameters
     ----------
     series : tuple of SeriesSpec
-        In the order of their turns; every second block turns it round.
+        They take turns in a new random order every second block, and back in the one after it.
     processes : int
         Processes for each environment, provider, precision and tuning.
     rounds : int
@@ -291,6 +291,7 @@ class _Turns:
     loop: int | None = None
     sizes: dict[str, int] = field(default_factory=dict)
     block: int = 0
+    turn: list[int] = field(default_factory=list)
 
     def warm_up(self) -> None:
         """Run every series in every process, and learn how many texts each workload has."""
@@ -315,8 +316,9 @@ class _Turns:
         for turn in range(self.plan.processes):
             slot = (turn + number) % self.plan.processes
             orders = {workload: self._order(workload) for workload in self.sizes}
-            forward = self.block % 2 == 0
-            for series in self.samples if forward else reversed(self.samples):
+            even = self.block % 2 == 0
+            self.turn = list(self.generator.permutation(len(self.samples))) if even else self.turn
+            for series in (self.samples[place] for place in self.turn[:: 1 if even else -1]):
                 order = {"order": orders[series.spec.workload], "settle": self.plan.settle}
                 stolen = stolen_share()
                 answer = self._ask(series.spec, slot, order)

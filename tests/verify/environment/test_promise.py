@@ -214,3 +214,23 @@ def test_an_index_that_answers_is_no_firewall(tmp_path: Path, said: str, hint: s
     with pytest.raises(EnvironmentFailed) as raised:
         venv._run(program, "fetch it", tmp_path / "place")
     assert hint in raised.value.hint
+
+
+def test_an_environment_of_a_lock_is_made_once_and_holds_what_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def pip(arguments: list[str], purpose: str, folder: Path) -> None:
+        asked.append(arguments)
+        package = Path(arguments[arguments.index("--target") + 1]) / "fastembed"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+
+    monkeypatch.setattr(venv, "_pip", pip)
+    python = venv.make_locked("fastembed", tmp_path, say=quiet)
+    assert venv.make_locked("fastembed", tmp_path, say=quiet) == python
+    assert len(asked) == 1
+    assert "--require-hashes" in asked[0]
+    assert asked[0][-1].endswith("/requirements/fastembed.txt")
+    assert [path.name for path in venv._site(python).glob("fastembed")] == ["fastembed"]

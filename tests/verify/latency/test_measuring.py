@@ -20,10 +20,11 @@ from verify.checks.latency_p95 import p95_result
 from verify.checks.latency_speedup import speedup_result
 from verify.checks.load_inside import concurrency_result, memory_result, run_load
 from verify.encoder.embedder import StageTimes
+from verify.environment.channel import Answer
 from verify.environment.context import TargetContext
 from verify.errors import VerifyError
 from verify.latency import series as measuring
-from verify.latency.machine import Machine
+from verify.latency.machine import Machine, read_counters
 from verify.latency.queries import QUERIES, workload
 from verify.latency.sampler_inside import STAGES, sample
 from verify.latency.series import Plan, SeriesSamples, SeriesSpec, WorkerFailed, measure
@@ -156,6 +157,36 @@ def test_blocks_of_two_environments_pair_up(
     assert all(time > 1_000_000 for time in entry["conditions"]["loop"])
     assert one.machine is not None
     assert entry["conditions"]["alone"] == one.machine.alone
+
+
+def test_series_take_turns_in_an_order_of_chance_and_back(context: TargetContext) -> None:
+    asked: list[str] = []
+
+    class Stub:
+        def ask(self, message: dict[str, Any], seconds: float) -> Answer:
+            asked.append(message["workload"])
+            empty: dict[str, Any] = {"conditions": {}, "stages": {}}
+            return Answer(value={**empty, "values": [1], "warmup": [], "tokens": [1]})
+
+        def time(self) -> dict[str, int]:
+            return {}
+
+    specs = tuple(SeriesSpec(target="candidate", workload=name) for name in "abcde")
+    turns = measuring._Turns(
+        plan=Plan(series=specs, processes=1),
+        workers=dict.fromkeys([("candidate", "cpu", "fp32", 0)], Stub()),  # type: ignore[arg-type]
+        samples=tuple(SeriesSamples(spec=spec) for spec in specs),
+        generator=np.random.default_rng(3),
+        calibration=Stub(),  # type: ignore[arg-type]
+        begun=read_counters(),
+        sizes=dict.fromkeys("abcde", 1),
+    )
+    for number in range(8):
+        turns.one_round(number)
+    rounds = ["".join(asked[first : first + 5]) for first in range(0, 40, 5)]
+    assert {"".join(sorted(each)) for each in rounds} == {"abcde"}
+    assert [each[::-1] for each in rounds[::2]] == rounds[1::2]
+    assert len(set(rounds)) > 4
 
 
 def test_sampling_goes_on_until_it_is_enough(

@@ -10,19 +10,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from verify.latency import calibration, machine
 from verify.latency.calibration import CalibrationProcess, loops
-from verify.latency.meter_inside import Meter
+from verify.latency.meter_inside import Meter, peak_mib
 
 ROOT = Path(__file__).resolve().parents[3]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 LINUX = sys.platform.startswith("linux")
 SAMPLE = """\
 import json, os, sys, time
-from verify.latency.meter_inside import Meter
+from verify.latency.meter_inside import Meter, peak_mib
 if sys.argv[1:]: os.sched_setaffinity(0, {int(sys.argv[1])})
 meter = Meter()
 before = meter.read()
@@ -131,3 +132,14 @@ def test_a_machine_is_alone_only_where_nothing_says_otherwise() -> None:
     assert quiet.alone
     for change in ({"others": 0.2}, {"stolen": 0.05}, {"throttled": 1.0}):
         assert not machine.Machine(**{**quiet.to_json(), **change}).alone
+
+
+@pytest.mark.skipif(not LINUX, reason="macOS counts a program from its own start")
+def test_the_peak_is_that_of_the_program_and_not_of_who_started_it() -> None:
+    held = np.ones(40_000_000)  # 305 MiB, which a child shares until it starts its program
+    code = "from verify.latency.meter_inside import peak_mib; print(peak_mib())"
+    child = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENV
+    )
+    assert peak_mib() > held.nbytes / 2**20
+    assert 5 < float(child.stdout) < 200

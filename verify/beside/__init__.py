@@ -1,0 +1,1 @@
+"""ortmill beside others on one graph: times in turns, curves, and the time by operator."""
