@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Measure and show."""
     with Progress(console) as progress, candidate(options, say=progress.say) as (context, wheel):
-        measured = _measured(options, context, wheel, progress.say)
+        measured = _measured(options, context, wheel.path.name, progress.say)
     if options.html:
         beside_page.write_page(measured, options.html)
         console.print(f"page: {options.html}", markup=False, soft_wrap=True)

@@ -80,7 +80,8 @@ def _fastembed(context: TargetContext, payload: Payload, threads: int) -> Embed:
             dim=encoder.hidden,
             model_file="model.onnx",
         )
-    made = model(encoder.name, specific_model_path=payload["folder"], threads=threads or None)
+    folder = payload["folder"]  # for what it would fetch as well: it leaves nothing behind
+    made = model(encoder.name, folder, threads or None, specific_model_path=folder)
     return lambda texts: np.array(list(made.embed(list(texts))))
 
 
@@ -112,7 +113,8 @@ def begin(context: TargetContext, payload: Payload) -> Generator[dict[str, Any],
         them and a batch of 32, and ``versions``.
     """
     begun = perf_counter_ns()
-    for name in [_OTHERS[context.role]] if context.role in _OTHERS else "onnxruntime", "tokenizers":
+    other = _OTHERS.get(context.role)
+    for name in (other,) if other else ("onnxruntime", "tokenizers"):
         import_module(name)
     imported = (perf_counter_ns() - begun) / 1e6
     embed, prefixed = _opened(context, payload), context.encoder.prefixed

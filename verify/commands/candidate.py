@@ -12,22 +12,17 @@ from ..checks.policies import find_policy
 from ..encoder.model_recipe import load_model_recipe, recipe_path
 from ..environment import venv as environment
 from ..environment.context import TargetContext
-from ..environment.wheel_file import find_wheel, inspect_wheel
+from ..environment.wheel_file import WheelFile, find_wheel, inspect_wheel
 from ..files import made_folder
 
 
 @contextmanager
 def candidate(
     options: argparse.Namespace, *, say: Callable[[str], None]
-) -> Iterator[tuple[TargetContext, str]]:
-    """Give a context with the candidate's environment, and the wheel's file name.
+) -> Iterator[tuple[TargetContext, WheelFile]]:
+    """Give the wheel, and a context with its environment; graphs are kept between two of them.
 
-    Parameters
-    ----------
-    options : Namespace
-        With what :func:`.add_wheel` and :func:`.add_model` add.
-    say : callable
-        Takes a line for a person.
+    ``options`` holds what :func:`.add_wheel` and :func:`.add_model` add.
 
     Raises
     ------
@@ -35,27 +30,25 @@ def candidate(
         When there is no such wheel or model, or the environment cannot be made.
     """
     path, manifest, _ = find_wheel(options.wheel, options.manifest)
+    wheel = inspect_wheel(path, manifest)
     recipe = load_model_recipe(recipe_path(options.model))
     models = (options.models or options.work / "models" / recipe.name).absolute()
     recipe.check_files(models)
     work = made_folder(options.work)
     with (
-        environment.opened(inspect_wheel(path, manifest), options.work, say=say) as python,
+        environment.opened(wheel, options.work, say=say) as python,
         tempfile.TemporaryDirectory(prefix="ortmill-") as folder,
     ):
-        # The graphs are kept between runs; what is measured is not.
         graphs = made_folder(work / "verify").resolve() / "graphs"
         graphs.mkdir(exist_ok=True)
         (Path(folder) / "graphs").symlink_to(graphs, target_is_directory=True)
-        yield (
-            TargetContext(
-                role="candidate",
-                work=Path(folder),
-                model_dir=models,
-                encoder=recipe.encoder,
-                policy=find_policy(None, wheel=path.name),
-                targets={"candidate": python},
-                listener=lambda check, text: say(text),
-            ),
-            path.name,
+        context = TargetContext(
+            role="candidate",
+            work=Path(folder),
+            model_dir=models,
+            encoder=recipe.encoder,
+            policy=find_policy(None, wheel=path.name),
+            targets={"candidate": python},
+            listener=lambda check, text: say(text),
         )
+        yield context, wheel

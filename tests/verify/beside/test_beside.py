@@ -164,7 +164,7 @@ def test_a_row_that_was_not_measured_says_why_and_has_no_times(tmp_path: Path) -
     assert "not measured: torch is large" in text
     assert "not measured: wrong: worst cosine" in text
     assert text.count("sentence-transformers") == text.count("fastembed") == 1
-    assert "at most 1.02: 0.994 (0.980 to 1.010), held" in text
+    assert "at most 1.02: held, 0.994 (0.980 to 1.010)" in text
     page = tmp_path / "page.html"
     beside_page.write_page(measured, page)
     written = page.read_text(encoding="utf-8")
@@ -310,7 +310,7 @@ def test_fastembed_is_given_the_folder_and_left_to_its_own_settings(
         assert embed(("a", "bb")).tolist() == [[1, 1, 1], [2, 2, 2]]
     assert [each["pooling"] for each in added] == ["mean"]
     assert added[0]["model_file"] == "model.onnx"
-    assert [more["threads"] for _, more in made] == [None, 2]
+    assert [words[2] for words, _ in made] == [None, 2]
     assert all(more["specific_model_path"] == "hub" for _, more in made)
 
 
