@@ -8,12 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..commands.candidate import candidate
 from ..commands.command import Command, add_model, add_wheel
 from ..commands.progress import Progress
+from ..encoder.prepared.choice import Precision
 from ..encoder.prepared.variants import PREPARED
 from ..environment.context import TargetContext
 from ..report.document import dumps
+from ..run.candidate import candidate
 from . import beside_page
 from .beside_page import Measured
 from .compared import LOADS, compare
@@ -31,13 +32,14 @@ threads; --profile prints the time by operator in the three wheels."""
 EPILOG = """\
 examples:
   python -m verify beside --html beside.html
-  python -m verify beside --torch                 and sentence-transformers (some 3 GB from PyPI)
+  python -m verify beside --torch      and sentence-transformers (some 3 GB)
   python -m verify beside --curves --html curves.html
-  python -m verify beside --profile --threads 1   where the newest wheel spends its time
-  python -m verify beside --profile --newest onnxruntime==1.24.1   the same of another version
+  python -m verify beside --profile --threads 1
+  python -m verify beside --profile --newest onnxruntime==1.24.4
 
-Without --curves and --profile: 0 where ours takes at most 1.02 times as long as the official wheel
-of the same version, 1 where it takes longer, 2 where the interval leaves it open."""
+Without --curves and --profile: 0 where ours takes at most 1.02 times as long
+as the official wheel of the same version, 1 where it takes longer, 2 where the
+interval leaves it open."""
 
 _TORCH = "torch from PyPI brings CUDA's libraries, some 3 GB: --torch installs it"
 
@@ -56,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--form",
         choices=("fp32", *PREPARED),
+        metavar="NAME",
         help="of the curves beside fp32 (default: int8), of the profile (default: fp32)",
     )
     for name, value, what_of in (
@@ -101,7 +104,7 @@ def _measured(
     options: argparse.Namespace, context: TargetContext, wheel: str, say: Say
 ) -> Measured:
     if options.curves:
-        forms = tuple(dict.fromkeys(("fp32", options.form or "int8")))
+        forms: list[Precision] = [*dict.fromkeys(("fp32", options.form or "int8"))]
         curves = measure_curves(
             context, forms, tokens=options.tokens, rounds=options.rounds, say=say
         )

@@ -27,6 +27,7 @@ from .operators import rows
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_NARROW = 140
 _FACTS = {
     "worst": ("worst cosine", ".6f"), "mean": ("mean", ".6f"), "import_ms": ("import ms", ".0f"),
     "start_ms": ("start ms", ".0f"), "peak_mib": ("peak MiB", ".0f"),
@@ -85,14 +86,21 @@ def tables(measured: Measured) -> list[Table]:
 
 
 def show(measured: Measured, console: Console) -> None:
-    """Print the tables."""
+    """Print the tables, each of its lines by itself where they would not fit."""
     for table in tables(measured):
+        if console.width < _NARROW:
+            console.print(table.title, markup=False)
         printed = RichTable("", title=table.title, title_justify="left")
         for name in table.columns:
             printed.add_column(name, justify="right")
         for name, cells in table.lines:
             printed.add_row(escape(name), *map(escape, cells))
-        console.print(printed)
+            told = zip(table.columns, cells, strict=True)
+            words = ", ".join(f"{column} {cell}" for column, cell in told if cell)
+            if console.width < _NARROW:
+                console.print(f"{name}: {words}", markup=False)
+        if console.width >= _NARROW:
+            console.print(printed)
         for note in table.notes:
             console.print(note, markup=False)
 
@@ -155,9 +163,10 @@ def _against(curves: Sequence[Curve]) -> Table:
 
 
 def _operators(measured: Measured) -> list[Table]:
+    asked = ", ".join(f"{name} {value}" for name, value in measured.asked.items())
     found = [
         Table(
-            title=f"runs of {', '.join(f'{name} {value}' for name, value in measured.asked.items())}",
+            title=f"runs of {asked}",
             columns=[*_RUNS.values(), "P50 over the first"],
             lines=[
                 (each["title"], [*(f"{each[name]:.2f}" for name in _RUNS), _ratio(each["slower"])])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..environment.context import Role, TargetContext
+from ..environment.context import TargetContext
 from ..errors import VerifyError
 from ..latency.machine import Machine
 from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
@@ -83,7 +83,7 @@ class Comparison:
 def compare(
     context: TargetContext,
     sides: Sequence[Side],
-    missing: Mapping[Role, str],
+    missing: Mapping[str, str],
     folder: Path,
     *,
     rounds: int,

@@ -43,13 +43,13 @@ SIDES = (
 
 def environments(
     roles: Sequence[Role], wheel: str, work: Path, *, newest: str, say: Say
-) -> tuple[dict[Role, Path], dict[Role, str]]:
+) -> tuple[dict[str, Path], dict[str, str]]:
     """Make an environment for each role; return the interpreters, and why there is no other.
 
     ``wheel`` is the name of ours, whose version the official one has; ``newest`` names another.
     """
-    targets: dict[Role, Path] = {}
-    missing: dict[Role, str] = {}
+    targets: dict[str, Path] = {}
+    missing: dict[str, str] = {}
     for role in dict.fromkeys(roles):
         try:
             if role == "official":
@@ -79,6 +79,7 @@ def hub_folder(context: TargetContext) -> Path:
 
 def _settings(encoder: EncoderSpec) -> dict[str, Any]:
     """Return what transformers, sentence-transformers and fastembed read of a BERT, by file."""
+    where = "sentence_transformers.models"
     parts = [("", "Transformer"), ("1_Pooling", "Pooling")]
     parts += [("2_Normalize", "Normalize")] if encoder.normalise else []
     special = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
@@ -108,7 +109,7 @@ def _settings(encoder: EncoderSpec) -> dict[str, Any]:
                 "idx": row,
                 "name": str(row),
                 "path": path,
-                "type": f"sentence_transformers.models.{kind}",
+                "type": f"{where}.{kind}",
             }
             for row, (path, kind) in enumerate(parts)
         ],

@@ -73,8 +73,8 @@ def sample(
         meter.keep(before)
         if not np.isfinite(vector).all():
             raise VerifyError(
-                f"The vector of the text {str(texts[index])[:40]!r} is not finite, so its time says "
-                "nothing.",
+                f"The vector of the text {str(texts[index])[:40]!r} is not finite, so its time "
+                "says nothing.",
                 hint="Look at the embedding checks first.",
             )
         found = asdict(times)

@@ -152,8 +152,8 @@ def test_without_the_official_wheel_the_goal_is_not_measured() -> None:
     assert without.goal("mix") == ("not measured", "the index has none")
 
 
-def shown(measured: Measured) -> str:
-    console = Console(width=220, record=True, file=io.StringIO())
+def shown(measured: Measured, width: int = 220) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
     beside_page.show(measured, console)
     return console.export_text()
 
@@ -165,6 +165,9 @@ def test_a_row_that_was_not_measured_says_why_and_has_no_times(tmp_path: Path) -
     assert "not measured: wrong: worst cosine" in text
     assert text.count("sentence-transformers") == text.count("fastembed") == 1
     assert "at most 1.02: held, 0.994 (0.980 to 1.010)" in text
+    narrow = " ".join(shown(measured, 60).split())
+    assert "P50 16.10, P95 17.71, bounds of P95 16.10 to none" in narrow
+    assert "sentence-transformers: versions not measured: torch is large" in narrow
     page = tmp_path / "page.html"
     beside_page.write_page(measured, page)
     written = page.read_text(encoding="utf-8")
@@ -243,7 +246,7 @@ def test_wrong_vectors_of_ours_are_not_timed(
         content = dict(stored)
     content["embeddings_16"] = content["embeddings_16"][::-1]
     np.savez(path, **content)
-    with pytest.raises(VerifyError, match="wrong: worst cosine below 0.99999"):
+    with pytest.raises(VerifyError, match=r"wrong: worst cosine below 0\.99999"):
         compare(context, [OURS], {}, context.work, rounds=1, say=quiet)
 
 
