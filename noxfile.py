@@ -7,7 +7,7 @@ The job is `nox -s build verify`. Sessions, in the order of the list below:
   prove          verify differential coverage conversion frontier tune beside
                  paths emulate
   use            index env model bridge sdk
-  work on it     tests lint types docs gen lock references bench surface
+  work on it     tests patches lint types docs gen lock references bench surface
                  rehearse rehearse-mac
 
 Words after `--` are the command's own: `nox -s build -- --help`.
@@ -272,7 +272,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def patches(session: nox.Session) -> None:
-    """Build without one patch after the other and see its tests fail; `-- cost`: their price."""
+    """Build without each patch and see its tests fail; `-- cost`."""
     session.run(
         environment(session, "tests"), "-m", "tests.bench.patches",
         "--build-python", environment(session, "build"), *session.posargs,

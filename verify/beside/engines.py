@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoder import reference
-from ..encoder.embedder import StageTimes
+from ..encoder.embedder import Embedder, SessionSettings, StageTimes
 from ..encoder.sessions import load_tokenizer
 from ..environment.context import TargetContext
 from ..latency.meter_inside import Meter, peak_mib
@@ -98,7 +98,14 @@ def _opened(context: TargetContext, payload: Payload, threads: int = 0) -> Embed
     if context.role in _OTHERS:
         chosen = _fastembed if context.role == "fastembed" else _sentence_transformers
         return chosen(context, payload, threads)
-    embedder = context.embedder(precision=payload["precision"], threads=threads or None)
+    embedder = Embedder.from_recipe(
+        context.model_dir,
+        context.encoder,
+        precision=payload["precision"],
+        threads=threads or None,
+        graphs=context.graphs_dir,
+        session=SessionSettings(profile=False, **payload.get("session", {})),
+    )
     return lambda texts: embedder.embed(texts, kind="plain")
 
 

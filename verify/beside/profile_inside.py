@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..encoder.sessions import make_session, session_options
+from ..encoder.sessions import make_session
+from ..encoder.settings import Tuning
 from ..environment.context import TargetContext
 from .engines import rest
 
@@ -34,7 +35,7 @@ def serve(
 
     made = []
     for profiled in (False, True):
-        options = session_options(payload["threads"] or None)
+        options = Tuning(threads=payload["threads"] or None).options()
         options.enable_profiling = profiled
         options.profile_file_prefix = str(context.work / f"profile-{context.role}")
         for name, value in payload["entries"].items():

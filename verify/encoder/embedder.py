@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graph import Output
+from .graph_pooling import normalise, pool
 from .model_recipe import EncoderSpec, Kind, load_model_recipe, recipe_path
-from .pooling import normalise, pool
 from .prepared.choice import Precision, chosen, ensure_form
 from .sessions import (
     COREML,

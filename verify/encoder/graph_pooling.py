@@ -1,4 +1,4 @@
-"""Pooling and normalisation inside the graph, in the form that CoreML takes whole.
+"""Pooling and normalisation: inside the graph, in the form that CoreML takes whole, and in numpy.
 
 Measured with the provider of 1.21.0 on [1, 128] (docs/coverage.md): ReduceL2 has no writer and
 cuts the graph in two, Sqrt of a sum of squares is taken. The mean as a MatMul by the mask's row is
@@ -9,13 +9,17 @@ is zero in half precision.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from .graph import _Writer
     from .model_recipe import EncoderSpec
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
 
 LEAST_LENGTH = 1e-12
 """A shorter vector is divided by this, as torch.nn.functional.normalize does."""
@@ -65,3 +69,21 @@ def _mean(writer: _Writer, states: str, one: str, first: str, last: str) -> str:
     # A text without any token is the zero vector and not NaN.
     some = writer.node("Max", [count, one], "pool_count_guarded")
     return writer.node("Div", [total, some], "pool_mean")
+
+
+def pool(states: Floats, mask: Integers, how: Literal["mean", "cls"] = "mean") -> Floats:
+    """Mean of the token vectors under the mask, or the first of them: float32 ``[batch, hidden]``.
+
+    For the mean the padded places are multiplied by zero, so a NaN there still shows.
+    """
+    if how == "cls":
+        return np.asarray(states[:, 0], dtype=np.float32)
+    weights = mask.astype(np.float32)[:, :, None]
+    total = np.einsum("bsh,bs->bh", states, weights[:, :, 0], optimize=False)
+    return np.asarray(total / weights.sum(axis=1), dtype=np.float32)
+
+
+def normalise(pooled: Floats) -> Floats:
+    """Scale each row to length 1, or less where it is shorter than the least one."""
+    norms = np.linalg.norm(pooled, axis=1, keepdims=True)
+    return np.asarray(pooled / np.maximum(norms, LEAST_LENGTH), dtype=np.float32)
