@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,17 +85,28 @@ def verify_inside(stage: verification.Stage, names: Sequence[str]) -> None:
         },
     )
     say(f"  {'scenario':18} {'exit':>4} {'s':>6}  what happened there, and what was said")
-    bad = []
-    for scenario in SCENARIOS:
-        if names and scenario.name not in names:
-            continue
-        ran = verification.run(stage, scenario)
-        problems = verification.wrong(ran)
-        say(f"  {scenario.name:18} {ran.code:4} {ran.seconds:6.1f}  {scenario.what}")
-        say(f"  {'':31}{verification.told(ran)}")
-        for problem in problems:
-            say(f"  WRONG: {problem}")
-        bad += [scenario.name] if problems else []
+    waiting = deque(each for each in SCENARIOS if not names or each.name in names)
+
+    def walk(lane: verification.Stage) -> list[str]:
+        bad = []
+        while True:
+            try:
+                scenario = waiting.popleft()
+            except IndexError:
+                return bad
+            ran = verification.run(lane, scenario)
+            problems = verification.wrong(ran)
+            lines = [
+                f"  {scenario.name:18} {ran.code:4} {ran.seconds:6.1f}  {scenario.what}",
+                f"  {'':31}{verification.told(ran)}",
+                *(f"  WRONG: {problem}" for problem in problems),
+            ]
+            say("\n".join(lines))
+            bad += [scenario.name] if problems else []
+
+    lanes = verification.lanes(stage)
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        bad = [name for found in pool.map(walk, lanes) for name in found]
     if bad:
         raise Failed(f"these ended otherwise than they must: {', '.join(bad)}")
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +33,22 @@ venv.make_candidate(inspect_wheel(linux, None), work, say=print)
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Where the verification is rehearsed, with which wheels and interpreter."""
+    """Where the verification is rehearsed, with which wheels and interpreter.
+
+    A work directory is one verification's at a time: ``lane`` names one of several.
+    """
 
     folder: Path
     python: Path
     build_python: Path
     mac_wheel: Path
     linux_wheel: Path
+    lane: str = "verify"
 
     @property
     def work(self) -> Path:
         """The verification's own work directory."""
-        return self.folder / "verify"
+        return self.folder / self.lane
 
     @property
     def models(self) -> Path:
@@ -72,6 +76,23 @@ def prepare(stage: Stage) -> None:
     subprocess.run(
         [str(stage.python), "-c", _PREPARE, *words], cwd=HERE, env=_environment(), check=True
     )
+    for other in lanes(stage)[1:]:
+        for part in ("venvs", "official"):
+            shutil.rmtree(other.work / part, ignore_errors=True)
+            ignored = shutil.ignore_patterns("candidate-*", ".lock")
+            shutil.copytree(
+                stage.work / part, other.work / part, symlinks=True, ignore=ignored,
+                copy_function=os.link,
+            )  # fmt: skip
+
+
+def lanes(stage: Stage) -> Sequence[Stage]:
+    """Return the stages of verifications that run at once; the first is the one given.
+
+    As many as this machine has processors, and at most two: what is rehearsed takes the scenario's
+    time, so nobody disturbs another one.
+    """
+    return [stage, replace(stage, lane="verify-2")][: os.cpu_count() or 1]
 
 
 def _environment(home: Path | None = None) -> dict[str, str]:
