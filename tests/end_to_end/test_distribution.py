@@ -237,7 +237,7 @@ LINES = (
     ("ortmill verify ", {"run", "checks", "judge"}),
     ("ortmill verify run --bud", {"--budget-ms"}),
     ("ortmill verify run --policy po", {"policy.toml"}),
-    ("ortmill verify run whe", {"wheel.whl"}),
+    ("ortmill verify run wheel.w", {"wheel.whl"}),
     ("ortmill bridge --wi", {"--wire"}),
     ("ortmill bridge --wire ", {"lines", "frames"}),
     ("ortmill completion ", {"bash", "zsh", "fish"}),
