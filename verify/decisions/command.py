@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ..commands.command import Command
+from .points import Answer, Point, points
 
 _MARKS = {"yes": "✓ GO   ", "no": "✗ NO-GO", "open": "? open "}
 _INDENT = 9
@@ -34,15 +36,15 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Print each point; return 0 when all say go, 1 when one says no, 2 when one is open."""
     from ..environment.wheel_file import read_manifest
     from ..report.document import read
-    from .points import points
 
     manifest = read_manifest(options.manifest) if options.manifest.is_file() else None
     document = read(options.report) if options.report.is_file() else None
     found = points(manifest, options.manifest.parent, document)
-    for point in found:
-        console.print(f"{_MARKS[point.answer]}  {point.question}", markup=False)
-        more = (point.because, f"next: {point.command}" if point.command else "")
-        for line in filter(None, more):
+    # What several points in a row wait for is said once, below the last of them.
+    for (answer, because, command), asked in groupby(found, key=_why):
+        for point in asked:
+            console.print(f"{_MARKS[answer]}  {point.question}", markup=False)
+        for line in filter(None, (because, f"next: {command}" if command else "")):
             if console.is_terminal:
                 console.print(Padding(Text(line), (0, 0, 0, _INDENT)))
             else:
@@ -51,6 +53,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
         print(json.dumps([asdict(point) for point in found], indent=1, ensure_ascii=False))
     answers = {point.answer for point in found}
     return 1 if "no" in answers else 2 if "open" in answers else 0
+
+
+def _why(point: Point) -> tuple[Answer, str, str]:
+    return point.answer, point.because, point.command
 
 
 COMMAND = Command(

@@ -80,3 +80,16 @@ def test_the_exit_code_is_the_worst_answer(
     report.write_text(json.dumps(example_document(calls=60)))
     assert main(["decisions", *where[:3], str(report)]) == 2
     assert "next: nox -s build" in capsys.readouterr().err
+
+
+def test_what_many_points_wait_for_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--manifest", str(tmp_path / "no.json"), "--report", str(tmp_path / "no.json")]
+    assert main(["decisions", *where]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len([line for line in lines if line.startswith("? open")]) == 8
+    assert [line.strip() for line in lines if "nothing was verified yet" in line] == [
+        "nothing was verified yet"
+    ]
+    assert lines[-1].strip() == "next: nox -s verify"
