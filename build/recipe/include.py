@@ -37,8 +37,10 @@ class Merged:
         return next((name for name, part in self.parts if _holds(part, location)), "")
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a file of TOML.
+def read_toml(
+    path: Path, *, hint: str = "list the recipes with `python -m build recipes`"
+) -> dict[str, Any]:
+    """Read a file of TOML; the hint is for one that is not there.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise RecipeError(
             f"cannot read the recipe {path}: {error.strerror or error}",
-            hint="list the recipes with `python -m build recipes`",
+            hint=hint,
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(
@@ -84,7 +86,7 @@ def read_merged(path: Path, recipes: Path | None = None) -> Merged:
     for name in names if isinstance(names, list) else ():
         if not isinstance(name, str) or name.startswith("/") or ".." in Path(name).parts:
             continue
-        part = read_toml((recipes or RECIPES) / name)
+        part = read_toml((recipes or RECIPES) / name, hint="mend its name under `include`")
         if "include" in part:
             faults.append(f"include: an included file includes no other, {name} does")
         parts.append((name, part))

@@ -164,6 +164,30 @@ def _same(one: bytes, two: bytes, *, lenient: bool) -> bool:
     return _BLANKS.sub(b" ", one).strip() == _BLANKS.sub(b" ", two).strip()
 
 
+def read_pinned(patch: Path, sha256: str | None) -> bytes:
+    """Read a diff, and hold it against its pin where it has one.
+
+    Raises
+    ------
+    IntegrityError
+        It is not the pinned one.
+    SourceError
+        It cannot be read.
+    """
+    try:
+        actual = file_sha256(patch)
+        text = patch.read_bytes()
+    except OSError as error:
+        raise SourceError(
+            f"the patch {patch} cannot be read: {error.strerror or error}",
+            hint="check the path in the recipe, or check the file out again",
+        ) from error
+    if sha256 and actual != sha256:
+        hint = "a patch is changed together with its sha256 in the recipe"
+        raise not_pinned(f"the patch {patch.name}", patch, sha256, actual, hint=hint)
+    return text
+
+
 def apply_patch(
     patch: Path, tree: Path, *, sha256: str | None = None, lenient: bool = False
 ) -> None:
@@ -187,17 +211,7 @@ def apply_patch(
     SourceError
         It is no diff, or a hunk does not fit.
     """
-    try:
-        actual = file_sha256(patch)
-        text = patch.read_bytes()
-    except OSError as error:
-        raise SourceError(
-            f"the patch {patch} cannot be read: {error.strerror or error}",
-            hint="check the path in the recipe, or check the file out again",
-        ) from error
-    if sha256 and actual != sha256:
-        hint = "a patch is changed together with its sha256 in the recipe"
-        raise not_pinned(f"the patch {patch.name}", patch, sha256, actual, hint=hint)
+    text = read_pinned(patch, sha256)
     results: dict[Path, bytes | None] = {}
     name = patch.name
     try:

@@ -13,7 +13,7 @@ from ..fetch.integrity import not_pinned
 from ..recipe.build_flags import flags_of_script
 from ..recipe.format import Dependency, OverlayOrigin, Patch, PypiOrigin, Recipe
 from ..system.digest import file_sha256, hash_file
-from .patch import apply_patch
+from .patch import apply_patch, read_pinned
 from .protos import recover_protos
 from .unpack import unpack
 from .workspace import Tree
@@ -42,6 +42,10 @@ def lay_out_source(
     IntegrityError
         A patch or a data file is not the pinned one.
     """
+    # The recipe's own files first: what is wrong with them is said before minutes of unpacking.
+    for patch in (*recipe.source.patches, *(p for d in recipe.dependencies for p in d.patches)):
+        if not patch.upstream:
+            read_pinned(recipes / "patches" / patch.file, patch.sha256)
     for place in (tree.source, tree.deps, tree.licences, tree.build):
         shutil.rmtree(place, ignore_errors=True)
     _place(source, tree.source, tree.licences / "onnxruntime", recipe.source.licence_files)
