@@ -20,9 +20,7 @@ from ..errors import VerifyError
 from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
 from ..statistics.ratio import RatioInterval, ratio_interval
 
-Say = Callable[[str], None]
-
-OWN, DEFAULT, CHOSEN = "onnxruntime's own", "ortmill's default", "chosen"
+DEFAULT, CHOSEN = "ortmill's default", "chosen"
 LONG = "tokens-128"
 SLOWER = 1.02
 """Slower than onnxruntime's own settings by this, and the whole interval: our default's fault."""
@@ -36,16 +34,58 @@ _SECONDS = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effort:
-    """How long to measure: rounds, and queries of the mix in a block."""
+class Bench:
+    """Where and how long to measure.
 
+    Parameters
+    ----------
+    context : TargetContext
+        With the wheel's environment.
+    precision : str
+        Form of the encoder.
+    say : callable
+        Takes a line for a person.
+    rounds, queries : int
+        Rounds of each comparison, and queries of the mix in a block.
+    """
+
+    context: TargetContext
+    precision: Precision
+    say: Callable[[str], None]
     rounds: int = 10
     queries: int = 60
 
-    @classmethod
-    def quick(cls) -> Effort:
-        """Return as little as gives an interval."""
-        return cls(rounds=4, queries=20)
+    def in_turns(
+        self, what: str, workloads: Sequence[str], rivals: Sequence[Tuning | None]
+    ) -> tuple[SeriesSamples, ...]:
+        """Measure every rival on the first workload, then on the next, all in the same rounds."""
+        plan = Plan(
+            series=tuple(
+                SeriesSpec(
+                    target="candidate", precision=self.precision, workload=workload, tuning=rival
+                )
+                for workload in workloads
+                for rival in rivals
+            ),
+            processes=_PROCESSES,
+            rounds=self.rounds,
+            least=self.rounds,
+            calls={each: self.queries if each == "mix" else _LONG_CALLS for each in workloads},
+        )
+        return measure(self.context, plan, say=lambda text: self.say(f"{what}: {text}"))
+
+    def vectors(self, tuning: Tuning) -> Mapping[str, Any]:
+        """Return the vectors of some queries, and onnxruntime's version."""
+        payload = {"tuning": tuning.to_json(), "precision": self.precision}
+        answer = self.context.call(".tune.vectors_inside:embed_some", payload, timeout=_SECONDS)
+        if answer.failure:
+            raise VerifyError(
+                f"The vectors could not be made: {answer.sentence}",
+                hint=answer.hint,
+                context={"last lines": answer.tail},
+            )
+        found: Mapping[str, Any] = answer.value
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,31 +189,17 @@ def steps(cores: int) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     )
 
 
-def search(
-    context: TargetContext,
-    *,
-    precision: Precision,
-    workload: str,
-    cores: int,
-    effort: Effort,
-    say: Say,
-) -> Tuned:
+def search(bench: Bench, *, workload: str, cores: int) -> Tuned:
     """Measure every setting.
 
     Parameters
     ----------
-    context : TargetContext
-        With the wheel's environment.
-    precision : str
-        Form of the encoder.
+    bench : Bench
+        Where and how long.
     workload : {"mix", "tokens-N"}
         What has to become faster.
     cores : int
         That this process may use.
-    effort : Effort
-        How long to measure.
-    say : callable
-        Takes a line for a person.
 
     Raises
     ------
@@ -185,15 +211,8 @@ def search(
     todo = steps(cores)
     for number, (name, values) in enumerate(todo, 1):
         rivals = [replace(best or Tuning(), **{name: value}) for value in values]
-        head = f"{number} of {len(todo) + 1}, {name}"
-        samples = _in_turns(
-            context,
-            [best, *rivals],
-            [workload],
-            precision=precision,
-            effort=effort,
-            say=_led(say, head),
-        )
+        what = f"{number} of {len(todo) + 1}, {name}"
+        samples = bench.in_turns(what, [workload], [best, *rivals])
         tried = [
             Compared.of(f"{name} {value}", samples[0], found)
             for value, found in zip(values, samples[1:], strict=True)
@@ -203,15 +222,28 @@ def search(
             best = rivals[kept]
             tried[kept] = replace(tried[kept], kept=True)
         trials += tried
-    head = f"{len(todo) + 1} of {len(todo) + 1}, the default and what was kept"
-    return _settled(
-        context,
-        best,
-        trials,
-        workload=workload,
-        precision=precision,
-        effort=effort,
-        say=_led(say, head),
+    what = f"{len(todo) + 1} of {len(todo) + 1}, the default and what was kept"
+    rivals = [Tuning(), *([best] if best else [])]
+    workloads = [workload, LONG if workload != LONG else "mix"]
+    samples = bench.in_turns(what, workloads, [None, *rivals])
+    count = 1 + len(rivals)
+    rows = [samples[start : start + count] for start in range(0, len(samples), count)]
+    plain = bench.vectors(Tuning())
+    chosen: tuple[Compared, ...] = ()
+    why = ""
+    if best:
+        chosen = tuple(Compared.of(CHOSEN, row[0], row[2]) for row in rows)
+        worst = _worst_cosine(plain["vectors"], bench.vectors(best)["vectors"])
+        why = reason_against(chosen, worst)
+    machine = samples[0].machine
+    return Tuned(
+        tuning=best if best and not why else Tuning(),
+        trials=tuple(trials),
+        default=tuple(Compared.of(DEFAULT, row[1], row[0]) for row in rows),
+        chosen=chosen,
+        why=why,
+        onnxruntime=plain["onnxruntime"],
+        machine={} if machine is None else machine.to_json(),
     )
 
 
@@ -241,84 +273,7 @@ def reason_against(chosen: Sequence[Compared], cosine: float) -> str:
     return ""
 
 
-def _settled(
-    context: TargetContext,
-    best: Tuning | None,
-    trials: Sequence[Compared],
-    *,
-    workload: str,
-    precision: Precision,
-    effort: Effort,
-    say: Say,
-) -> Tuned:
-    rivals = [Tuning(), None, *([best] if best else [])]
-    workloads = [workload, *([LONG] if workload != LONG else ["mix"])]
-    samples = _in_turns(context, rivals, workloads, precision=precision, effort=effort, say=say)
-    count = len(rivals)
-    rows = [samples[start : start + count] for start in range(0, len(samples), count)]
-    plain = _vectors(context, Tuning(), precision)
-    chosen: tuple[Compared, ...] = ()
-    why = ""
-    if best:
-        chosen = tuple(Compared.of(CHOSEN, row[1], row[2]) for row in rows)
-        other = _vectors(context, best, precision)
-        why = reason_against(chosen, _worst_cosine(plain["vectors"], other["vectors"]))
-    machine = samples[0].machine
-    return Tuned(
-        tuning=best if best and not why else Tuning(),
-        trials=tuple(trials),
-        default=tuple(Compared.of(DEFAULT, row[0], row[1]) for row in rows),
-        chosen=chosen,
-        why=why,
-        onnxruntime=plain["onnxruntime"],
-        machine={} if machine is None else machine.to_json(),
-    )
-
-
-def _in_turns(
-    context: TargetContext,
-    rivals: Sequence[Tuning | None],
-    workloads: Sequence[str],
-    *,
-    precision: Precision,
-    effort: Effort,
-    say: Say,
-) -> tuple[SeriesSamples, ...]:
-    """Measure every rival on the first workload, then on the next, all in the same rounds."""
-    specs = [
-        SeriesSpec(target="candidate", precision=precision, workload=workload, tuning=rival)
-        for workload in workloads
-        for rival in rivals
-    ]
-    calls = {each: effort.queries if each == "mix" else _LONG_CALLS for each in workloads}
-    plan = Plan(
-        series=tuple(specs),
-        processes=_PROCESSES,
-        rounds=effort.rounds,
-        least=effort.rounds,
-        calls=calls,
-    )
-    return measure(context, plan, say=say)
-
-
-def _vectors(context: TargetContext, tuning: Tuning, precision: Precision) -> Mapping[str, Any]:
-    payload = {"tuning": tuning.to_json(), "precision": precision}
-    answer = context.call(".tune.vectors_inside:embed_some", payload, timeout=_SECONDS)
-    if answer.failure:
-        raise VerifyError(
-            f"The vectors could not be made: {answer.sentence}",
-            hint=answer.hint,
-            context={"last lines": answer.tail},
-        )
-    found: Mapping[str, Any] = answer.value
-    return found
-
-
 def _worst_cosine(*sides: Sequence[Sequence[float]]) -> float:
     one, two = (np.array(side, dtype=np.float64) for side in sides)
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
     return float((np.einsum("nh,nh->n", one, two) / lengths).min())
-
-
-def _led(say: Say, head: str) -> Say:
-    return lambda text: say(f"{head}: {text}")

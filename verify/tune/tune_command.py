@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -20,7 +21,7 @@ from ..policy.limits import CpuPrecision
 from ..report.document import dumps
 from ..run.opened import opened_context
 from ..statistics.ratio import RatioInterval
-from .search import SLOWER, Compared, Effort, Tuned, search
+from .search import SLOWER, Bench, Compared, Tuned, search
 
 DESCRIPTION = """\
 Measure which settings of the CPU provider's sessions are fastest on this
@@ -78,14 +79,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
         Progress(console) as progress,
         opened_context(options, say=progress.say) as (context, _),
     ):
-        found = search(
-            context,
-            precision=options.precision,
-            workload=options.workload,
-            cores=int(here["cores"]),
-            effort=Effort.quick() if options.quick else Effort(),
-            say=progress.say,
-        )
+        bench = Bench(context=context, precision=options.precision, say=progress.say)
+        if options.quick:
+            bench = replace(bench, rounds=4, queries=20)
+        found = search(bench, workload=options.workload, cores=int(here["cores"]))
         model = context.encoder.name
     path = None
     profile = Profile(

@@ -25,7 +25,7 @@ from verify.latency.series import Plan, SeriesSamples
 from verify.statistics.ratio import ratio_interval
 from verify.tune import search as searching
 from verify.tune import tune_command
-from verify.tune.search import Compared, Effort, Tuned, reason_against, search, steps, winner
+from verify.tune.search import Bench, Compared, Tuned, reason_against, search, steps, winner
 
 Speed = Callable[[Tuning | None, str], float]
 
@@ -61,12 +61,12 @@ def speeds(
         say("round 1")
         return measured(speed, plan)
 
-    def embedded(context: TargetContext, tuning: Tuning, precision: str) -> dict[str, Any]:
+    def embedded(bench: Bench, tuning: Tuning) -> dict[str, Any]:
         other = [[1.0, 0.0]] if tuning == Tuning() else vectors
         return {"vectors": other, "onnxruntime": "1.21.0"}
 
     patch.setattr(searching, "measure", measure)
-    patch.setattr(searching, "_vectors", embedded)
+    patch.setattr(Bench, "vectors", embedded)
     yield plans
 
 
@@ -86,14 +86,9 @@ def context(tmp_path: Path) -> TargetContext:
 
 
 def found(context: TargetContext, said: list[str] | None = None, cores: int = 2) -> Tuned:
-    return search(
-        context,
-        precision="fp32",
-        workload="mix",
-        cores=cores,
-        effort=Effort(rounds=6, queries=10),
-        say=(said if said is not None else []).append,
-    )
+    say = (said if said is not None else []).append
+    bench = Bench(context=context, precision="fp32", say=say, rounds=6, queries=10)
+    return search(bench, workload="mix", cores=cores)
 
 
 def test_what_is_faster_is_kept_and_built_upon(
@@ -117,7 +112,7 @@ def test_what_is_faster_is_kept_and_built_upon(
     assert {spec.tuning for spec in plans[3].series} == {
         Tuning(threads=1), Tuning(threads=1, arena=False)
     }  # fmt: skip
-    assert [spec.tuning for spec in plans[-1].series[:2]] == [Tuning(), None]
+    assert [spec.tuning for spec in plans[-1].series[:2]] == [None, Tuning()]
     assert "7 of 7" in said[-1]
     json.dumps(answer.to_json(), allow_nan=False)
 
@@ -234,7 +229,7 @@ def test_the_command_writes_a_profile_that_the_embedder_reads(
 
     with speeds(monkeypatch, faster_alone):
         monkeypatch.setattr(
-            searching, "_vectors",
+            Bench, "vectors",
             lambda *_: {"vectors": [[1.0]], "onnxruntime": onnxruntime.__version__},
         )  # fmt: skip
         assert main(["tune", "--quick", "--json"]) == 0
@@ -296,18 +291,12 @@ def test_a_table_says_why_something_was_given_up(
 
 @pytest.mark.integration
 def test_real_processes_measure_other_settings(context: TargetContext) -> None:
-    samples = searching._in_turns(
-        context,
-        [None, Tuning(threads=1, spinning=False)],
-        ["mix", "tokens-8"],
-        precision="fp32",
-        effort=Effort(rounds=3, queries=4),
-        say=lambda text: None,
-    )
+    bench = Bench(context=context, precision="fp32", say=lambda text: None, rounds=3, queries=4)
+    samples = bench.in_turns("x", ["mix", "tokens-8"], [None, Tuning(threads=1, spinning=False)])
     assert [one.spec.workload for one in samples] == ["mix", "mix", "tokens-8", "tokens-8"]
     assert all(len(one.blocks()) == 6 for one in samples)
     logs = {path.name for path in (context.work / "logs").iterdir()}
     assert len(logs) == 4, "each process has a log of its own"
-    plain = searching._vectors(context, Tuning(), "fp32")
-    other = searching._vectors(context, Tuning(threads=1, graph="basic"), "fp32")
+    plain = bench.vectors(Tuning())
+    other = bench.vectors(Tuning(threads=1, graph="basic"))
     assert searching._worst_cosine(plain["vectors"], other["vectors"]) > 0.9999
