@@ -23,7 +23,7 @@ from .fetch.network import mirrored
 from .fetch.origins.debian import find_mirrors
 from .fetch.origins.pip_settings import read_pip_settings
 from .fetch.wanted import plan_fetch
-from .recipe.format import ArchiveOrigin, DebianOrigin, PypiOrigin
+from .recipe.format import ArchiveOrigin, DebianOrigin, OverlayOrigin, PypiOrigin
 from .request import Request, check_python, the_compiler
 from .system.process import ask
 from .toolchain.compiler import GIB, check_disk, parallel_jobs
@@ -125,11 +125,12 @@ def _inputs(request: Request) -> Iterator[Finding]:
         request.recipe, request.platform, "auto", host=request.host, cross=request.cross
     )
     cache = ContentCache(request.workspace.cache)
-    # What is unpacked from a git commit or made from the recipe's own files has no hash of a file.
+    # What comes with the recipe needs no cache, and a git commit has no hash of a file.
     hashed = [
         pins
         for item in items
         if item.role in ("source", "dependency")
+        and not any(isinstance(each, OverlayOrigin) for each in item.origins)
         and (pins := [pin for each in item.origins if (pin := getattr(each, "sha256", None))])
     ]
     here = sum(any(cache.path_for(pin).exists() for pin in pins) for pins in hashed)

@@ -9,10 +9,11 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from build.doctor import Finding, examine
+from build.fetch.wanted import plan_fetch
 from build.recipe.load import load_recipe
 from build.request import Request
 from build.tree.workspace import Workspace
-from tests.kit.recipe_examples import SHA256, small
+from tests.kit.recipe_examples import ROOT, SHA256, small
 
 
 @pytest.fixture
@@ -80,3 +81,24 @@ def test_no_origin_that_answers_is_a_lack_until_every_input_is_there(
     place.parent.mkdir(parents=True)
     place.touch()
     assert found(request)["Debian mirror"].state == "optional"
+
+
+def test_what_comes_with_the_recipe_is_not_missing_from_the_cache(request_: Request) -> None:
+    recipe = load_recipe(ROOT / "recipes" / "onnxruntime-1.21.0.toml")
+    cache = request_.workspace.cache
+    for item in plan_fetch(recipe, "linux-x86_64", "registry"):
+        for origin in item.origins:
+            if digest := getattr(origin, "sha256", None):
+                place = cache / "files/sha256" / digest[:2] / digest[2:]
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.touch()
+    nowhere = {
+        "ORTMILL_DEBIAN_MIRROR": "http://127.0.0.1:9/",
+        "PIP_INDEX_URL": "http://127.0.0.1:9/",
+    }
+    request = replace(request_, recipe=recipe, env={**request_.env, **nowhere})
+    seen = found(request)
+    here, _, wanted = seen["inputs"].found.removesuffix(" sources are in the cache").split()
+    assert here == wanted
+    # So a build needs nobody's answer.
+    assert not [name for name, finding in seen.items() if finding.state == "lacking"]
