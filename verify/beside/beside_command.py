@@ -14,7 +14,7 @@ from ..encoder.prepared.choice import Precision
 from ..encoder.prepared.variants import PREPARED
 from ..environment.context import TargetContext
 from ..report.document import dumps
-from ..run.candidate import candidate
+from ..run.opened import opened_context
 from . import beside_page
 from .beside_page import Measured
 from .compared import LOADS, compare
@@ -82,7 +82,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Measure and show."""
-    with Progress(console) as progress, candidate(options, say=progress.say) as (context, wheel):
+    with (
+        Progress(console) as progress,
+        opened_context(options, say=progress.say) as (context, wheel),
+    ):
         measured = _measured(options, context, wheel.path.name, progress.say)
     if options.html:
         beside_page.write_page(measured, options.html)
