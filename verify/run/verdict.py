@@ -269,9 +269,10 @@ def _next(
             f"Take the wheel to {_place(policy)}: `python -m verify run WHEEL` executes it there."
         )
     elif not executed and not host.startswith("macos"):
+        which = "wheel built there" if policy.own else "macOS wheel of this version"
         steps.append(
-            "Run `nox -s verify` on Apple silicon with the wheel built there: only that proves "
-            "execution on CoreML."
+            f"Run `nox -s verify` on Apple silicon with the {which}: only that proves execution "
+            "on CoreML."
         )
     if decision in ("GO", "GO-WITH-FALLBACK", "NOT-EXECUTED"):
         steps.append("Keep verify.json: `python -m verify compare` tells later runs from it.")

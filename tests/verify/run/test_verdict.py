@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -381,3 +382,13 @@ def test_judging_again_in_another_form_wants_a_run_that_compared_it() -> None:
     assert judged(with_int8, "int8").status == "failed"
     assert judged(with_int8, "int8-fast").status == "inconclusive"
     assert judged(with_int8, "fp32").status == "passed"  # that form is not asked for
+
+
+def test_what_to_do_next_names_the_right_wheel() -> None:
+    found = from_statuses(
+        {name: "not-run" if name == "provider.executes" else "passed" for name in check_ids()}
+    )
+    for own, words in ((True, "the wheel built there"), (False, "the macOS wheel of this version")):
+        chosen = replace(policy({"latency.p95": True}), own=own)
+        verdict = decide(found, selection=Selection(), setting=Setting(policy=chosen, host=HOST))
+        assert words in " ".join(verdict.next)
