@@ -146,6 +146,7 @@ def test_a_prepared_graph_is_made_once_the_same_every_time_and_recorded(tmp_path
     record = json.loads(paths[0].with_suffix(".json").read_text())
     assert record["variant"] == "int8"
     assert record["steps"]["scales"] == "row"
+    assert record["steps"]["smoothed"] == ["wide"]
     assert len(record["matrices"]) == 12
     assert record["prepared_on"]["instructions"] == list(processor.integer_instructions())
     assert record["prepared_on"]["saturates"]["u8u8"] is False
@@ -164,19 +165,23 @@ def test_graphs_of_other_shapes_and_scales_are_made_of_the_same_codes(
         prepare, "calibrate", lambda *given: runs.append(given) or calibrate(*given)
     )
     records = []
-    for variant, static in (("int8", None), ("int8", (1, 8)), ("int8-fast", (1, 16))):
+    for variant, static in (
+        ("int8-apart", None),
+        ("int8-apart", (1, 8)),
+        ("int8-apart-row", (1, 16)),
+    ):
         path = ensure_prepared(tmp_path, TINY, tmp_path, variant=variant, static=static)
         records.append(json.loads(path.with_suffix(".json").read_text()))
     assert len(runs) == 1
     assert records[0]["calibration"] == records[2]["calibration"]
     assert len({record["graph_sha256"] for record in records}) == 3
     (codes,) = (tmp_path).glob("*/codes-*.safetensors")
-    matrices = coded_matrices(tiny_weights(), TINY, VARIANTS["int8"], calibration())
+    matrices = coded_matrices(tiny_weights(), TINY, VARIANTS["int8-apart"], calibration())
     for name, stored in prepare._read_codes(codes).items():
         for part, value in vars(stored).items():
             assert np.array_equal(value, getattr(matrices[name], part)), (name, part)
     codes.write_bytes(b"damaged")
-    ensure_prepared(tmp_path, TINY, tmp_path, variant="int8", static=(2, 8))
+    ensure_prepared(tmp_path, TINY, tmp_path, variant="int8-apart", static=(2, 8))
     assert len(runs) == 2
 
 
@@ -184,7 +189,7 @@ def test_mixed_precision_leaves_the_most_sensitive_exact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tensors, texts = tiny_weights(), calibration_tokens(TINY, NOWHERE)[::4]
-    matrices = coded_matrices(tensors, TINY, VARIANTS["int8-fast"], calibration())
+    matrices = coded_matrices(tensors, TINY, VARIANTS["int8-mixed"], calibration())
 
     def mixed(least: float) -> tuple[dict[str, Any], dict[str, float]]:
         return least_sensitive(tensors, TINY, matrices, texts, least)
@@ -232,7 +237,7 @@ def test_smoothing_changes_nothing_in_float32_and_makes_the_inputs_flat() -> Non
         assert np.array_equal((values * factors) @ moved, values @ weight)
         before, after = (np.abs(each).max(axis=0) for each in (values, values * factors))
         assert after.max() / np.median(after) < 0.3 * before.max() / np.median(before)
-    assert found["query"].factors is found["value"].factors
+    assert np.array_equal(found["query"].factors, found["value"].factors)
     assert found["narrow"] is parts["narrow"]
     # What the attention's output is multiplied by is in the value's weights already.
     assert found["joined"].factors is None

@@ -35,24 +35,27 @@ class Int8Writer(CodedWriter):
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
-        self.coded: dict[str, tuple[str, str, str]] = {}
+        self.coded: dict[str, tuple[str, str, str, str]] = {}
 
     def product(self, source: str, name: str, weights: str) -> str:
         """Multiply rows by a weight, in integers where it is coded."""
         matrix = self.matrices.get(weights)
         if matrix is None:
             return super().product(source, name, weights)
-        codes, scale, zero = self.codes_of(source, matrix, self.scales_of(weights))
+        codes, scale, zero, rows = self.codes_of(source, matrix, self.scales_of(weights))
         weight, weight_scales = self.coded_weight(weights)
         middle = self.constant("middle", np.asarray(MIDDLE, dtype=np.uint8))
-        integers = f"{name}.integers" if matrix.columns else name
         inputs = [codes, weight, scale, weight_scales, zero, middle]
-        self.fused("MatMulIntegerToFloat", inputs, integers)
+        more = rows or matrix.columns
+        found = self.fused("MatMulIntegerToFloat", inputs, f"{name}.integers" if more else name)
+        if rows:
+            # The product itself would scale its rows in one thread alone.
+            found = self.node("Mul", [found, rows], f"{name}.rows" if matrix.columns else name)
         if not matrix.columns:
-            return integers
+            return found
         picked = self.picked(source, matrix.columns)
         apart = self.constant(f"{weights}.apart", matrix.apart)
-        return self.node("Gemm", [picked, apart, integers], name)
+        return self.node("Gemm", [picked, apart, found], name)
 
     def picked(self, source: str, columns: Sequence[int]) -> str:
         """Take the columns that are multiplied in float32; query, key and value share them."""
@@ -65,8 +68,8 @@ class Int8Writer(CodedWriter):
 
     def codes_of(
         self, source: str, matrix: CodedMatrix, scales: Scales | None
-    ) -> tuple[str, str, str]:
-        """Return codes, scale and zero of an input; those who multiply the same one share them."""
+    ) -> tuple[str, str, str, str]:
+        """Return codes, scale, zero and scales of rows of an input; its products share them."""
         if source not in self.coded:
             make = {"row": self.by_row, "tensor": self.by_tensor, "static": self.by_range}
             self.coded[source] = make[str(scales)](source, matrix)
@@ -83,7 +86,7 @@ class Int8Writer(CodedWriter):
         constant = self.constant(f"{source}.factors", factors)
         return self.node("Mul", [source, constant], f"{source}.scaled")
 
-    def by_row(self, source: str, matrix: CodedMatrix) -> tuple[str, str, str]:
+    def by_row(self, source: str, matrix: CodedMatrix) -> tuple[str, str, str, str]:
         """Scale each token by its own largest value: no text depends on those beside it."""
         gelu = source.endswith(".gelu")
         middle = GELU_MIDDLE if gelu else MIDDLE
@@ -102,7 +105,9 @@ class Int8Writer(CodedWriter):
         column = self.node(
             "Unsqueeze", [scale, self.integers("last_axis", 1)], f"{source}.scale_column"
         )
-        return coded, column, self.constant(f"middle_{middle}", np.asarray(middle, dtype=np.uint8))
+        one = self.scalar("one_scale", 1.0)
+        zero = self.constant(f"middle_{middle}", np.asarray(middle, dtype=np.uint8))
+        return coded, one, zero, column
 
     def zeros(self, scale: str, middle: int) -> str:
         """Return the code of zero for every row, made once a graph."""
@@ -116,19 +121,20 @@ class Int8Writer(CodedWriter):
             self.node("ConstantOfShape", [shape], name, value=value)
         return name
 
-    def by_tensor(self, source: str, matrix: CodedMatrix) -> tuple[str, str, str]:
+    def by_tensor(self, source: str, matrix: CodedMatrix) -> tuple[str, str, str, str]:
         """Scale the whole tensor by its range, found when it is run."""
         from onnx import helper
 
         inside = self.scaled(source, matrix)
         names = [f"{source}.{part}" for part in ("codes", "scale", "zero")]
         self.nodes.append(helper.make_node("DynamicQuantizeLinear", [inside], names, name=names[0]))
-        return names[0], names[1], names[2]
+        return names[0], names[1], names[2], ""
 
-    def by_range(self, source: str, matrix: CodedMatrix) -> tuple[str, str, str]:
+    def by_range(self, source: str, matrix: CodedMatrix) -> tuple[str, str, str, str]:
         """Scale by a range that was found when the graph was made; what lies outside is cut."""
         step, middle = matrix.fixed_codes()
         scale = self.constant(f"{source}.scale", np.asarray(step, dtype=np.float32))
         zero = self.constant(f"{source}.zero", np.asarray(middle, dtype=np.uint8))
         inside = self.scaled(source, matrix, fixed=True)
-        return self.node("QuantizeLinear", [inside, scale, zero], f"{source}.codes"), scale, zero
+        codes = self.node("QuantizeLinear", [inside, scale, zero], f"{source}.codes")
+        return codes, scale, zero, ""

@@ -1,8 +1,9 @@
-"""Outliers of the inputs moved into the weights: ``(x * f) @ (W / f)`` with equal peaks on both.
+"""Outliers of the inputs moved into the weights: ``(x * f) @ (W / f)``.
 
-The factors follow Xiao et al., "SmoothQuant", 2023, equation 4 with an exponent of one half, as
-powers of two: multiplying by them rounds nothing, so the graph in float32 stays the same to the
-last bit.
+A column whose largest value stands above the median of all columns is divided by the root of how
+far it does, so that half of what stands out (in the logarithm) goes into the weights, as Xiao et
+al., "SmoothQuant", 2023, do with an exponent of one half. The factors are powers of two:
+multiplying by them rounds nothing, so the graph in float32 stays the same to the last bit.
 
 What a factor costs depends on who makes the input. The attention's output is linear in the value,
 so its factors go into the value's weights and cost nothing. A layer norm's output is also what the
@@ -12,7 +13,7 @@ either way, and it stands before the codes. No factor passes through GELU: one m
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,37 +36,27 @@ class Linear:
 def smoothed(parts: Mapping[str, Linear], wanted: Collection[str]) -> dict[str, Linear]:
     """Return one layer's weights by part, those that are wanted smoothed.
 
-    Query, key and value have one input, so they are smoothed together.
+    Query, key and value have one input, and so the same factors.
     """
-    found = dict(parts)
-    for names in (("query", "key", "value"), ("joined",), ("wide",), ("narrow",)):
-        if names[0] in wanted:
-            factors = _factors([parts[name] for name in names])
-            found.update({name: _moved(parts[name], factors) for name in names})
-    if "joined" in wanted:
-        passed = found["joined"].factors
+    found = {part: _moved(each) if part in wanted else each for part, each in parts.items()}
+    passed = found["joined"].factors
+    if passed is not None:
         found["value"] = replace(found["value"], weight=found["value"].weight * passed)
         found["joined"] = replace(found["joined"], factors=None)
     return found
 
 
-def _factors(alike: Sequence[Linear]) -> Array:
-    """Return the factors, float32 ``[in]``, of weights that are given the same input."""
-    weights = np.max([np.abs(each.weight).max(axis=1) for each in alike], axis=0)
-    values = np.maximum(-alike[0].inputs.low, alike[0].inputs.high)
-    ratio = np.maximum(weights, _LEAST) / np.maximum(values, _LEAST)
-    return np.asarray(np.exp2(np.rint(np.log2(ratio) / 2)), dtype=np.float32)
-
-
-def _moved(linear: Linear, factors: Array) -> Linear:
-    wide = factors.astype(np.float64)
+def _moved(linear: Linear) -> Linear:
     inputs = linear.inputs
+    largest = np.maximum(-inputs.low, inputs.high)
+    above = np.maximum(largest / max(float(np.median(largest)), _LEAST), 1.0)
+    factors = np.exp2(-np.rint(np.log2(above) / 2))
     return Linear(
-        weight=linear.weight / wide[:, None],
+        weight=linear.weight / factors[:, None],
         inputs=Inputs(
-            moments=inputs.moments * np.outer(wide, wide),
-            low=inputs.low * wide,
-            high=inputs.high * wide,
+            moments=inputs.moments * np.outer(factors, factors),
+            low=inputs.low * factors,
+            high=inputs.high * factors,
         ),
-        factors=factors,
+        factors=factors.astype(np.float32),
     )

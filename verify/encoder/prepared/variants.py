@@ -16,6 +16,8 @@ Prepared = Literal[
     "fused",
     "int8",
     "int8-fast",
+    "int8-apart",
+    "int8-apart-row",
     "int8-tensor",
     "int8-dynamic",
     "int8-no-narrow",
@@ -27,10 +29,10 @@ Prepared = Literal[
 ]
 PREPARED: tuple[Prepared, ...] = get_args(Prepared)
 
-FORM = 3
+FORM = 4
 """Number of the prepared graphs' form; it goes up when their bytes change."""
 
-_ALL = ("query", "key", "value", "joined", "wide", "narrow")
+_BEFORE_GELU = ("query", "key", "value", "joined", "wide")
 _COLUMNS = {"query": 8, "key": 8, "value": 8, "wide": 8, "narrow": 16}
 
 
@@ -85,14 +87,28 @@ class Variant:
 VARIANTS: Mapping[Prepared, Variant] = {
     "fused": Variant(summary="float32, operations fused", bits=None),
     "int8": Variant(
-        summary="a scale for each token, largest columns apart, fitted rounding",
+        summary="a scale for each token, largest columns apart, smoothed before GELU, fitted",
         scales="row",
-        columns=_COLUMNS,
+        columns={"query": 8, "key": 8, "value": 8, "narrow": 32},
+        smoothed=("wide",),
         fitted=True,
     ),
     "int8-fast": Variant(
+        summary="scales fixed by calibration, smoothed, largest columns of narrow apart, fitted",
+        scales="static",
+        columns={"narrow": 16},
+        smoothed=_BEFORE_GELU,
+        fitted=True,
+    ),
+    "int8-apart": Variant(
         summary="scales fixed by calibration, largest columns apart, fitted rounding",
         scales="static",
+        columns=_COLUMNS,
+        fitted=True,
+    ),
+    "int8-apart-row": Variant(
+        summary="a scale for each token, largest columns apart, fitted rounding",
+        scales="row",
         columns=_COLUMNS,
         fitted=True,
     ),
@@ -118,13 +134,13 @@ VARIANTS: Mapping[Prepared, Variant] = {
         exact_layers=1,
     ),
     "int8-smoothed": Variant(
-        summary="a scale for each token, inputs smoothed into the weights, fitted rounding",
+        summary="a scale for each token, everything smoothed, nothing apart, fitted rounding",
         scales="row",
+        smoothed=(*_BEFORE_GELU, "narrow"),
         fitted=True,
-        smoothed=_ALL,
     ),
     "int8-mixed": Variant(
-        summary="int8-fast, the matrices measured as most sensitive in float32",
+        summary="int8-apart, the matrices measured as most sensitive in float32",
         scales="static",
         columns=_COLUMNS,
         fitted=True,
