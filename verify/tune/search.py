@@ -26,6 +26,8 @@ SLOWER = 1.02
 """Slower than onnxruntime's own settings by this, and the whole interval: our default's fault."""
 WIDEST = 1.1
 """An interval whose ends are further apart says too little to choose by."""
+BUSY = 0.25
+"""Cores that other programs may keep busy meanwhile: beside them fewer threads look better."""
 LEAST_COSINE = 0.9999
 """A setting must not change the vectors; rounding in eight bits may fall otherwise."""
 _PROCESSES = 2
@@ -169,7 +171,8 @@ class Tuned:
     def noisy(self) -> bool:
         """Whether the machine was too restless to choose by."""
         ends = [(each.p50.low, each.p50.high) for each in self.default]
-        return any(low is None or high is None or high > WIDEST * low for low, high in ends)
+        busy = self.machine.get("others", 0.0) > BUSY
+        return busy or any(low is None or high is None or high > WIDEST * low for low, high in ends)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""

@@ -38,7 +38,7 @@ switch). The verification reads none: what it proves must not depend on it.
 
 It ends in 1 where our default is slower than onnxruntime's own settings by more
 than 2 %, by the whole interval; in 2 where the machine was too restless to
-choose by: then nothing is written."""
+choose by, or other programs took a quarter of a core: nothing is written then."""
 
 EPILOG = """\
 examples:
@@ -108,7 +108,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
         if not output.is_terminal:
             output.width = max(output.width, 120)
         show(found, output)
-    written = f"profile: {path}" if path else "too restless a machine: no profile was written"
+    others = found.machine.get("others", 0.0)
+    restless = f"too restless a machine (others took {others:.2f} cores): no profile was written"
+    written = f"profile: {path}" if path else restless
     console.print(written, markup=False, soft_wrap=True)
     return code
 

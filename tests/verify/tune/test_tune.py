@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,15 @@ def test_a_default_slower_than_onnxruntimes_own_is_a_fault(
         assert found(context).at_fault
     with speeds(monkeypatch, lambda tuning, workload: 0.995 if tuning is None else 1.0):
         assert not found(context).at_fault
+
+
+def test_beside_other_programs_nothing_is_chosen(
+    context: TargetContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with speeds(monkeypatch, faster_alone):
+        answer = found(context)
+    assert not answer.noisy
+    assert replace(answer, machine={"others": 1.2}).noisy
 
 
 def compared(p50: float, p95: float, *, noise: float = 0.01) -> Compared:
