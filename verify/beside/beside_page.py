@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 from .. import report
 from ..environment.host import describe
 from ..files import write_text
-from ..report.charts.figures import figure, legend
+from ..report.charts.figures import figure, legend, log_ticks
 from ..report.charts.svg import Form, picture, series_paint
 from ..report.html import page_environment, style_sheet
 from ..statistics.ratio import RatioInterval
@@ -231,6 +231,7 @@ def _lines(curves: Sequence[Curve]) -> Markup:
             above.fill_between(each.x, each.p50, each.p95, color=colour, alpha=0.25)
             below.plot(each.x, each.rate, marker="o", markersize=4, color=colour)
         above.set(xscale="log", yscale="log", ylabel="ms a call, P50 to P95")
+        log_ticks(above.yaxis)
         below.set(ylabel="thousand tokens/s", xlabel=f"{first.axis} ({first.held})", ylim=(0, None))
         below.set_xticks(first.x, [str(each) for each in first.x])
         below.set_xticks([], minor=True)

@@ -8,6 +8,7 @@ command and its machine; one of another wheel is named and not shown.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from markupsafe import Markup
 from pydantic import TypeAdapter, ValidationError
 
 from ..statistics.ratio import RatioInterval
-from .charts.figures import figure
+from .charts.figures import cosine_at, figure
 from .charts.svg import Form, paint, picture, series_paint
 from .document import Document, Host
 
@@ -41,6 +42,8 @@ COLUMNS = (
 )
 _LEAST_ERROR = 1e-7
 """Below this, what is left of a cosine is float32's rounding."""
+_HEIGHT = 250.0
+"""Of the chart's axes, about, in points."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,19 +167,30 @@ class Frontier:
         def build(form: Form) -> Figure | None:
             if not points:
                 return None
-            drawn, (axes,) = figure(form, heights=[300.0])
+            drawn, (axes,) = figure(form, heights=[_HEIGHT + 50.0])
             axes.set(
                 yscale="log",
                 ylim=(_LEAST_ERROR / 2, 1.0),
                 xlim=(0, 1.25 * max(time for _, time, _ in points)),
             )
-            axes.set(xlabel="P95, ms", ylabel="1 - worst cosine")
+            axes.set(xlabel="P95, ms", ylabel="worst cosine")
+            nines = range(round(-math.log10(_LEAST_ERROR)) + 1)
+            axes.set_yticks(
+                [10.0**-count for count in nines],
+                [cosine_at(-count) for count in nines],
+            )
+            axes.set_yticks([], minor=True)
             for limit in LIMITS:
                 axes.axhline(1 - limit, color=paint("bad"), linewidth=1.0, linestyle=(0, (4, 3)))
-            for number, (name, time, lost) in enumerate(points):
+            used = 0.0
+            for number, (name, time, lost) in sorted(enumerate(points), key=lambda p: p[1][2]):
                 place = (time, max(lost, _LEAST_ERROR))
                 axes.plot(*place, marker="o", color=series_paint(number), markersize=6)
-                axes.annotate(name, place, (7, 0), textcoords="offset points", va="center")
+                # Names stand one above the other where their points are near.
+                height = _HEIGHT * (1 - math.log10(place[1]) / math.log10(_LEAST_ERROR / 2))
+                used = max(height, used + form.font + 2)
+                away = (7, used - height)
+                axes.annotate(name, place, away, textcoords="offset points", va="center")
             axes.grid(axis="both")
             return drawn
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -395,6 +396,9 @@ def test_curves_of_a_real_graph(context: TargetContext, tmp_path: Path) -> None:
     assert found[0].x == (8, 16)
     page = tmp_path / "page.html"
     beside_page.write_page(Measured(wheel="a.whl", curves=found), page)
+    drawn = re.findall(r"<text.*?</text>", page.read_text(), re.DOTALL)
+    assert drawn
+    assert "$" not in "".join(drawn)
     assert page.read_text(encoding="utf-8").count("<svg") == 6
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +123,7 @@ def test_table_and_page_show_every_form_and_name_saturation(tmp_path: Path) -> N
     assert "products of u8s8 saturate here" in text
     page = tmp_path / "page.html"
     frontier_page.write_page(run_of(frontier(u8s8=False)), page)
+    assert "$" not in "".join(re.findall(r"<text.*?</text>", page.read_text(), re.DOTALL))
     written = page.read_text(encoding="utf-8")
     assert all(name in written for name in ("careful", "middling", "rough", "<svg"))
     assert "0.500 (0.471 to 0.533)" in written

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from ..document import CheckEntry, Document
-from ..text import MISSING, is_number, mapping, number
-from .figures import figure, short, words_beside
+from ..text import is_number, mapping, number
+from .figures import cosine_at, figure, short, words_beside
 from .svg import Form, paint, picture
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def distribution(found: Sequence[Package], *, limit: float | None, key: str) -> 
         axes.set(xlim=(low / 1.5, high * 1.5), ylim=(len(found) - 0.5, -1.15))
         steps = range(round(math.log10(low)), round(math.log10(high)) + 1)
         shown = [step for step in steps if not form.narrow or step % 2 == 0 or len(steps) < 4]
-        axes.set_xticks([10.0**step for step in shown], [_cosine_at(step) for step in shown])
+        axes.set_xticks([10.0**step for step in shown], [cosine_at(step) for step in shown])
         axes.minorticks_off()
         axes.set_yticks([])
         axes.set_xlabel("cosine with the CPU provider in single precision")
@@ -142,14 +142,3 @@ def distribution(found: Sequence[Package], *, limit: float | None, key: str) -> 
         label="Cosines in half precision",
         description=f"{said}{bound}.",
     )
-
-
-def _cosine_at(step: int) -> str:
-    """Return the cosine at a distance of ten to the ``step`` from 1, as ``0.9999``."""
-    if step >= 0:
-        return "0" if step == 0 else MISSING
-    return f"0.{'9' * -step}" if step > -7 else f"1 \N{MINUS SIGN} 10{_raised(step)}"
-
-
-def _raised(step: int) -> str:
-    return str(step).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..samples import Series
-from ..text import milliseconds
+from ..text import MISSING, milliseconds
 from .svg import Form, paint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 MOST_CURVES = 6
@@ -69,6 +70,26 @@ def words_beside(axes: Axes, at: float, height: float, text: str, *, colour: str
         text, (at, height), (-5 if left else 5, 0), textcoords="offset points",
         ha="right" if left else "left", va="center", color=colour,
     )  # fmt: skip
+
+
+def log_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis in plain numbers: matplotlib's own labels are mathematics."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def cosine_at(step: int) -> str:
+    """Return the cosine at a distance of ten to the ``step`` from 1, as ``0.9999``."""
+    if step >= 0:
+        return "0" if step == 0 else MISSING
+    return f"0.{'9' * -step}" if step > -7 else f"1 \N{MINUS SIGN} 10{_raised(step)}"
+
+
+def _raised(step: int) -> str:
+    return str(step).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def short(name: str) -> str:
