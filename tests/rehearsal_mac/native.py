@@ -247,6 +247,6 @@ def what_was_called(stage: Stage) -> Mapping[str, int]:
     """
     lines = stage.calls.read_text(encoding="utf-8").splitlines() if stage.calls.exists() else []
     found = Counter(line.partition(" ")[0] for line in lines)
-    if missing := {"xcrun", "sw_vers", "otool", "lipo"} - found.keys():
+    if missing := {"xcrun", "sw_vers", "otool", "install_name_tool"} - found.keys():
         raise Failed(f"nobody asked {', '.join(sorted(missing))}")
     return dict(sorted(found.items()))
