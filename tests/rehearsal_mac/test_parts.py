@@ -19,9 +19,10 @@ import pytest
 
 from build.fetch.wanted import plan_fetch
 from build.recipe.load import load_recipe
+from tests.kit import macho_examples
 from tests.rehearsal.commands import HERE, Failed
 from tests.rehearsal_mac import checkout, run, verification
-from tests.rehearsal_mac.comparison import differences
+from tests.rehearsal_mac.comparison import differences, equal_but_for_the_version
 from tests.rehearsal_mac.machine import SYSTEM, compile_kernel_name
 from tests.rehearsal_mac.programs import Parts, compiler_program, system_programs
 from tests.rehearsal_mac.scenarios import POLICY, SCENARIOS
@@ -324,6 +325,18 @@ def test_a_difference_that_nobody_knows_has_no_reason(tmp_path: Path) -> None:
     found = dict(differences(tmp_path / "a.whl", tmp_path / "b.whl"))
     assert found["x.py (other content)"] == ""
     assert found["o-1.dist-info/RECORD (other content)"]
+
+
+def test_the_digest_in_a_library_is_known_and_nothing_else() -> None:
+    plain = macho_examples.stored("library")
+    at = plain.index(b"stringWithUTF8String:")
+    one, other, third = (
+        macho_examples.patched(plain, at, words)
+        for words in (b"+ortmill.01234567", b"+ortmill.89abcdef", b"+ortmill 01234567")
+    )
+    assert equal_but_for_the_version(one, other)
+    assert not equal_but_for_the_version(one, third)
+    assert not equal_but_for_the_version(one, b"no library")
 
 
 def test_the_scenario_reaches_every_process_by_its_home(tmp_path: Path) -> None:
