@@ -24,7 +24,8 @@ from verify.latency.queries import QUERIES
 
 HERE = Path(__file__).resolve().parent
 WAYS = ("in the process", "lines, numbers", "lines, base64", "frames")
-PAUSE = 0.01  # s; onnxruntime's threads go on spinning after a call, on the core of the next one
+# s; onnxruntime's threads spin for 20 to 30 ms after a call, on the core of the next way's.
+PAUSE = 0.04
 UNGROUPED = """
 import sys
 from ortmill.verify.bridge import engine
