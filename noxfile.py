@@ -2,7 +2,7 @@
 
 The job is `nox -s build verify`. Sessions, in the order of the list below:
 
-  begin          doctor
+  begin          doctor clean
   build          fetch build plan pins inspect
   prove          verify differential coverage conversion frontier tune beside
                  paths emulate
@@ -22,6 +22,12 @@ import sys
 from pathlib import Path
 
 import nox
+
+if sys.version_info < (3, 11):  # noqa: UP036 - nox itself runs with older ones
+    raise SystemExit(
+        f"ortmill needs Python 3.11 or newer, and nox runs with {sys.version.split()[0]}: make its "
+        "environment with another one, `python3.12 -m venv --clear .venv`, and install nox again"
+    )
 
 nox.needs_version = ">=2024.4.15"
 nox.options.sessions = ["lint", "types", "tests"]
@@ -115,6 +121,12 @@ def doctor(session: nox.Session) -> None:
     python = environment(session, "verify")
     # Open points are no fault of this machine's: nothing may be built or verified yet.
     session.run(python, "-m", "verify", "decisions", external=True, success_codes=[0, 1, 2])
+
+
+@nox.session
+def clean(session: nox.Session) -> None:
+    """Remove what can be made again; `-- --all`: downloads as well."""
+    ortmill(session, "build", "clean", *session.posargs)
 
 
 # Build.

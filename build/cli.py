@@ -10,20 +10,23 @@ import textwrap
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from . import __version__, commands
 from .errors import BuildError, Interrupted, ResourceError, UsageError
 from .pins.command import add_verbs
 from .program import as_called, working_folder
 from .recipe.format import PLATFORMS
+from .recipe.words import meant
 from .system.console import Reporter
 from .tree.workspace import open_workspace
 
 DEFAULT_RECIPE = "onnxruntime-1.21.0"
 DEFAULT_MODEL = "all-minilm-l6-v2"
+EXIT_OUTPUT_CLOSED = 141  # as a shell says of a program that SIGPIPE has ended
 
 _EXAMPLES = """\
 examples:
@@ -59,6 +62,15 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"see `{self.prog} --help`")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what is unknown where the options are known, and not in the parser above."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            known = [name for action in self._actions for name in action.option_strings]
+            near = meant(rest[0].partition("=")[0], known)
+            self.error(f"unrecognized arguments: {' '.join(rest)}{near and f'; {near}'}")
+        return found, rest
+
     def format_help(self) -> str:
         return as_called(super().format_help())
 
@@ -70,6 +82,7 @@ def _codes() -> str:
         summary = (kind.__doc__ or "").strip().splitlines()[0].rstrip(".")
         said = f"  {kind.exit_code:<4} {kind.title}: {summary}"
         lines += textwrap.wrap(said, 78, subsequent_indent=" " * 7)
+    lines.append(f"  {EXIT_OUTPUT_CLOSED}  whoever reads the output has closed it")
     return "\n".join(lines)
 
 
@@ -89,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     inputs = _inputs(common)
     _add_builds(adder, inputs)
     _add_others(adder, common, inputs)
+    _add_clean(adder, common)
     _add_surroundings(adder, common, inputs)
     return parser
 
@@ -237,10 +251,19 @@ def _add_others(adder: _Adder, common: _Parser, inputs: _Parser) -> None:
     )
     schema.add_argument("--check", action="store_true", help="only say whether they are fresh")
     schema.set_defaults(do=commands.write_schemas)
+
+
+def _add_clean(adder: _Adder, common: _Parser) -> None:
     clean = adder.add_parser(
-        "clean", parents=[common], help="remove source trees and objects; downloads stay"
+        "clean",
+        parents=[common],
+        help="remove what can be made again: trees, objects, graphs, what rehearsals left",
+        description="Remove what can be made again without a network: source trees and objects in "
+        "the cache; of .work/ all but the downloads, the environments and the reports.",
     )
-    clean.add_argument("--all", action="store_true", help="downloads and compiler cache as well")
+    clean.add_argument(
+        "--all", action="store_true", help="the whole cache and .work/, downloads included"
+    )
     clean.set_defaults(do=commands.clean)
 
 
@@ -285,14 +308,23 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _as_interrupt)
     try:
-        _carry_out(words, environment, reporter)
+        code = _ended(words, environment, reporter)
+        # What is still to be written fails here, where it can be told, and not at the very end.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return close_output()
+    return code
+
+
+def _ended(words: Sequence[str], env: Mapping[str, str], reporter: Reporter) -> int:
+    """Carry out the command; return its exit code."""
+    try:
+        _carry_out(words, env, reporter)
     except BuildError as error:
         reporter.error(error)
         if "--debug" in words:
             traceback.print_exc()
         return error.exit_code
-    except BrokenPipeError:
-        return 0
     except SystemExit as end:
         # argparse's own end, after --help and --version.
         return end.code if isinstance(end.code, int) else 0
@@ -318,6 +350,13 @@ def _carry_out(words: Sequence[str], env: Mapping[str, str], reporter: Reporter)
             f"{error.strerror or error}: {error.filename or 'this machine refused it'}",
             hint="check that the folder may be written and that the disk is not full",
         ) from error
+
+
+def close_output() -> int:
+    """Write no more, whoever reads has read enough; return the exit code that says so."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OUTPUT_CLOSED
 
 
 def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:

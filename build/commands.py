@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .clean import remove_made
 from .compile.plan import BuildPlan, build_environment, make_plan
 from .doctor import examine
 from .errors import RecipeError, ToolchainError, UsageError, WheelError
@@ -31,8 +31,7 @@ from .system.console import Reporter
 from .system.files import write_whole
 from .toolchain.cross_layout import check_sdk
 from .toolchain.programs import programs_in
-from .tree.lock import hold_tree
-from .tree.workspace import Tree, Workspace, host_platform
+from .tree.workspace import Workspace, host_platform
 
 _MARKS = {"ready": "✓", "lacking": "✗", "optional": "–"}
 
@@ -372,19 +371,5 @@ def write_schemas(call: Call) -> None:
 
 
 def clean(call: Call) -> None:
-    """Remove trees and logs, or everything; a running build is waited for."""
-    workspace, reporter = call.workspace, call.reporter
-    trees = workspace.cache / "trees"
-    for folder in sorted(each for each in trees.glob("*") if each.is_dir()):
-        tree = Tree(root=folder)
-        with hold_tree(tree.lock, workspace.root, reporter.say):
-            reporter.say(f"removing {folder}")
-            shutil.rmtree(folder)
-    folders = [workspace.root / ".work" / "logs"]
-    if call.arguments.all:
-        folders = [workspace.cache, workspace.root / ".work"]
-    for folder in folders:
-        if folder.exists():
-            reporter.say(f"removing {folder}")
-            shutil.rmtree(folder)
-    reporter.finish("clean")
+    """Remove what can be made again, or everything; who is running is waited for."""
+    remove_made(call.workspace, everything=call.arguments.all, reporter=call.reporter)

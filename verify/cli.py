@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -14,11 +16,12 @@ from typing import NoReturn
 from rich.console import Console
 
 from . import __version__
-from .commands.command import EXIT_CODES, Command, Help, Parser
-from .errors import VerifyError
+from .commands.command import EXIT_CODES, Command, Help, Output, Parser
+from .errors import VerifyError, machines_own
 from .program import as_called
 
 EXIT_INTERRUPTED = 130
+EXIT_OUTPUT_CLOSED = 141  # as a shell says of a program that SIGPIPE has ended
 OWN_MODEL = "own-model"
 # Each is loaded when it is asked for: a bridge is to be up at once, and needs little of the rest.
 COMMANDS = {
@@ -52,7 +55,26 @@ def main(argv: list[str] | None = None, *, bring: Callable[[str, Path], None] | 
         there. Who calls gives it: the verification itself fetches no model.
     """
     arguments = sys.argv[1:] if argv is None else argv
-    console = Console(stderr=True, highlight=False)
+    console = Output(stderr=True)
+    try:
+        code = _carry_out(arguments, console, bring)
+        # What is still to be written fails here, where it can be told, and not at the very end.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return close_output()
+    return code
+
+
+def close_output() -> int:
+    """Write no more, whoever reads has read enough; return the exit code that says so."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OUTPUT_CLOSED
+
+
+def _carry_out(
+    arguments: list[str], console: Console, bring: Callable[[str, Path], None] | None
+) -> int:
     try:
         try:
             options = parse(arguments)
@@ -68,21 +90,27 @@ def main(argv: list[str] | None = None, *, bring: Callable[[str, Path], None] | 
             console.print_exception()
         _report(error, console)
         return error.exit_code
+    except BrokenPipeError:
+        raise
     except Exception as error:
         # A fault of ours, or something that no module foresaw: never 1, which is a failed check.
         if "--debug" in arguments:
             console.print_exception()
-        said = " ".join(str(error).split())
-        ours = VerifyError(
-            f"{type(error).__name__}: {said}" if said else f"{type(error).__name__}.",
-            hint="Nothing was judged. This is a fault of ortmill: please report it with what "
-            "--debug prints.",
-        )
-        _report(ours, console)
-        return ours.exit_code
+        told = machines_own(error) or _fault_of_ours(error)
+        _report(told, console)
+        return told.exit_code
     except KeyboardInterrupt:
         console.print("interrupted: the checks' processes were ended, nothing was judged.")
         return EXIT_INTERRUPTED
+
+
+def _fault_of_ours(error: Exception) -> VerifyError:
+    said = " ".join(str(error).split())
+    return VerifyError(
+        f"{type(error).__name__}: {said}" if said else f"{type(error).__name__}.",
+        hint="Nothing was judged. This is a fault of ortmill: please report it with what "
+        "--debug prints.",
+    )
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -6,6 +6,7 @@ for a failed check (1) or an inconclusive one (2).
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 
 from .program import as_called
@@ -53,3 +54,36 @@ class EnvironmentFailed(VerifyError):
     """The clean virtual environment could not be made."""
 
     title = "environment"
+
+
+class CannotWrite(VerifyError):
+    """The machine takes no more: its disk is full, or a folder cannot be written."""
+
+    title = "disk"
+
+
+_MACHINES_OWN = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "nothing can be written there",
+    errno.EACCES: "see who may read and write it",
+    errno.EPERM: "see who may read and write it",
+}
+
+
+def machines_own(error: BaseException | None) -> CannotWrite | None:
+    """Return what to say of an error that the machine under the verification has caused.
+
+    That is one that no wheel and no code of ours can help: a full disk or a closed folder, also
+    where it led to another error. ``None`` for every other error.
+    """
+    while error is not None:
+        if isinstance(error, CannotWrite):
+            return error
+        if isinstance(error, OSError) and error.errno in _MACHINES_OWN:
+            return CannotWrite(
+                f"{error.strerror}: {error.filename or 'this machine refused it'}.",
+                hint=f"{_MACHINES_OWN[error.errno]}; --work DIR names another work directory",
+            )
+        error = error.__cause__ or error.__context__
+    return None

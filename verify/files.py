@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import VerifyError
+from .errors import CannotWrite
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises
     ------
-    VerifyError
+    CannotWrite
         When the folder cannot be written. The file that was there before is then unchanged.
     """
     try:
@@ -32,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise VerifyError(
+        raise CannotWrite(
             f"{path} cannot be written: {error.strerror or error}.",
             hint="Name a place that you may write to; --work DIR names another work directory.",
         ) from None
@@ -49,14 +50,25 @@ def made_folder(path: Path) -> Path:
 
     Raises
     ------
-    VerifyError
+    CannotWrite
         When it cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise VerifyError(
+        raise CannotWrite(
             f"The work directory {path} cannot be made: {error.strerror}.",
             hint="Name another one with --work DIR.",
         ) from None
     return path
+
+
+def keep_alone(folder: Path, name: str) -> None:
+    """Remove all that a folder holds but one entry."""
+    for each in folder.iterdir():
+        if each.name == name:
+            continue
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink()

@@ -33,6 +33,13 @@ _NINJA = re.compile(r"^\[(\d+)/(\d+)\]")
 _PLAIN_SECONDS = 15.0
 
 
+class _Output(Console):
+    """A pipe that was closed is an error of the command line: rich would end in 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Reporter:
     """The build's one way to speak; safe to call from several threads.
 
@@ -49,7 +56,7 @@ class Reporter:
     def __init__(
         self, *, env: Mapping[str, str], stream: TextIO | None = None, quiet: bool = False
     ) -> None:
-        self._console = Console(
+        self._console = _Output(
             file=stream or sys.stderr, highlight=False, soft_wrap=True, emoji=False
         )
         self._live = self._console.is_terminal and not quiet

@@ -13,6 +13,8 @@ from ..errors import ResourceError
 
 _HINT = "make the folder writable, or set ORTMILL_CACHE to a folder of yours"
 
+_BLOCK = 512  # the unit of st_blocks, stat(2)
+
 
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
@@ -73,3 +75,15 @@ def write_whole(target: Path, content: str | bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def disk_used(path: Path) -> int:
+    """Return the bytes that a file or folder takes on disk; a file of several names counts once."""
+    if not path.is_dir() or path.is_symlink():
+        return path.lstat().st_blocks * _BLOCK if path.exists() else 0
+    found = {}
+    for folder, folders, names in os.walk(path):
+        for name in [*folders, *names]:
+            facts = (Path(folder) / name).lstat()
+            found[facts.st_dev, facts.st_ino] = facts
+    return sum(facts.st_blocks * _BLOCK for facts in found.values())

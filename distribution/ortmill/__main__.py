@@ -43,7 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     halves = {"build": _half("build")._parser(), "verify": _half("verify").command_line()}
     completion = import_module(".completion", __package__)
-    print(completion.script(_parser(), halves, given.shell))
+    try:
+        print(completion.script(_parser(), halves, given.shell), flush=True)
+    except BrokenPipeError:
+        return int(_half("build").close_output())
     return 0
 
 

@@ -10,12 +10,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from build import cli, commands
 from build import pipeline as stages
@@ -101,7 +104,9 @@ def test_help_teaches_with_examples_and_exit_codes(machine: Machine) -> None:
     [
         ((), "COMMAND"),
         (("rnu",), "invalid choice: 'rnu'"),
-        (("run", "--ofline"), "--ofline"),
+        (("run", "--ofline"), "--ofline; did you mean `--offline`"),
+        (("run", "--ofline"), "see `python -m build run --help`"),
+        (("recipe", "check", "x", "--quite"), "did you mean `--quiet`?"),
         (("run", "--origin", "registy"), "invalid choice: 'registy'"),
         (("run", "--platform", "macos-x86_64"), "invalid choice: 'macos-x86_64'"),
         (("run", "--jobs", "0"), "'0' is no positive number"),
@@ -323,14 +328,42 @@ def test_github_gets_an_annotation(machine: Machine) -> None:
 def test_clean_removes_trees_and_keeps_downloads(machine: Machine) -> None:
     tree = machine.cache / "trees" / "onnxruntime-9.9.9-linux-x86_64"
     (tree / "source").mkdir(parents=True)
-    kept = machine.cache / "files" / "x"
-    kept.mkdir(parents=True)
-    assert machine("clean")[0] == 0
-    assert not tree.exists()
-    assert kept.exists()
+    (tree / "source" / "a.cc").write_bytes(bytes(200_000_000))
+    kept = [machine.cache / "files" / "x"]
+    kept += [machine.root / ".work" / name for name in ("models", "official", "reports", "venvs")]
+    gone = [machine.root / ".work" / name for name in ("logs", "verify", "rehearsal-mac")]
+    for folder in [*kept, *gone, machine.cache / "consumers"]:
+        folder.mkdir(parents=True)
+    code, _, said = machine("clean")
+    assert code == 0
+    assert "clean: 0.2 GB removed" in said
+    assert not any(each.exists() for each in [tree, *gone, machine.cache / "consumers"])
+    assert all(each.exists() for each in kept)
     assert machine("clean", "--all")[0] == 0
     assert not machine.cache.exists()
+    assert not (machine.root / ".work").exists()
     assert machine("clean", "--all")[0] == 0
+
+
+def test_clean_waits_for_a_verification_that_is_running(machine: Machine) -> None:
+    graphs = machine.root / ".work" / "verify" / "graphs"
+    graphs.mkdir(parents=True)
+    held, there = threading.Event(), []
+
+    def verify() -> None:
+        with FileLock(machine.root / ".work" / "verify.lock"):
+            held.set()
+            time.sleep(1)
+            there.append(graphs.exists())
+
+    other = threading.Thread(target=verify)
+    other.start()
+    held.wait()
+    code, _, err = machine("clean")
+    other.join()
+    assert (code, there) == (0, [True])
+    assert "a verification uses" in err
+    assert not graphs.exists()
 
 
 def test_clean_waits_for_a_build_that_is_running(machine: Machine, tmp_path: Path) -> None:
@@ -438,3 +471,16 @@ def test_paths_that_no_artefact_may_hold(
     needles = machine_paths(tree, place)
     assert find_paths(allowed.encode(), needles) == []
     assert find_paths(forbidden.encode(), needles)
+
+
+@pytest.mark.parametrize("words", [["recipes", "--json"], ["plan"]])
+def test_output_that_nobody_reads_ends_quietly(words: list[str]) -> None:
+    """``… | head -1``: no traceback, and no 0 for what was not written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "build", *words],
+        cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")

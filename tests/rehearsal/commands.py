@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -11,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from build.system.environment import is_network
+from build.system.files import disk_used
 
 HERE = Path(__file__).resolve().parents[2]
+MOUNTS = Path("/proc/self/mountinfo")
 _COPIED = ("build", "verify", "recipes", "noxfile.py", "pyproject.toml", "LICENSE", "README.md")
 
 
@@ -67,6 +70,48 @@ def run(
         raise Failed(f"`python -m {' '.join(arguments)}` ended in {done.returncode}, "
                      f"not in {' or '.join(map(str, expected))}")  # fmt: skip
     return done.stdout
+
+
+def sweep(folder: Path, *, keep: Sequence[str] = ()) -> None:
+    """Remove what a rehearsal that ended well has made, but for the names to ``keep``.
+
+    Raises
+    ------
+    Failed
+        Something is mounted there: it would be the user's own cache that is removed.
+    """
+    if mounted := _mounted_below(folder.resolve()):
+        raise Failed(f"{folder} is not removed: {mounted} is mounted there")
+    gone = [each for each in sorted(folder.glob("*")) if each.name not in keep]
+    size = sum(disk_used(each) for each in gone)
+    for each in gone:
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink()
+    if not keep:
+        folder.rmdir()
+    say(f"removed what the rehearsal had made: {size / 1e9:.1f} GB in {folder}")
+
+
+def _mounted_below(folder: Path) -> str:
+    """Return a mount point in a folder, or an empty string (proc(5): the fifth field, in octal)."""
+    lines = MOUNTS.read_text(encoding="utf-8").splitlines() if MOUNTS.exists() else []
+    places = (
+        re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), line.split(" ")[4])
+        for line in lines
+    )
+    return next((each for each in places if Path(each).is_relative_to(folder)), "")
+
+
+def told_where(folder: Path) -> str:
+    """Say where a rehearsal that failed has left what it made."""
+    if not folder.is_dir():
+        return ""
+    return (
+        f"What it made stays in {folder} ({disk_used(folder) / 1e9:.1f} GB) to be looked at; "
+        "`nox -s clean` removes it."
+    )
 
 
 def copy_checkout(target: Path, *more: str) -> None:

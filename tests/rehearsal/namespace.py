@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import socket
 import struct
@@ -39,11 +38,11 @@ def command(module: str, arguments: Sequence[str]) -> list[str]:
     return [*words, sys.executable, "-m", module, *arguments]
 
 
-def enter(module: str, arguments: Sequence[str]) -> None:
-    """Go on inside, as :func:`command` says; what comes after the call is never reached."""
+def go_inside(module: str, arguments: Sequence[str]) -> int:
+    """Run a module inside, as :func:`command` says, and return its exit code."""
     words = command(module, arguments)
     sys.stdout.flush()
-    os.execvp(words[0], words)
+    return subprocess.run(words, check=False).returncode
 
 
 def bring_up_loopback() -> None:

@@ -20,7 +20,16 @@ from build.recipe.format import HubOrigin
 from build.recipe.load import load_model_recipe, load_recipe
 from build.tree.workspace import host_platform, open_workspace
 from tests.rehearsal import namespace
-from tests.rehearsal.commands import HERE, Failed, copy_checkout, run, say, step
+from tests.rehearsal.commands import (
+    HERE,
+    Failed,
+    copy_checkout,
+    run,
+    say,
+    step,
+    sweep,
+    told_where,
+)
 from tests.rehearsal.compare import compare, tree_contents, wheel_contents
 from tests.rehearsal.forge import make_forge
 from tests.rehearsal.new_recipe import differences, spoilt
@@ -57,6 +66,11 @@ class Stage:
     def own_cache(self) -> Path:
         """What stands at the cache's place inside."""
         return self.folder / "cache"
+
+    @property
+    def reports(self) -> Path:
+        """The verification's reports: all that is kept of a rehearsal that ended well."""
+        return self.folder / "reports"
 
     @property
     def certificate(self) -> Path:
@@ -287,13 +301,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     begun = time.monotonic()
     try:
-        if not arguments.inside:
-            stage.folder.mkdir(parents=True, exist_ok=True)
-            prepare(stage)
-            namespace.enter("tests.rehearsal", [*words, "--inside"])
-        inside(stage)
+        if arguments.inside:
+            inside(stage)
+            return 0
+        stage.folder.mkdir(parents=True, exist_ok=True)
+        prepare(stage)
+        if namespace.go_inside("tests.rehearsal", [*words, "--inside"]):
+            raise Failed("the way through upstream is not whole: see above")
+        # Outside alone: inside, the user's own compiler cache is mounted in the rehearsal's.
+        _keep_the_reports(stage)
+        sweep(stage.folder, keep=[stage.reports.name])
     except (Failed, namespace.NoNamespace, AssertionError, FileNotFoundError) as error:
         say(f"\nFAILED: {error}")
+        if not arguments.inside:
+            say(told_where(stage.folder))
         return 1
-    say(f"\nThe way through upstream is whole ({time.monotonic() - begun:.0f} s inside).")
+    say(f"\nThe way through upstream is whole ({time.monotonic() - begun:.0f} s).")
     return 0
+
+
+def _keep_the_reports(stage: Stage) -> None:
+    """Move what a reader wants out of the copied checkout: its verification's reports."""
+    shutil.rmtree(stage.reports, ignore_errors=True)
+    made = stage.checkout / ".work" / "reports"
+    if made.is_dir():
+        made.rename(stage.reports)
+        say(f"\nThe reports of its verification: {stage.reports}")

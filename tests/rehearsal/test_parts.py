@@ -15,6 +15,8 @@ from build.recipe.load import load_recipe
 from build.system.digest import FileHashes
 from build.tree.unpack import unpack
 from tests.kit.recipe_examples import SHIPPED
+from tests.rehearsal import commands
+from tests.rehearsal.commands import Failed, sweep, told_where
 from tests.rehearsal.compare import compare, tree_contents
 from tests.rehearsal.nar import nar_hash
 from tests.rehearsal.pins import with_pins
@@ -121,3 +123,34 @@ def test_each_kind_of_difference_is_told(tmp_path: Path) -> None:
     assert not compare(here, here)
     (tmp_path / "a/same").chmod(0o755)
     assert compare(tree_contents(tmp_path / "a"), here).changed == ("same",)
+
+
+def test_what_a_rehearsal_made_is_removed_but_for_what_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("reports", "cache"):
+        (tmp_path / "made" / name).mkdir(parents=True)
+        (tmp_path / "made" / name / "file").write_bytes(bytes(60_000_000))
+    (tmp_path / "made" / "site.json").write_text("{}")
+    (tmp_path / "made" / "link").symlink_to(tmp_path)
+    assert "(0.1 GB)" in told_where(tmp_path / "made")
+    sweep(tmp_path / "made", keep=["reports"])
+    assert [each.name for each in (tmp_path / "made").iterdir()] == ["reports"]
+    assert "0.1 GB" in capsys.readouterr().out
+    sweep(tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+    assert told_where(tmp_path / "made") == ""
+
+
+def test_nothing_is_removed_where_something_is_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own caché" / "sccache"
+    own.mkdir(parents=True)
+    table = tmp_path / "mountinfo"
+    place = str(own).replace(" ", "\\040")
+    table.write_text(f"22 1 0:21 / /proc rw - proc proc rw\n23 1 0:22 / {place} rw - ext4 x rw\n")
+    monkeypatch.setattr(commands, "MOUNTS", table)
+    with pytest.raises(Failed, match="is mounted there"):
+        sweep(tmp_path / "own caché")
+    assert own.exists()

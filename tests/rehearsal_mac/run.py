@@ -15,7 +15,7 @@ from pathlib import Path
 
 from build.tree.workspace import open_workspace
 from tests.rehearsal import namespace
-from tests.rehearsal.commands import HERE, Failed, say, step
+from tests.rehearsal.commands import HERE, Failed, say, step, sweep, told_where
 from tests.rehearsal_mac import native, verification
 from tests.rehearsal_mac.checkout import CHANGES, RECIPE
 from tests.rehearsal_mac.comparison import differences
@@ -102,7 +102,10 @@ def verify_inside(stage: verification.Stage, names: Sequence[str]) -> None:
                 *(f"  WRONG: {problem}" for problem in problems),
             ]
             say("\n".join(lines))
-            bad += [scenario.name] if problems else []
+            if problems:
+                bad.append(scenario.name)
+            else:
+                verification.forget(lane, scenario)
 
     lanes = verification.lanes(stage)
     with ThreadPoolExecutor(len(lanes)) as pool:
@@ -144,9 +147,7 @@ def close(parts: Sequence[str]) -> None:
 
 
 def _go_inside(words: Sequence[str], part: str) -> None:
-    sys.stdout.flush()
-    inside = namespace.command("tests.rehearsal_mac", [*words, "--inside", part])
-    if subprocess.run(inside, check=False).returncode:
+    if namespace.go_inside("tests.rehearsal_mac", [*words, "--inside", part]):
         raise Failed(f"the part `{part}` is not as it must be: see above")
 
 
@@ -200,11 +201,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 native.prepare(building)
             _go_inside(words, "build")
             read_the_wheel(building, verifying.python, verifying.work, mac)
+            # Before the verification makes as much again.
+            sweep(building.folder)
         if "verify" in parts:
             with step(f"The verification of {mac.name}, under the policy macos-arm64"):
                 _go_inside(words, "verify")
+        sweep(folder)
     except (Failed, namespace.NoNamespace) as error:
         say(f"\nFAILED: {error}")
+        if not arguments.inside:
+            say(told_where(folder))
         return 1
     close(parts)
     say(f"\nThe rehearsal is whole ({time.monotonic() - begun:.0f} s).")

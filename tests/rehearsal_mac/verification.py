@@ -116,11 +116,20 @@ class Ran:
     seconds: float
 
 
+def _home(stage: Stage, scenario: Scenario) -> Path:
+    return stage.folder / "Users of a Mac" / scenario.name
+
+
+def forget(stage: Stage, scenario: Scenario) -> None:
+    """Remove what a scenario has left in its home: the packages of every session, say."""
+    shutil.rmtree(_home(stage, scenario), ignore_errors=True)
+
+
 def run(stage: Stage, scenario: Scenario) -> Ran:
     """Run one scenario as a user of a Mac would: the real command, the real policy."""
     # As on a Mac: blanks in paths, and a temporary folder that is reached through a link.
-    home = stage.folder / "Users of a Mac" / scenario.name
-    shutil.rmtree(home, ignore_errors=True)
+    home = _home(stage, scenario)
+    forget(stage, scenario)
     (home / "private var").mkdir(parents=True)
     (home / "var").symlink_to("private var")
     (home / "scenario.json").write_text(json.dumps(scenario.settings()), encoding="utf-8")

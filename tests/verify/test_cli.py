@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from packaging.tags import Tag
 
 from tests.kit.verify_examples import TAG, manifest, wheel
+from verify import cli
 from verify.checks.table import CHECKS
 from verify.cli import main
+from verify.commands import checks
 from verify.encoder.model_recipe import file_sha256
 from verify.environment import wheel_file
 from verify.environment.wheel_file import inspect_wheel, refuse_foreign_tags
@@ -212,3 +217,47 @@ def test_locks_pin_hashes_and_name_no_host() -> None:
         assert "://" not in text
         assert "index-url" not in text
         assert ("onnxruntime" in text) == (name == "official")
+
+
+@pytest.mark.parametrize("words", [["checks"], ["checks", "--json"]])
+def test_output_that_nobody_reads_ends_quietly(words: list[str]) -> None:
+    """``… | head -1``: no fault of ours, and no 0 for a verdict that was not written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "verify", *words],
+        cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_full_disk_is_the_machines_and_no_fault_of_ours(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/somewhere/x.onnx")
+
+    monkeypatch.setattr(cli, "command", lambda _: replace(checks.COMMAND, run=full))
+    code, _, err = run(capsys, "checks")
+    assert code == 3
+    assert err == (
+        "disk: No space left on device: /somewhere/x.onnx. hint: free some space; --work DIR "
+        "names another work directory"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "meant", "where"),
+    [
+        (("run", "--quik"), "--quick", "run"),
+        (("conversion", "--minimum_os=13.3"), "--minimum-os", "conversion"),
+    ],
+)
+def test_a_misspelt_option_is_told_what_was_meant_by_its_own_command(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], meant: str, where: str
+) -> None:
+    code, _, err = run(capsys, *argv)
+    assert code == 3
+    assert f'Unrecognized arguments: {argv[1]} (did you mean "{meant}"?)' in err
+    assert f"`python -m verify {where} --help`" in err

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from build import cli as build_cli
-from tests.kit.nox_sessions import started
+from tests.kit.nox_sessions import load, started
 from verify.cli import parse
 
 
@@ -57,3 +58,9 @@ def test_references_are_computed_of_the_model_asked_for() -> None:
 
 def test_what_is_wrong_is_left_to_the_command() -> None:
     assert started("verify", "--work")[-1] == ["verify", "run", "--work"]
+
+
+def test_another_python_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 13))
+    with pytest.raises(SystemExit, match="ortmill needs Python 3"):
+        load.__wrapped__()

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..environment.context import TargetContext
-from ..errors import VerifyError
+from ..errors import VerifyError, machines_own
 from ..policy.result import CheckResult
 from .table import CHECKS
 
@@ -26,28 +26,8 @@ def run_checks(context: TargetContext, check_ids: Sequence[str]) -> dict[str, An
     try:
         answer = check.function()(context)
         results = [answer] if isinstance(answer, CheckResult) else list(answer)
-    except VerifyError as error:
-        results = [
-            CheckResult(
-                id=name,
-                status="failed",
-                summary=error.problem,
-                hint=error.hint,
-                evidence={"context": error.context},
-            )
-            for name in check_ids
-        ]
     except Exception as error:
-        results = [
-            CheckResult(
-                id=name,
-                status="failed",
-                summary=f"the check ended with {type(error).__name__}: {error}",
-                hint="The traceback is in the evidence.",
-                evidence={"traceback": traceback.format_exc()},
-            )
-            for name in check_ids
-        ]
+        results = [_ended(name, error) for name in check_ids]
     seconds = time.perf_counter() - started
     answered = {result.id for result in results}
     results = [result for result in results if result.id in check_ids] + [
@@ -66,3 +46,27 @@ def run_checks(context: TargetContext, check_ids: Sequence[str]) -> dict[str, An
         "samples": samples,
         "coverage": list(context.coverage),
     }
+
+
+def _ended(name: str, error: Exception) -> CheckResult:
+    """Return the result of a check that an exception has ended; called while it is handled."""
+    if machine := machines_own(error):
+        # Nothing is known of the wheel.
+        return CheckResult(
+            id=name, status="inconclusive", summary=machine.problem, hint=machine.hint
+        )
+    if isinstance(error, VerifyError):
+        return CheckResult(
+            id=name,
+            status="failed",
+            summary=error.problem,
+            hint=error.hint,
+            evidence={"context": error.context},
+        )
+    return CheckResult(
+        id=name,
+        status="failed",
+        summary=f"the check ended with {type(error).__name__}: {error}",
+        hint="The traceback is in the evidence.",
+        evidence={"traceback": traceback.format_exc()},
+    )

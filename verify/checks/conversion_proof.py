@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ..conversion.outcome import EXACT, HALF, PACKAGE, judge
-from ..conversion.package import recipe_minimum_os
+from ..conversion.package import promised_macos
 from ..conversion.proof import Setting, prove
 from ..environment.context import TargetContext
-from ..environment.promise import read_promise
 from ..errors import VerifyError
 from ..policy.result import CheckResult
 
@@ -24,7 +23,6 @@ def conversion(context: TargetContext) -> Sequence[CheckResult]:
     text. With ``--quick`` it is single precision and four texts. Where the provider emits
     nothing, or cannot be asked, the three checks are ``not-run`` with the reason.
     """
-    version = read_promise(context.wheels["candidate"].name).version
     precisions: tuple[Literal["fp32", "fp16"], ...] = (
         ("fp32",) if context.quick else ("fp32", "fp16")
     )
@@ -33,7 +31,7 @@ def conversion(context: TargetContext) -> Sequence[CheckResult]:
             context,
             buckets=(min(_BUCKET, context.encoder.buckets[-1]),),
             precisions=precisions,
-            setting=Setting(minimum_os=recipe_minimum_os(version)),
+            setting=Setting(minimum_os=promised_macos(context.wheels["candidate"].name)),
             texts=_QUICK_TEXTS if context.quick else _TEXTS,
             say=context.say,
         )

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ..checks.table import CHECKS
 from ..report.document import dumps
-from .command import Command
+from .command import Command, Output
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -19,7 +19,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         ]
         print(dumps({"checks": listed}))
         return 0
-    output = Console(highlight=False)
+    output = Output()
     for check in CHECKS:
         output.print(f"[bold]{check.id}[/]  {check.title}", soft_wrap=not output.is_terminal)
         output.print(f"    {check.catches}", markup=False, soft_wrap=not output.is_terminal)

@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import Any, NoReturn, get_args
 
 from rich.console import Console
 
 from ..encoder.model_recipe import LookUp
 from ..errors import VerifyError
+from ..policy.strict import nearest
 from ..program import as_called
 
 EXIT_CODES = """\
@@ -20,7 +21,19 @@ exit codes:
   1    a required check failed (or could not run)
   2    inconclusive: too noisy, too few samples, or not every check selected
   3    could not run: no wheel, wrong platform, bad policy, wrong usage
-  130  interrupted"""
+  130  interrupted
+  141  whoever reads the output has closed it"""
+
+
+class Output(Console):
+    """Prints for people; a closed pipe is an error, where rich would end in 1, a failed check."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line."""
+        raise BrokenPipeError
 
 
 class UsageError(VerifyError):
@@ -46,6 +59,15 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(
             f"{message[:1].upper()}{message[1:]}.", hint=f"See `{self.prog} --help` for examples."
         )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what is unknown where the options are known, and not in the parser above."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            known = [name for action in self._actions for name in action.option_strings]
+            near = nearest(rest[0].partition("=")[0], known)
+            self.error(f"unrecognized arguments: {' '.join(rest)}{near}")
+        return found, rest
 
     def format_help(self) -> str:
         """Return the help with the commands as the reader has to type them."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..report.document import dumps, read
-from .command import Command
+from .command import Command, Output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         print(dumps({**asdict(found), "real": found.real, "headline": found.headline}))
         return 0
-    show_comparison(found, Console(highlight=False))
+    show_comparison(found, Output())
     return 0
 
 

@@ -15,12 +15,13 @@ from rich.console import Console
 
 from ..conversion import own_model as own
 from ..conversion.outcome import exit_code, judge, judge_device, judge_nodes
-from ..conversion.package import allowed_spec_version, recipe_minimum_os
+from ..conversion.package import allowed_spec_version, promised_macos
 from ..conversion.proof import Setting, prove
 from ..coverage.nodes import is_onnx, load
 from ..encoder.graph import Precision
 from ..encoder.model_recipe import ModelRecipe, chosen_recipe, model_folder
 from ..errors import VerifyError
+from ..files import keep_alone
 from ..policy.limits import Policy
 from ..policy.result import CheckResult
 from .command import Command, add_look_up, add_model, add_wheel
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minimum-os",
         metavar="VERSION",
-        help="macOS that must read the packages; default: the build recipe's",
+        help="macOS that must read the packages; default: the wheel's, or its build recipe's",
     )
     parser.add_argument("--policy", metavar="NAME|FILE", help="limits; default: this host's")
     parser.add_argument(
@@ -99,10 +100,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if not subject.model:
         subject.recipe.check_files(subject.models)
     setting = Setting(
-        minimum_os=options.minimum_os or recipe_minimum_os(wheel.version),
+        minimum_os=options.minimum_os or promised_macos(path.name),
         device=device,
     )
-    allowed_spec_version(setting.minimum_os)  # an unknown macOS is refused at once
+    if setting.minimum_os:
+        allowed_spec_version(setting.minimum_os)  # an unknown macOS is refused at once
     work = options.work.resolve()
     scratch = work / "verify"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -134,6 +136,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
     results = judge_all(measured, policy, options if subject.model else None)
     seconds = round(time.monotonic() - started, 1)
     code = exit_code(results)
+    if code != 1:
+        # After a failure the packages stay, to be looked at.
+        keep_alone(scratch, context.graphs_dir.name)
     if options.json:
         document = {
             "wheel": {"file": wheel.path.name, "sha256": wheel.sha256},

@@ -23,7 +23,7 @@ from ..environment.wheel_file import WheelFile, find_wheel, inspect_wheel
 from ..errors import VerifyError
 from ..policy.limits import Policy
 from ..report import document as report_json
-from .command import Command, add_look_up, add_model
+from .command import Command, Output, add_look_up, add_model
 from .progress import Progress
 
 Say = Callable[[str], None]
@@ -122,7 +122,7 @@ def report(answers: Sequence[Answer], limits: Limits, *, wheel: str, as_json: bo
             )
         )
     else:
-        output = Console(highlight=False)
+        output = Output()
         if not output.is_terminal:
             output.width = max(output.width, 120)
         show.show(answers, limits, output)

@@ -137,6 +137,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     write_pages(document, reports, [])
     terminal.show(document, console)
     where = f"\nreports: {reports}/verify.json, junit.xml, report.html"
+    if any(each.status == "failed" for each in document.checks):
+        where += f"\nwhat the checks made, kept after a failure: {options.work}/verify"
     console.print(where, markup=False, soft_wrap=True)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:

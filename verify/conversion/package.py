@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..environment.promise import read_promise
 from ..errors import VerifyError
 from ..policy import strict
 from ..program import recipes_folder
@@ -187,22 +188,17 @@ def graph_values(path: Path) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def recipe_minimum_os(version: str) -> str:
-    """Return the macOS that the build recipe of an ONNX Runtime version promises.
+def promised_macos(wheel: str) -> str:
+    """Return the oldest macOS that a wheel promises: by its own tag, or its build recipe's.
 
-    Raises
-    ------
-    VerifyError
-        When there is no recipe for that version.
+    Empty for a wheel of another system whose version has no recipe.
     """
-    upstream = version.partition("+")[0]
-    path = recipes_folder() / f"onnxruntime-{upstream}.toml"
+    promise = read_promise(wheel)
+    if promise.system == "macos" and promise.oldest:
+        return promise.to_macos()
+    path = recipes_folder() / f"onnxruntime-{promise.version}.toml"
     if not path.is_file():
-        raise VerifyError(
-            f"There is no build recipe for onnxruntime {upstream}, so the promised macOS is not "
-            "known.",
-            hint="Name it with --minimum-os 13.3.",
-        )
+        return ""
     data = strict.read_toml(path, what="build recipe")
     return str(data["platforms"]["macos-arm64"]["minimum_os"])
 

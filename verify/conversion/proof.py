@@ -93,7 +93,10 @@ class Cases:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is asked of every package: the oldest macOS to read it, and whether Core ML is here."""
+    """What is asked of every package: the oldest macOS to read it, and whether Core ML is here.
+
+    Where ``minimum_os`` is empty nobody has promised one.
+    """
 
     minimum_os: str
     device: bool = False
@@ -176,6 +179,12 @@ def prove_graphs(
     say(f"{len(graphs)} sessions with CoreML")
     pairs = [{"graph": str(g.path), "folder": str(g.folder)} for g in graphs]
     said = _call(context, "emit", {"graphs": pairs, "profile": setting.device})
+    if not setting.minimum_os:
+        raise ProofError(
+            "Nobody promises a macOS for these packages: the wheel is for another system, and its "
+            "version has no build recipe.",
+            hint="Name one: `python -m verify conversion WHEEL --minimum-os 13.3`.",
+        )
     jobs = _jobs(context, graphs, cases, setting, say)
     try:
         found = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..commands.command import Command, add_model, add_wheel
+from ..commands.command import Command, Output, add_model, add_wheel
 from ..commands.progress import Progress
 from ..encoder.prepared.choice import Precision
 from ..environment.host import describe
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         print(dumps(measured.to_json()))
         return 0
-    output = Console(highlight=False)
+    output = Output()
     if not output.is_terminal:
         output.width = max(output.width, 160)
     frontier_page.show(frontier, output)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..commands.conversion import judge_all
 from ..commands.equal_spelling import improve
 from ..conversion import own_model as own
-from ..conversion.package import recipe_minimum_os
+from ..conversion.package import promised_macos
 from ..conversion.proof import Setting
 from ..coverage.fixed_shapes import fold, write_model, write_record
 from ..coverage.partitions import FORMATS, Answer, Limits, Question, measure
@@ -234,7 +234,7 @@ def _conversion(
     context: TargetContext, asked: Asked, found: Examined, say: Say
 ) -> list[CheckResult]:
     options = argparse.Namespace(**{**vars(asked.options), "fix": []})
-    setting = Setting(minimum_os=recipe_minimum_os(asked.wheel.version), device=asked.device)
+    setting = Setting(minimum_os=promised_macos(asked.wheel.path.name), device=asked.device)
     found.measured = own.prove_model(context, asked.target, options, setting, say=say)
     results = judge_all(found.measured, context.policy, options)
     whose = {"conversion.half": "the model in half precision"}

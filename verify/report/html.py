@@ -6,6 +6,7 @@ both scripts and requests. The same document and history give the same bytes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,8 @@ KINDS = {
 _MOST_RUNS = 12
 _MOST_PICTURES = 24
 _OPEN_PICTURES = 2
+_LONG_WORD = re.compile(r"(\S{25,})")
+_JOINT = re.compile(r"(?<=[-_+/=])(?=\w)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +150,7 @@ def page_environment(loader: BaseLoader) -> Environment:
         "value": value_text,
         "commands": _commands,
         "breakable": _breakable,
+        "joints": _with_joints,
         "evidence": lambda check: view.evidence_view(check, drawn=conversion.drawn(check)),
     }
     environment.filters.update(filters)
@@ -164,10 +168,18 @@ def _commands(text: str) -> Markup:
     """Return escaped text with what stands between backticks set as code."""
     pieces = text.split("`")
     if len(pieces) % 2 == 0:
-        return Markup("{}").format(text)
+        return _with_joints(text)
     return Markup("").join(
-        Markup("<code>{}</code>").format(piece) if index % 2 else Markup("{}").format(piece)
+        Markup("<code>{}</code>").format(_with_joints(piece)) if index % 2 else _with_joints(piece)
         for index, piece in enumerate(pieces)
+    )
+
+
+def _with_joints(text: str) -> Markup:
+    """Return escaped text whose long words, file names mostly, may break behind their joints."""
+    return Markup("").join(
+        Markup("<wbr>").join(_JOINT.split(piece)) if index % 2 else Markup("{}").format(piece)
+        for index, piece in enumerate(_LONG_WORD.split(text))
     )
 
 

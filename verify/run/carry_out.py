@@ -20,6 +20,7 @@ from ..environment.channel import call
 from ..environment.context import TargetContext
 from ..environment.wheel_file import WheelFile, find_wheel, inspect_wheel, other_python
 from ..errors import WheelNotUsable
+from ..files import keep_alone
 from ..policy.limits import Policy, wheel_kind
 from ..policy.result import CheckResult
 from ..program import as_called
@@ -125,6 +126,7 @@ def run(options: Options, *, say: Say) -> report.Document:
         results += [writable(CheckResult(**entry)) for entry in answer["results"]]
         samples += [report.LatencySeries(**one) for one in answer["samples"].get("latency", ())]
         covered += answer["coverage"]
+    tidy(scratch, results)
     setting = verdict.Setting(
         policy=options.policy,
         host=machine["kind"],
@@ -149,6 +151,12 @@ def run(options: Options, *, say: Say) -> report.Document:
         ),
         coverage=[report.Coverage(**graph) for graph in covered],
     )
+
+
+def tidy(scratch: Path, results: Sequence[CheckResult]) -> None:
+    """Keep the graphs, which the next run reads; after a failure all that the checks have made."""
+    if all(each.status != "failed" for each in results):
+        keep_alone(scratch, "graphs")
 
 
 def _candidate(options: Options, wheel: WheelFile, work: Path, say: Say) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..commands.command import Command, add_model, add_wheel
+from ..commands.command import Command, Output, add_model, add_wheel
 from ..commands.progress import Progress
 from ..encoder.settings import Profile, profile_path
 from ..files import write_text
@@ -104,7 +104,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         print(dumps({"exit_code": code, "file": path and str(path), "profile": profile.to_json()}))
     else:
-        output = Console(highlight=False)
+        output = Output()
         if not output.is_terminal:
             output.width = max(output.width, 120)
         show(found, output)

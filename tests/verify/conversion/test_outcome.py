@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,16 +16,16 @@ from onnx import TensorProto, helper, numpy_helper
 from verify.checks.policies import find_policy
 from verify.cli import main
 from verify.commands import conversion as cli
+from verify.conversion import proof
 from verify.conversion.closeness import Compared, compare, similarity
 from verify.conversion.outcome import exit_code, judge
 from verify.conversion.package import (
     PackageError,
     known_values,
     map_names,
-    recipe_minimum_os,
+    promised_macos,
     safe_name,
 )
-from verify.conversion.proof import spread
 from verify.encoder.number_types import widened
 from verify.policy.judgement import violations
 
@@ -58,7 +59,7 @@ def test_a_name_of_no_value_or_of_two_is_refused(values):
 
 @given(st.integers(1, 100), st.integers(1, 100))
 def test_spread_is_even_and_starts_at_the_first(count, wanted):
-    chosen = spread(count, wanted)
+    chosen = proof.spread(count, wanted)
     assert chosen[0] == 0
     assert len(chosen) == min(count, wanted) == len(set(chosen))
     assert all(0 <= place < count for place in chosen)
@@ -278,8 +279,45 @@ def test_the_report_says_infinite_where_there_is_no_number():
     assert "infinite" in cli.text([entry], judge([entry]), 1.0)
 
 
-def test_the_promised_system_is_the_build_recipes():
-    assert recipe_minimum_os("1.21.0+ortmill.3e383661") == "13.3"
+MAC, LINUX = "macosx_14_0_arm64.whl", "manylinux_2_28_x86_64.whl"
+
+
+@pytest.mark.parametrize(
+    ("wheel", "promised"),
+    [
+        (f"onnxruntime-1.21.0+ortmill.3e383661-cp311-cp311-{LINUX}", "13.3"),
+        ("onnxruntime-1.21.0-cp311-cp311-macosx_13_0_universal2.whl", "13.0"),
+        # No recipe is needed where the wheel itself says it.
+        (f"onnxruntime-1.32.0-cp311-cp311-{MAC}", "14.0"),
+        (f"onnxruntime-1.32.0-cp311-cp311-{LINUX}", ""),
+    ],
+)
+def test_the_promised_system_is_the_wheels_own_or_its_recipes(wheel, promised):
+    assert promised_macos(wheel) == promised
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        (
+            "This wheel has no CoreMLExecutionProvider; it has CPUExecutionProvider.",
+            "has no CoreML",
+        ),
+        ("", "Nobody promises a macOS"),
+    ],
+)
+def test_a_wheel_without_the_provider_is_told_so_before_its_recipe_is_missed(
+    tmp_path, monkeypatch, said, problem
+):
+    """An official wheel for Linux has neither."""
+
+    def call(*_, **__):
+        return SimpleNamespace(value=None if said else True, sentence=said, stderr="")
+
+    graph = proof.Graph(label="g", width=8, path=tmp_path / "g.onnx", folder=tmp_path)
+    context = SimpleNamespace(call=call)
+    with pytest.raises(proof.ProofError, match=problem):
+        proof.prove_graphs(context, [graph], None, proof.Setting(minimum_os=""), say=print)
 
 
 @pytest.mark.parametrize(

@@ -568,3 +568,19 @@ def test_the_banner_says_the_decision_once() -> None:
 def test_a_series_name_breaks_behind_its_slashes() -> None:
     page = render(example())
     assert "candidate/<wbr>cpu/<wbr>fp32/<wbr>mix" in page
+
+
+def test_a_long_file_name_breaks_behind_its_joints_and_is_whole_when_it_is_copied() -> None:
+    wheel = "onnxruntime-1.21.0-cp311-cp311-macosx_13_0_universal2.whl"
+    document = example_document()
+    document["verdict"]["paragraph"] = f"Compared with {wheel}."
+    document["verdict"] |= {"decision": "GO", "headline": f"GO: it is {wheel}."}
+    document["checks"][0]["summary"] = f"`{wheel}` is it"
+    page = render(schema.parse(document))
+    broken = wheel.replace("-", "-<wbr>").replace("_", "_<wbr>")
+    assert f"Compared with {broken}." in page
+    assert f"<h1>It is {broken}.</h1>" in page
+    assert f'<p class="summary"><code>{broken}</code> is it</p>' in page
+    # A short word stays whole.
+    assert "candidate/<wbr>cpu" in page
+    assert "verify.json" in page

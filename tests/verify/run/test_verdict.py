@@ -6,6 +6,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -392,3 +393,13 @@ def test_what_to_do_next_names_the_right_wheel() -> None:
         chosen = replace(policy({"latency.p95": True}), own=own)
         verdict = decide(found, selection=Selection(), setting=Setting(policy=chosen, host=HOST))
         assert words in " ".join(verdict.next)
+
+
+@pytest.mark.parametrize("status", ["passed", "failed"])
+def test_what_the_checks_made_stays_after_a_failure_alone(tmp_path: Path, status: Any) -> None:
+    for name in ("graphs", "conversion"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "stray").write_text("")
+    run.tidy(tmp_path, [CheckResult(id="conversion.exact", status=status, summary="")])
+    left = sorted(each.name for each in tmp_path.iterdir())
+    assert left == (["graphs"] if status == "passed" else ["conversion", "graphs", "stray"])
