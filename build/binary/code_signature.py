@@ -13,31 +13,24 @@ import struct
 from dataclasses import dataclass
 
 _SUPERBLOB, _DIRECTORY = 0xFADE0CC0, 0xFADE0C02
-_AD_HOC, _LINKER_SIGNED = 0x2, 0x20000
+_AD_HOC = 0x2
 _SHA256, _SHA256_SIZE = 2, 32
 _WITH_SEGMENT = 0x20400
 _ALTERNATES = range(0x1000, 0x1005)
 # magic, length, version, flags, first hash, identifier, special slots, code slots, code limit,
 # hash size, hash type, platform, page size (log2), spare.
 _FIXED = struct.Struct(">9I4BI")
-# The kernel knows a signature by the first 20 bytes of this hash.
-_CDHASH_DIGITS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodeSignature:
     """A signature and what is wrong with it.
 
-    ``code_limit`` is the number of bytes that it covers, ``pages`` how many page hashes were
-    recomputed. ``cdhash`` is what ``codesign -dvvv`` prints under that name: the SHA-256 of the
-    list of hashes itself, cut to 40 hex digits. ``problems`` is empty where all of it fits.
+    ``cdhash`` tells signatures apart: the SHA-256 of the list of hashes itself (``codesign -dvvv``
+    prints its first 40 digits). ``problems`` is empty where all of it fits.
     """
 
-    identifier: str = ""
     ad_hoc: bool = False
-    linker_signed: bool = False
-    code_limit: int = 0
-    pages: int = 0
     cdhash: str = ""
     problems: tuple[str, ...] = ()
 
@@ -82,8 +75,8 @@ def _judge(data: bytes, start: int, size: int, text: tuple[int, int]) -> CodeSig
         raise _Broken("its list of hashes does not begin as one")
     if (hash_type, hash_size) != (_SHA256, _SHA256_SIZE):
         raise _Broken(f"its hashes are of type {hash_type} and not SHA-256")
-    end = directory.find(b"\0", name)
-    if special * hash_size > first or first + count * hash_size > length or end < 0:
+    cut = first + count * hash_size > length or 0 not in directory[name:]
+    if special * hash_size > first or cut:
         raise _Broken("its list of hashes is cut off")
     problems = []
     if start + size != len(data):
@@ -107,12 +100,8 @@ def _judge(data: bytes, start: int, size: int, text: tuple[int, int]) -> CodeSig
     if any(slot in blobs for slot in _ALTERNATES):
         problems.append("it has a second list of hashes, which nothing here has checked")
     return CodeSignature(
-        identifier=directory[name:end].decode("utf-8"),
         ad_hoc=bool(flags & _AD_HOC),
-        linker_signed=bool(flags & _LINKER_SIGNED),
-        code_limit=limit,
-        pages=pages,
-        cdhash=hashlib.sha256(directory).hexdigest()[:_CDHASH_DIGITS],
+        cdhash=hashlib.sha256(directory).hexdigest(),
         problems=tuple(problems),
     )
 

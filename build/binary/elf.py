@@ -32,23 +32,19 @@ Relro = Literal["none", "partial", "full"]
 class ElfFacts:
     """Facts of one shared object.
 
-    ``rpath`` joins DT_RPATH and DT_RUNPATH. ``glibc_max`` and ``glibcxx_max`` are the newest
-    symbol versions asked for, without their prefix, empty where none is. ``relro`` is full when
-    the segment is there and every symbol is bound at load time. A file without a GNU_STACK header
-    counts as one with an executable stack, since that is what the kernel makes of it on x86.
-    ``exports_count`` counts defined functions and data of global or weak binding.
+    ``rpath`` joins DT_RPATH and DT_RUNPATH. ``relro`` is full when the segment is there and every
+    symbol is bound at load time. A file without a GNU_STACK header counts as one with an executable
+    stack, since that is what the kernel makes of it on x86. ``exports_count`` counts defined
+    functions and data of global or weak binding.
     """
 
     needed: tuple[str, ...]
-    soname: str
     rpath: tuple[str, ...]
     gnu_stack_executable: bool
     relro: Relro
     bind_now: bool
     has_stack_protector: bool
     fortified_symbols: tuple[str, ...]
-    glibc_max: str
-    glibcxx_max: str
     stripped: bool
     build_id: str
     text_relocations: bool
@@ -57,16 +53,6 @@ class ElfFacts:
 
 class _Damaged(ValueError):
     """The bytes contradict the format."""
-
-
-def _newest(names: Iterable[str], prefix: str) -> str:
-    """Return the newest version among such as ``GLIBC_2.34``."""
-    found = [
-        tuple(int(part) for part in match[1].split("."))
-        for name in names
-        if (match := re.fullmatch(rf"{prefix}_(\d+(?:\.\d+)*)", name))
-    ]
-    return ".".join(str(part) for part in max(found)) if found else ""
 
 
 def _facts(content: bytes) -> ElfFacts:
@@ -89,11 +75,6 @@ def _facts(content: bytes) -> ElfFacts:
     segments = {each.type: int(each.flags) for each in elf.segments}
     symbols = list(elf.dynamic_symbols)
     wanted = {str(each.name) for each in symbols if each.shndx == _UNDEFINED}
-    versions = [
-        str(version.name)
-        for library in elf.symbols_version_requirement
-        for version in library.get_auxiliary_symbols()
-    ]
     sections = [str(each.name) for each in elf.sections]
     paths = [each.rpath for each in tags.get(tag.RPATH, ())]
     paths += [each.runpath for each in tags.get(tag.RUNPATH, ())]
@@ -101,15 +82,12 @@ def _facts(content: bytes) -> ElfFacts:
     relro: Relro = "full" if bind_now else "partial"
     return ElfFacts(
         needed=tuple(str(each) for each in elf.libraries),
-        soname=next((str(each.name) for each in tags.get(tag.SONAME, ())), ""),
         rpath=tuple(part for path in paths for part in path.split(":")),
         gnu_stack_executable=bool(segments.get(kind.GNU_STACK, _EXECUTE) & _EXECUTE),
         relro=relro if kind.GNU_RELRO in segments else "none",
         bind_now=bind_now,
         has_stack_protector=_STACK_PROTECTOR in wanted,
         fortified_symbols=tuple(sorted(name for name in wanted if _FORTIFIED.fullmatch(name))),
-        glibc_max=_newest(versions, "GLIBC"),
-        glibcxx_max=_newest(versions, "GLIBCXX"),
         stripped=not any(name == ".symtab" or name.startswith(".debug_") for name in sections),
         build_id=bytes(build_ids[0].description).hex() if build_ids else "",
         text_relocations=bool(tag.TEXTREL in tags or flags & _DF_TEXTREL),

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ..binary.machine_paths import find_paths
+from ..binary.machine_paths import find_path
 from ..errors import WheelError
 from ..recipe.format import Commit, DefineValue, Identifier, PlatformName, RelativePath, Sha256
 from ..system.files import replacing
@@ -183,12 +183,11 @@ def write_manifest(manifest: Manifest, into: Path, *, forbidden_paths: Sequence[
         The folder cannot be written.
     """
     content = manifest_text(manifest).encode()
-    hits = find_paths(content, forbidden_paths, most=1)
-    if hits:
+    if hit := find_path(content, forbidden_paths):
         raise WheelError(
             "the manifest holds a path of this machine",
             hint="name files relative to the checkout or the cache",
-            context={"path": hits[0].text},
+            context={"path": hit.text},
         )
     target = into / MANIFEST_NAME
     with replacing(target) as part:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..binary.elf import elf_facts
-from ..binary.machine_paths import find_paths
+from ..binary.machine_paths import find_path
 from ..binary.macho import macho_facts
 from ..binary.rules import elf_weaknesses, macho_weaknesses
 from ..errors import WheelError
@@ -55,12 +55,11 @@ def check_paths(files: Mapping[str, bytes], forbidden: Sequence[str]) -> None:
         One does; the first is named with its path.
     """
     for name in sorted(files):
-        hits = find_paths(files[name], forbidden, most=1)
-        if hits:
+        if hit := find_path(files[name], forbidden):
             raise WheelError(
                 f"{name} holds a path of the machine that built it",
                 hint="the compiler's -ffile-prefix-map must cover this folder",
-                context={"path": hits[0].text, "offset": str(hits[0].offset)},
+                context={"path": hit.text, "offset": str(hit.offset)},
             )
 
 

@@ -17,6 +17,8 @@ from build.binary.elf import ELF_MAGIC, inspect_elf
 from build.binary.rules import elf_weaknesses
 from build.errors import WheelError
 from tests.emulation.wheels import ArmWheel
+from verify.elf.library import read_library
+from verify.elf.promises import newest
 from verify.policy.result import CheckResult
 
 #: manylinux names of the time before PEP 600, with the glibc that each stands for.
@@ -64,7 +66,7 @@ def read_binaries(wheel: ArmWheel) -> list[Binary]:
             data = archive.read(name)
             if not data.startswith(ELF_MAGIC):
                 continue
-            facts = inspect_elf(data)
+            facts, library = inspect_elf(data), read_library(data, name)
             try:
                 elf = ELFFile(BytesIO(data))
             except ELFError as error:
@@ -74,8 +76,8 @@ def read_binaries(wheel: ArmWheel) -> list[Binary]:
                     name=name,
                     machine=elf.header["e_machine"],
                     bits=elf.elfclass,
-                    glibc=facts.glibc_max,
-                    glibcxx=facts.glibcxx_max,
+                    glibc=".".join(map(str, newest([library], "GLIBC"))),
+                    glibcxx=".".join(map(str, newest([library], "GLIBCXX"))),
                     libraries=tuple(item for item in facts.needed if item not in own),
                     weaknesses=tuple(elf_weaknesses(facts)),
                 )

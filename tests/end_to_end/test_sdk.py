@@ -6,10 +6,9 @@ import gzip
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from build.package.sdk import (
     make_sdk,
     write_archive,
 )
+from tests.kit.programs import run
 
 pytestmark = pytest.mark.integration
 
@@ -126,20 +126,6 @@ target_link_libraries(consumer PRIVATE onnxruntime::onnxruntime)
 """
 
 
-def run(
-    argv: Sequence[str],
-    *,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    log: Path | None = None,
-    timeout: float | None = None,
-) -> str:
-    done = subprocess.run(
-        list(argv), env=env, cwd=cwd, timeout=timeout, check=True, capture_output=True, text=True
-    )
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def cmake() -> Path:
     found = shutil.which("cmake", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
@@ -176,7 +162,7 @@ def sdk(tree: tuple[Path, Path], cmake: Path, into: Path) -> SdkArtifact:
     release = Release(
         into=into,
         version=VERSION,
-        platform=PLATFORM,  # type: ignore[arg-type]
+        platform=PLATFORM,
         source_date_epoch=1_700_000_000,
         licences=[LicenceText(name="re2", file="LICENSE", text=b"BSD\n")],
     )
@@ -187,7 +173,7 @@ def unlicensed(into: Path, *forbidden_paths: str) -> Release:
     return Release(
         into=into,
         version=VERSION,
-        platform=PLATFORM,  # type: ignore[arg-type]
+        platform=PLATFORM,
         source_date_epoch=0,
         forbidden_paths=forbidden_paths,
     )
@@ -275,7 +261,7 @@ def test_the_archive_holds_library_links_headers_and_licences(
     assert archive.path.name == f"onnxruntime-sdk-{VERSION}-{PLATFORM}.tar.gz"
     prefix = unpack(archive.path, tmp_path / "sdk")
     assert prefix.name == f"onnxruntime-sdk-{VERSION}-{PLATFORM}"
-    for name, link in library_names("1.21.0", PLATFORM).items():  # type: ignore[arg-type]
+    for name, link in library_names("1.21.0", PLATFORM).items():
         path = prefix / "lib" / name
         assert path.is_file()
         assert (str(path.readlink()) if path.is_symlink() else "") == link

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,9 @@ from build.package.release import Release
 from build.package.repair import Repair
 from build.package.wheel import FinishedWheel, finish_wheel
 from build.tree.workspace import host_platform
+from tests.kit.programs import run
+from verify.elf.library import read_library
+from verify.elf.promises import newest
 
 pytestmark = [
     pytest.mark.integration,
@@ -60,20 +61,6 @@ FLAGS = (
     *("-O2", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong", "-shared", "-fPIC"),
     *("-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack", "-Wl,--strip-all"),
 )
-
-
-def run(
-    argv: Sequence[str],
-    *,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    log: Path | None = None,
-    timeout: float | None = None,
-) -> str:
-    done = subprocess.run(
-        list(argv), env=env, cwd=cwd, timeout=timeout, check=True, capture_output=True, text=True
-    )
-    return done.stdout
 
 
 def compile_module(folder: Path, *extra: str) -> bytes:
@@ -127,8 +114,7 @@ def test_it_gets_an_honest_manylinux_tag(finished: FinishedWheel) -> None:
     *_, tags = parse_wheel_filename(finished.path.name)
     platforms = {tag.platform for tag in tags}
     assert all(name.startswith("manylinux") for name in platforms)
-    glibc = inspect_elf(read_wheel(finished.path)[STATE]).glibc_max
-    asked = int(glibc.split(".")[1])
+    _, asked = newest([read_library(read_wheel(finished.path)[STATE], STATE)], "GLIBC")
     promised = [int(name.split("_")[2]) for name in platforms if name.startswith("manylinux_")]
     assert promised
     assert max(promised) >= asked

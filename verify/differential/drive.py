@@ -6,19 +6,19 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from ..environment.channel import Answer, Worker
 from ..errors import VerifyError
+from ..sentence import Say
 from .cases import prepare
 from .cases_inside import CONFIGURATIONS
 from .compare import compare
 from .comparison import Comparison
 from .store import blob_file, read_cases, read_results, record_crash
 
-Say = Callable[[str], None]
 RUNNER = ".differential.cases_inside:serve"
 START_SECONDS = 180.0
 CASE_SECONDS = 60.0
@@ -39,7 +39,7 @@ def differential(
         Source archive of onnx with the node test data; without it there are only generated cases.
     work : Path
         Folder for the cases, journals, logs and ``differential.json``.
-    say : Callable[[str], None]
+    say : callable
         Takes one line of progress at a time.
 
     Returns

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build.binary.elf import ElfFacts, elf_facts, inspect_elf
-from build.binary.machine_paths import find_paths
+from build.binary.machine_paths import FoundPath, find_path
 from build.binary.rules import compare_elf, elf_weaknesses
 from build.errors import WheelError
 
@@ -20,7 +20,6 @@ OFFICIAL = ElfFacts(
         *("libdl.so.2", "librt.so.1", "libpthread.so.0", "libstdc++.so.6", "libm.so.6"),
         *("libgcc_s.so.1", "libc.so.6", "ld-linux-x86-64.so.2"),
     ),
-    soname="libonnxruntime.so.1",
     rpath=("$ORIGIN",),
     gnu_stack_executable=False,
     relro="full",
@@ -30,8 +29,6 @@ OFFICIAL = ElfFacts(
         *("__fprintf_chk", "__memcpy_chk", "__memmove_chk", "__snprintf_chk"),
         *("__sprintf_chk", "__vsnprintf_chk"),
     ),
-    glibc_max="2.27",
-    glibcxx_max="3.4.22",
     stripped=True,
     build_id="0eaa11c67d5752719b7b06e34dda57c447f3b833",
     text_relocations=False,
@@ -43,11 +40,9 @@ def test_the_official_binary_is_as_strong_as_itself() -> None:
     assert compare_elf(OFFICIAL, OFFICIAL) == []
 
 
-def test_other_symbol_versions_and_libraries_are_no_weakness() -> None:
+def test_other_libraries_and_a_few_exports_are_no_weakness() -> None:
     ours = dataclasses.replace(
         OFFICIAL,
-        glibc_max="2.34",
-        glibcxx_max="3.4.30",
         needed=("libc.so.6",),
         fortified_symbols=("__memcpy_chk",),
         exports_count=3,
@@ -73,7 +68,7 @@ def test_other_symbol_versions_and_libraries_are_no_weakness() -> None:
     ],
 )
 def test_each_weakness_is_named_alone(change: dict[str, object], part: str) -> None:
-    weaker = dataclasses.replace(OFFICIAL, **change)  # type: ignore[arg-type]
+    weaker = dataclasses.replace(OFFICIAL, **change)
     found = compare_elf(weaker, OFFICIAL)
     assert len(found) == 1
     assert part in found[0]
@@ -104,24 +99,20 @@ def test_only_elf_files_are_read() -> None:
 
 def test_a_path_is_found_with_its_place_and_its_text() -> None:
     data = b"\x00\x01/home/me/tree/deps/re2/re2.cc\x00rest"
-    (hit,) = find_paths(data, ["/home/me", "/srv/other"])
-    assert (hit.needle, hit.offset) == ("/home/me", 2)
-    assert hit.text == "/home/me/tree/deps/re2/re2.cc"
+    hit = find_path(data, ["/home/me", "/srv/other"])
+    assert hit == FoundPath(offset=2, text="/home/me/tree/deps/re2/re2.cc")
 
 
 def test_no_needle_finds_nothing_and_a_short_one_is_a_mistake() -> None:
-    assert find_paths(b"/usr/lib", []) == []
+    assert find_path(b"/usr/lib", []) is None
     with pytest.raises(ValueError, match="too short"):
-        find_paths(b"/usr/lib", ["/"])
-
-
-def test_the_number_of_hits_is_bounded() -> None:
-    assert len(find_paths(b"/home/me\0" * 100, ["/home/me"], most=7)) == 7
+        find_path(b"/usr/lib", ["/"])
 
 
 @given(
     before=st.binary(max_size=200), after=st.binary(max_size=200), needle=st.just("/build/tree-7f")
 )
 def test_a_needle_is_found_wherever_it_stands(before: bytes, after: bytes, needle: str) -> None:
-    hits = find_paths(before + needle.encode() + after, [needle])
-    assert len(before) in [hit.offset for hit in hits]
+    hit = find_path(before + needle.encode() + after, [needle])
+    assert hit
+    assert hit.offset <= len(before)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from build.binary.elf import ElfFacts, inspect_elf
-from build.binary.machine_paths import find_paths
+from build.binary.machine_paths import find_path
 from build.binary.rules import compare_elf, elf_weaknesses
 from build.errors import WheelError
 
@@ -55,7 +55,6 @@ def strong(tmp_path_factory: pytest.TempPathFactory) -> ElfFacts:
 
 def test_facts_of_a_hardened_library(strong: ElfFacts) -> None:
     assert "libc.so.6" in strong.needed
-    assert strong.soname == "libtiny.so.1"
     assert strong.rpath == ("$ORIGIN",)
     assert strong.relro == "full"
     assert strong.bind_now
@@ -67,7 +66,6 @@ def test_facts_of_a_hardened_library(strong: ElfFacts) -> None:
     assert not strong.text_relocations
     assert len(strong.build_id) == 40
     assert strong.exports_count == 3
-    assert strong.glibc_max.startswith("2.")
     assert elf_weaknesses(strong) == []
 
 
@@ -93,9 +91,9 @@ def test_each_weakness_is_seen_in_a_real_file(
 
 def test_a_path_of_the_machine_is_in_the_binary_until_it_is_mapped(tmp_path: Path) -> None:
     plain = build(tmp_path, *STRONG).read_bytes()
-    assert find_paths(plain, [str(tmp_path)])[0].text == str(tmp_path / "tiny.cc")
+    assert find_path(plain, [str(tmp_path)]).text == str(tmp_path / "tiny.cc")
     mapped = build(tmp_path, *STRONG, f"-ffile-prefix-map={tmp_path}=/src").read_bytes()
-    assert find_paths(mapped, [str(tmp_path)]) == []
+    assert find_path(mapped, [str(tmp_path)]) is None
 
 
 @pytest.mark.parametrize("part", [0.02, 0.5])

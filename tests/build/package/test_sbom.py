@@ -158,7 +158,7 @@ def test_the_serial_number_names_the_content() -> None:
 def named(kind: str, locator: str, **fields: str) -> Input:
     """An input of which the locator counts."""
     whole = {"name": "x", "version": "1", "licence": "MIT", "sha256": "7" * 64, **fields}
-    return Input(kind=kind, locator=locator, size=1, **whole)  # type: ignore[arg-type]  # by name
+    return Input(kind=kind, locator=locator, size=1, **whole)
 
 
 @pytest.mark.parametrize(

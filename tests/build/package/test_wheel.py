@@ -105,8 +105,6 @@ class FakeAuditwheel:
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        log: Path | None = None,
-        timeout: float | None = None,
     ) -> str:
         self.calls.append(list(argv))
         wheel = Path(argv[-1])
@@ -443,7 +441,7 @@ def test_warnings_before_the_answer_do_no_harm_and_no_answer_is_an_error(tmp_pat
         return "WARNING: something\n"
 
     with pytest.raises(WheelError, match="no answer"):
-        finish(raw, tmp_path / "out", silent)  # type: ignore[arg-type]
+        finish(raw, tmp_path / "out", silent)
 
 
 def test_grafted_libraries_are_refused(tmp_path: Path) -> None:

@@ -21,8 +21,6 @@ Content = Literal["finite", "special", "nan", "inf", "zeros", "sweep", "unit", "
 #: Lengths around the widths of SSE, AVX2 and AVX-512 for 4- and 8-byte elements, and one that is
 #: long enough to be split over threads or blocks.
 SIZES = (1, 3, 4, 7, 8, 9, 15, 16, 17, 33, 1000)
-#: A handful of these for combinations that need fewer.
-FEW_SIZES = (1, 7, 17, 33)
 
 
 @dataclass(frozen=True)
