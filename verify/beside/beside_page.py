@@ -7,18 +7,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import ChoiceLoader, PackageLoader
 from markupsafe import Markup
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from .. import report
 from ..environment.host import describe
 from ..files import write_text
 from ..report.charts.figures import figure, legend, log_ticks
 from ..report.charts.svg import Form, picture, series_paint
-from ..report.html import page_environment, style_sheet
+from ..report.html import page_environment
 from ..statistics.ratio import RatioInterval
 from .compared import LOADS, MOST_SLOWER, Comparison, Row
 from .curves import Curve
@@ -187,17 +185,18 @@ def _operators(measured: Measured) -> list[Table]:
 
 def write_page(measured: Measured, path: Path) -> None:
     """Write the page."""
-    loaders = [PackageLoader(__package__), PackageLoader(report.__name__)]
-    environment = page_environment(ChoiceLoader(loaders))
     charts = [_lines(curves) for curves in measured.axes]
     if measured.comparison:
         charts += [_bars(measured.comparison, load.name) for load in LOADS]
-    page = environment.get_template("beside.html.j2").render(
-        wheel=measured.wheel,
-        machine=describe()["cpu"],
-        style=Markup(style_sheet(environment)),  # noqa: S704 - our own file
-        tables=tables(measured),
-        charts=charts,
+    page = (
+        page_environment(__package__)
+        .get_template("beside.html.j2")
+        .render(
+            wheel=measured.wheel,
+            machine=describe()["cpu"],
+            tables=tables(measured),
+            charts=charts,
+        )
     )
     write_text(path, page)
 

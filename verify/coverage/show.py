@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .. import report
 from ..files import write_text
 from ..report.charts.graph_picture import legend, node_picture
 from ..report.document import GraphNode
+from ..report.html import page_environment
 from .nodes import Shape
 from .partitions import Answer, Left, Limits
 
@@ -102,22 +101,9 @@ def write_page(answers: Sequence[Answer], limits: Limits, path: Path, *, wheel: 
 
 def render(answers: Sequence[Answer], limits: Limits, *, wheel: str) -> str:
     """Return the page; the same answers give the same bytes."""
-    environment = Environment(
-        loader=PackageLoader(__package__),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    # A style sheet of our own: nothing of a user's goes through it, and escaping would break it.
-    reports = Environment(loader=PackageLoader(report.__name__), autoescape=False)  # noqa: S701
+    page = page_environment(__package__).get_template("coverage.html.j2")
     graphs = graph_views(answers, limits)
-    style = reports.get_template("style.css").render()
-    page = environment.get_template("coverage.html.j2")
-    return page.render(
-        graphs=graphs, limits=limits, wheel=wheel, style=style, shape_text=shape_text
-    )
+    return page.render(graphs=graphs, limits=limits, wheel=wheel, shape_text=shape_text)
 
 
 def graph_views(answers: Sequence[Answer], limits: Limits) -> list[dict[str, Any]]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, PackageLoader
-from markupsafe import Markup
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .. import report
 from ..files import write_text
 from ..report.frontier import COLUMNS, Frontier, FrontierRun
-from ..report.html import page_environment, style_sheet
+from ..report.html import page_environment
 
 _NARROW = 120
 
@@ -45,11 +42,6 @@ def _table(frontier: Frontier, title: str) -> Table:
 
 def write_page(run: FrontierRun, path: Path) -> None:
     """Write the page."""
-    loaders = [PackageLoader(__package__), PackageLoader(report.__name__)]
-    environment = page_environment(ChoiceLoader(loaders))
-    page = environment.get_template("frontier.html.j2").render(
-        run=run,
-        style=Markup(style_sheet(environment)),  # noqa: S704 - our own file
-        columns=COLUMNS,
-    )
+    template = page_environment(__package__).get_template("frontier.html.j2")
+    page = template.render(run=run, columns=COLUMNS)
     write_text(path, page)

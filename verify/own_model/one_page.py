@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import ChoiceLoader, PackageLoader
-from markupsafe import Markup
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .. import coverage, report
+from .. import coverage
 from ..coverage.show import graph_views, shape_text
 from ..latency.series import SeriesSamples
 from ..report.charts import conversion_charts
 from ..report.charts import overview as charts
 from ..report.document import CheckEntry
-from ..report.html import page_environment, style_sheet
+from ..report.html import page_environment
 from ..report.samples import Series
 from ..report.terminal import STYLES
 from .examine import Asked, Examined
@@ -50,14 +48,12 @@ def show(document: dict[str, Any], checks: list[CheckEntry], page: Path, console
 
 def render(document: dict[str, Any], asked: Asked, examined: Examined) -> str:
     """Return the page; the same findings give the same bytes."""
-    packages = [PackageLoader(each.__name__) for each in (report, coverage)]
-    environment = page_environment(ChoiceLoader([PackageLoader(__package__), *packages]))
+    environment = page_environment(__package__, coverage.__name__)
     series = [_series(each) for each in examined.timing.series] if examined.timing else []
     half = next((each for each in entries(examined) if each.id == "conversion.half"), None)
     found = conversion_charts.packages(half) if half else ()
     limit = half.limit if half and isinstance(half.limit, float) else None
     return environment.get_template("one_page.html.j2").render(
-        style=Markup(style_sheet(environment)),  # noqa: S704 - our own file
         document=document,
         checks=entries(examined),
         kind=KINDS[document["verdict"]["exit_code"]],

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..files import write_text
@@ -102,15 +102,12 @@ def render(
     document: Document, *, history: Sequence[Document] = (), frontier: Path | None = None
 ) -> str:
     """Return the report's HTML; see :func:`write_report`."""
-    environment = page_environment(PackageLoader(__package__))
+    environment = page_environment()
     verdict = document.verdict
     numbers = {status: sum(c.status == status for c in document.checks) for status in STATUSES}
     # The banner shows the word above the headline, which begins with it in plain text.
     headline = verdict.headline.removeprefix(f"{verdict.decision}: ")
-    page = environment.get_template(
-        "report.html.j2"
-    ).render(
-        style=Markup(style_sheet(environment)),  # noqa: S704 - our own file
+    page = environment.get_template("report.html.j2").render(
         document=document,
         kind=KINDS[verdict.decision],
         headline=headline[:1].upper() + headline[1:],
@@ -133,8 +130,12 @@ def render(
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
-def page_environment(loader: BaseLoader) -> Environment:
-    """Return what our pages are made with: escaping, and the filters of ``macros.html.j2``."""
+def page_environment(*packages: str) -> Environment:
+    """Return what our pages are made with: escaping, the style sheet, the filters of our macros.
+
+    Templates are looked for in these packages, then here.
+    """
+    loader = ChoiceLoader([PackageLoader(name) for name in (*packages, __package__)])
     environment = Environment(
         loader=loader,
         autoescape=True,
@@ -154,14 +155,10 @@ def page_environment(loader: BaseLoader) -> Environment:
         "evidence": lambda check: view.evidence_view(check, drawn=conversion.drawn(check)),
     }
     environment.filters.update(filters)
+    # Every page holds our style sheet whole.
+    style = loader.get_source(environment, "style.css")[0]
+    environment.globals["style"] = Markup(style)  # noqa: S704 - our own file
     return environment
-
-
-def style_sheet(environment: Environment) -> str:
-    """Return our style sheet, which every page holds whole."""
-    if environment.loader is None:  # pragma: no cover - it is given above
-        return ""
-    return environment.loader.get_source(environment, "style.css")[0]
 
 
 def _commands(text: str) -> Markup:
