@@ -1,8 +1,12 @@
-"""A sentence that quotes another one: it ends once."""
+"""What is said to a person: who takes a line, and a sentence that quotes another one."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+
+Say = Callable[[str], None]
+"""Takes a line for a person."""
 
 _TWICE = re.compile(r"([.!?][\"”’')\]]*)\.$")
 

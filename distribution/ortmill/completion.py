@@ -55,6 +55,7 @@ def _all(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
 def _complete_files(action: argparse.Action) -> None:
     """Let what names a file or a folder be completed as one."""
     named = str(action.metavar or "")
+    # shtab reads an attribute that argparse does not know.
     if named == "DIR":
         action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     elif action.type is Path or "FILE" in named or "WHEEL" in named or action.dest == "recipe":

@@ -15,12 +15,13 @@ from ..encoder.prepared.variants import PREPARED
 from ..environment.context import TargetContext
 from ..report.document import dumps
 from ..run.opened import opened_context
+from ..sentence import Say
 from . import beside_page
 from .beside_page import Measured
 from .compared import LOADS, compare
 from .curves import measure_curves
 from .operators import profile
-from .sides import NEWEST, SIDES, WHEELS, Say, environments, hub_folder
+from .sides import NEWEST, SIDES, WHEELS, environments, hub_folder
 
 DESCRIPTION = """\
 Hold our wheel beside others on the same graph, in one interleaved run of separate environments
@@ -93,10 +94,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         print(dumps(measured.to_json()))
     else:
-        output = Output()
-        if not output.is_terminal:
-            output.width = max(output.width, 180)
-        beside_page.show(measured, output)
+        beside_page.show(measured, Output(least=180))
     if measured.comparison is None:
         return 0
     goals = {measured.comparison.goal(load.name)[0] for load in LOADS}

@@ -15,9 +15,10 @@ from ..errors import VerifyError
 from ..latency.machine import Machine
 from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
 from ..own_model.timing import summary
+from ..sentence import Say
 from ..statistics.ratio import RatioInterval, ratio_interval
 from .engines import Load
-from .sides import OFFICIAL, OURS, Say, Side
+from .sides import OFFICIAL, OURS, Side
 
 MOST_SLOWER = 1.02
 """Median of ours over that of the official wheel of the same version, on the same graph."""

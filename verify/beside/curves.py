@@ -12,8 +12,8 @@ import numpy as np
 from ..encoder.prepared.choice import Precision
 from ..environment.context import TargetContext
 from ..latency.series import Plan, SeriesSpec, measure
+from ..sentence import Say
 from .engines import Load
-from .sides import Say
 
 TOKENS = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)

@@ -11,8 +11,9 @@ import numpy as np
 from ..environment.channel import Answer
 from ..environment.context import TargetContext
 from ..errors import VerifyError
+from ..sentence import Say
 from ..statistics.ratio import ratio_interval
-from .sides import Say, Side
+from .sides import Side
 
 _SECONDS, _CALLS = 300.0, 10
 

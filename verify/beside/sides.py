@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from ..environment.venv import fetch_official, make_locked, make_official
 from ..environment.wheel_file import inspect_wheel
 from ..errors import VerifyError
 from ..files import made_folder, write_text
+from ..sentence import Say
 
-Say = Callable[[str], None]
 NEWEST = "onnxruntime==1.32.0"
 
 

@@ -8,7 +8,6 @@ import math
 import os
 import signal
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import VerifyError
+from ..sentence import Say
 from .embedding import Model
 from .engine import Engine, Refusal
 from .http_app import Service
@@ -75,8 +75,8 @@ def serve(
     options: HttpOptions,
     engine: Engine,
     *,
-    say: Callable[[str], None],
-    listening: Callable[[str], None],
+    say: Say,
+    listening: Say,
 ) -> int:
     """Serve until a signal comes; return the exit code.
 
@@ -145,6 +145,7 @@ class _Impatient(H11Protocol):
     seconds = 0.0
     _stalled: asyncio.TimerHandle | None = None
 
+    # uvicorn narrows its base's parameter in the same way.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(

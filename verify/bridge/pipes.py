@@ -14,9 +14,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..sentence import Say
 from .engine import SHUTTING_DOWN, Engine
 from .session import Session
 from .wire import Wire
@@ -119,9 +119,7 @@ class Parent:
                 return os.read(self._pipes.input, _PIECE)
 
 
-def serve(
-    pipes: Pipes, engine: Engine, wire: Wire, *, grace: float, say: Callable[[str], None]
-) -> int:
+def serve(pipes: Pipes, engine: Engine, wire: Wire, *, grace: float, say: Say) -> int:
     """Answer the parent until its input ends or a signal comes; return the exit code.
 
     Parameters
@@ -160,7 +158,7 @@ def serve(
     return code
 
 
-def _drain(parent: Parent, engine: Engine, grace: float, say: Callable[[str], None]) -> int:
+def _drain(parent: Parent, engine: Engine, grace: float, say: Say) -> int:
     """Let what is pending be answered; after a signal no longer than the grace."""
     signalled: float | None = None
     while not engine.drained(_POLL_SECONDS):

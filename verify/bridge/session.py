@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 
 from .. import __version__
@@ -121,7 +122,6 @@ class Session:
         if isinstance(found, Refusal):
             self._reply(error_reply(found, id))
             return
-        limits = self._engine.limits
         self._reply(
             {
                 "id": id,
@@ -135,13 +135,7 @@ class Session:
                 "provider": found.provider,
                 "precision": found.precision,
                 "precision_why": found.precision_why,
-                "limits": {
-                    "message_bytes": limits.message_bytes,
-                    "texts": limits.texts,
-                    "text_bytes": limits.text_bytes,
-                    "pending": limits.pending,
-                    "pending_bytes": limits.pending_bytes,
-                },
+                "limits": asdict(self._engine.limits),
             }
         )
 

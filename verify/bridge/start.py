@@ -13,6 +13,7 @@ from rich.console import Console
 from ..commands.command import Command, add_model
 from ..encoder.model_recipe import Kind, load_model_recipe, model_folder, recipe_path
 from ..errors import VerifyError
+from ..sentence import Say
 
 if TYPE_CHECKING:
     from .embedding import Model
@@ -117,7 +118,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     return serve(pipes, engine, wire(limit), grace=options.grace, say=say)
 
 
-def _run_http(options: argparse.Namespace, say: Callable[[str], None]) -> int:
+def _run_http(options: argparse.Namespace, say: Say) -> int:
     try:
         from .http_server import HttpOptions, serve
     except ModuleNotFoundError as error:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoder import reference
-from ..encoder.embedder import Embedder, SessionSettings, normalise
+from ..encoder.embedder import Embedder, normalise
 from ..encoder.graph import Precision
 from ..encoder.kept import record_of
 from ..encoder.model_recipe import file_sha256
@@ -84,12 +84,7 @@ def embedding_reference(context: TargetContext) -> CheckResult:
         for way, pooled in _ways(context, embedder, known):
             context.say(f"reference texts, {way}", check=REFERENCE)
             found.append(compare(way, pooled, known.embeddings, names))
-    with Embedder.from_recipe(
-        context.model_dir,
-        context.encoder,
-        graphs=context.graphs_dir,
-        session=SessionSettings(padded=True),
-    ) as embedder:
+    with context.embedder(padded=True) as embedder:
         way = "static graphs, padded to the bucket"
         context.say(f"reference texts, {way}", check=REFERENCE)
         found.append(compare(way, _whole(embedder, known), known.embeddings, names))
@@ -312,17 +307,9 @@ def _batched(
 def _variants(
     context: TargetContext,
 ) -> list[tuple[str, Callable[[], AbstractContextManager[Embedder]]]]:
-    def padded() -> Embedder:
-        return Embedder.from_recipe(
-            context.model_dir,
-            context.encoder,
-            graphs=context.graphs_dir,
-            session=SessionSettings(padded=True),
-        )
-
     form = context.policy.cpu_precision
     found: list[tuple[str, Callable[[], AbstractContextManager[Embedder]]]] = [
-        ("cpu fp32 static graphs", padded),
+        ("cpu fp32 static graphs", lambda: context.embedder(padded=True)),
         ("cpu fp16", lambda: context.embedder(precision="fp16")),
         *([(f"cpu {form}", lambda: context.embedder(precision=form))] if form != "fp32" else []),
         ("coreml fp32", lambda: context.embedder(provider="coreml")),
@@ -342,17 +329,10 @@ def from_model_cache(context: TargetContext) -> Iterator[Embedder]:
     an entry that is found under another model's key gives that model's vectors.
     """
     with tempfile.TemporaryDirectory(dir=context.work, prefix="model-cache-") as folder:
-        settings = SessionSettings(provider_options={"ModelCacheDirectory": folder})
+        cache = {"ModelCacheDirectory": folder}
 
         def opened(precision: Precision) -> Embedder:
-            return Embedder.from_recipe(
-                context.model_dir,
-                context.encoder,
-                provider="coreml",
-                precision=precision,
-                graphs=context.graphs_dir,
-                session=settings,
-            )
+            return context.embedder(provider="coreml", precision=precision, provider_options=cache)
 
         for precision in get_args(Precision):
             with opened(precision) as filling:

@@ -26,10 +26,15 @@ exit codes:
 
 
 class Output(Console):
-    """Prints for people; a closed pipe is an error, where rich would end in 1, a failed check."""
+    """Prints for people; a closed pipe is an error, where rich would end in 1, a failed check.
 
-    def __init__(self, *, stderr: bool = False) -> None:
+    Where it is no terminal, it has at least so many columns.
+    """
+
+    def __init__(self, *, stderr: bool = False, least: int = 0) -> None:
         super().__init__(stderr=stderr, highlight=False)
+        if not self.is_terminal:
+            self.width = max(self.width, least)
 
     def on_broken_pipe(self) -> None:
         """Leave it to the command line."""
@@ -121,9 +126,20 @@ def add_wheel(parser: argparse.ArgumentParser) -> None:
         metavar="WHEEL|onnxruntime==VERSION",
         help="the wheel, or a version that pip's index has; by default the one in the manifest",
     )
+    add_manifest(parser)
+
+
+def add_manifest(parser: argparse._ActionsContainer) -> None:
+    """Add the option that names the manifest."""
     parser.add_argument(
         "--manifest", type=Path, default=Path("wheels/manifest.json"), help="default: %(default)s"
     )
+
+
+def add_wheel_option(parser: argparse._ActionsContainer) -> None:
+    """Add the wheel as an option, for a command whose words are models."""
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="default: the manifest's wheel")
+    add_manifest(parser)
 
 
 def add_model(parser: argparse.ArgumentParser, *, what: str = "model recipe") -> None:
@@ -137,6 +153,11 @@ def add_model(parser: argparse.ArgumentParser, *, what: str = "model recipe") ->
     parser.add_argument(
         "--models", type=Path, metavar="DIR", help="model files; default: <work>/models/<name>"
     )
+    add_work(parser)
+
+
+def add_work(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the work directory."""
     parser.add_argument(
         "--work", type=Path, default=Path(".work"), metavar="DIR", help="default: %(default)s"
     )

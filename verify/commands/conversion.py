@@ -188,11 +188,6 @@ def _subject(options: argparse.Namespace) -> Subject:
                     f"--{name.replace('_', '-')} has no effect beside a model of your own.",
                     hint="Fix its axes with --fix AXIS=N, and choose its inputs with --inputs.",
                 )
-        if options.min_nodes is not None and not 0 <= options.min_nodes <= 1:
-            raise VerifyError(
-                f"--min-nodes {options.min_nodes} is not between 0 and 1.",
-                hint="0.98 means 98 % of the nodes.",
-            )
         path = Path(options.model)
         load(path)  # a wrong file is refused before an environment is made
         recipe = chosen_recipe(DEFAULT_MODEL)

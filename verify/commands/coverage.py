@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from ..checks.policies import find_policy
 from ..coverage import show
 from ..coverage.advice import patches_of
+from ..coverage.fixed_shapes import share
 from ..coverage.nodes import ModelFileError, expand, load
 from ..coverage.partitions import FORMATS, Answer, Format, Limits, Question, check_provider, measure
 from ..encoder import graph_family
@@ -23,10 +24,9 @@ from ..environment.wheel_file import WheelFile, find_wheel, inspect_wheel
 from ..errors import VerifyError
 from ..policy.limits import Policy
 from ..report import document as report_json
-from .command import Command, Output, add_look_up, add_model
+from ..sentence import Say
+from .command import Command, Output, add_look_up, add_model, add_wheel_option
 from .progress import Progress
-
-Say = Callable[[str], None]
 
 DESCRIPTION = """\
 Ask the CoreML provider of a wheel what it takes of some models, and say what would help with the
@@ -47,10 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "models_asked", nargs="*", type=Path, metavar="MODEL.onnx|FOLDER", help="what to ask about"
     )
-    parser.add_argument("--wheel", type=Path, metavar="FILE", help="default: the manifest's wheel")
-    parser.add_argument(
-        "--manifest", type=Path, default=Path("wheels/manifest.json"), help="default: %(default)s"
-    )
+    add_wheel_option(parser)
     parser.add_argument(
         "--format",
         choices=(*FORMATS, "both"),
@@ -64,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--policy", metavar="NAME|FILE", help="limits; default: this host's")
     parser.add_argument("--max-partitions", type=int, metavar="N", help="limit instead")
-    parser.add_argument("--min-nodes", type=float, metavar="SHARE", help="limit instead, 0 to 1")
+    parser.add_argument("--min-nodes", type=share, metavar="SHARE", help="limit instead, 0 to 1")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the page with pictures")
     add_model(parser)
     add_look_up(parser)
@@ -122,10 +119,7 @@ def report(answers: Sequence[Answer], limits: Limits, *, wheel: str, as_json: bo
             )
         )
     else:
-        output = Output()
-        if not output.is_terminal:
-            output.width = max(output.width, 120)
-        show.show(answers, limits, output)
+        show.show(answers, limits, Output(least=120))
     return VerifyError.exit_code if unanswered else 1 if over else 0
 
 
@@ -185,10 +179,6 @@ def _limits(options: argparse.Namespace, policy: Policy) -> Limits:
     partitions, nodes = options.max_partitions, options.min_nodes
     if partitions is not None and partitions < 1:
         raise VerifyError(f"--max-partitions {partitions} is below 1.")
-    if nodes is not None and not 0 <= nodes <= 1:
-        raise VerifyError(
-            f"--min-nodes {nodes} is not between 0 and 1.", hint="0.98 means 98 % of the nodes."
-        )
     return Limits(
         partitions=policy.limits.coverage_partitions_max if partitions is None else partitions,
         nodes=policy.limits.coverage_nodes_min if nodes is None else nodes,

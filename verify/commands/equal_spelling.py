@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ..coverage.partitions import Question, measure
 from ..coverage.provider_inside import Coverage
 from ..coverage.rewrite import RULES, rewritten
 from ..environment.context import TargetContext
+from ..sentence import Say
 
 LARGEST_DIFFERENCE = 1e-5
 """Of an output's largest element, between the model and the rewritten one."""
@@ -52,7 +52,7 @@ class Rewrite:
         return self.before, self.after
 
 
-def improve(context: TargetContext, path: Path, *, say: Callable[[str], None]) -> list[Rewrite]:
+def improve(context: TargetContext, path: Path, *, say: Say) -> list[Rewrite]:
     """Rewrite a model's file, operator by operator, where it pays; return every attempt.
 
     Raises
@@ -122,7 +122,7 @@ def largest_difference(context: TargetContext, one: Path, other: Path) -> float 
     return worst
 
 
-def _ask(context: TargetContext, path: Path, say: Callable[[str], None]) -> Coverage:
+def _ask(context: TargetContext, path: Path, say: Say) -> Coverage:
     question = Question(path=path, label=path.stem)
     return measure(context, [question], ("MLProgram",), judged=(), options={}, say=say)[0].coverage
 

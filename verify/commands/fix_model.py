@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from ..checks.policies import find_policy
 from ..coverage.fixed_shapes import (
     add_fix,
+    add_set,
     fix_axes,
     fold,
     load_whole,
@@ -23,10 +23,10 @@ from ..coverage.fixed_shapes import (
 from ..coverage.partitions import FORMATS, Limits, Question, measure
 from ..encoder import graph_family
 from ..errors import VerifyError
+from ..sentence import Say
 from . import coverage
+from .command import add_wheel_option
 from .equal_spelling import improve
-
-Say = Callable[[str], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,13 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from-onnx", type=Path, metavar="FILE", help="an exported model, in place of the recipe"
     )
     add_fix(group)
-    group.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="INPUT=VALUE",
-        help="make an input a constant, so that what it decides is folded; may be repeated",
-    )
+    add_set(group)
     group.add_argument(
         "--rewrite",
         action="store_true",
@@ -52,10 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--output", type=Path, metavar="FILE", help="default: <FILE's name>-fixed.onnx beside it"
     )
-    group.add_argument("--wheel", type=Path, metavar="FILE", help="default: the manifest's wheel")
-    group.add_argument(
-        "--manifest", type=Path, default=Path("wheels/manifest.json"), help="default: %(default)s"
-    )
+    add_wheel_option(group)
 
 
 def refuse(options: argparse.Namespace) -> None:

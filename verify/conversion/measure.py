@@ -7,7 +7,7 @@ other output is compared whole, by a similarity that a wrong scale lowers too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..environment.context import TargetContext
 from ..errors import VerifyError
+from ..sentence import Say
 from .closeness import Known, finite
 from .emit_inside import MASK
 from .evaluate import Mode, constants_for, evaluate, unknown_operations
@@ -39,7 +40,7 @@ def measure_jobs(context: TargetContext, payload: Sequence[Mapping[str, Any]]) -
     return found
 
 
-def measure(job: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+def measure(job: Mapping[str, Any], say: Say) -> dict[str, Any]:
     """Measure one package.
 
     Parameters

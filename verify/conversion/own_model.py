@@ -15,13 +15,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..coverage.fixed_shapes import add_fix, fix_axes, fold, load_whole, parse_fixes, write_model
+from ..coverage.fixed_shapes import (
+    add_fix,
+    fix_axes,
+    fold,
+    load_whole,
+    parse_fixes,
+    share,
+    write_model,
+)
 from ..coverage.partitions import Question, measure
 from ..encoder.sessions import COREML_OPTIONS
 from ..environment.context import TargetContext
 from ..errors import VerifyError
+from ..sentence import Say
 from .measure import NOT_FINITE, OTHER_INPUTS
-from .proof import Cases, Graph, ProofError, Say, Setting, edge_values, fresh_home, prove_graphs
+from .proof import Cases, Graph, ProofError, Setting, edge_values, fresh_home, prove_graphs
 
 if TYPE_CHECKING:
     import onnx
@@ -64,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--min-nodes",
-        type=float,
+        type=share,
         metavar="SHARE",
         help="least share of nodes that CoreML must take, 0 to 1; default: --policy's, or any",
     )

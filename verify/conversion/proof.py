@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..encoder.reference import default_folder, load_texts
 from ..environment.channel import Worker, call
 from ..environment.context import TargetContext
 from ..errors import VerifyError
+from ..sentence import Say
 from .device import Placed, plans_differ, read_profile, summary
 from .emit_inside import GRAPH_LINE
 from .evaluate import first_departure
@@ -34,7 +35,6 @@ from .package import (
 )
 from .program import load_program
 
-Say = Callable[[str], None]
 ACCUMULATE_TEXTS = 4
 WORKERS = 2
 MEASURE_SECONDS = 4 * 3600.0

@@ -46,6 +46,25 @@ def add_fix(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_set(group: argparse._ActionsContainer) -> None:
+    """Add the option ``--set``, which :func:`set_constants` reads."""
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="INPUT=VALUE",
+        help="make an input a constant, so that what it decides is folded; may be repeated",
+    )
+
+
+def share(text: str) -> float:
+    """Read a share from 0 to 1, as an argument's type."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1 (0.98 means 98 %)")
+    return value
+
+
 def set_constants(model: onnx.ModelProto, pairs: Sequence[str]) -> onnx.ModelProto:
     """Return a copy of a model in which some inputs are constants: ``INPUT=VALUE`` words.
 

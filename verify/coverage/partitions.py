@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ from ..encoder.sessions import COREML
 from ..environment.context import TargetContext
 from ..errors import WheelNotUsable
 from ..report.known_faults import known_faults
+from ..sentence import Say
 from .advice import advise, cure, node_faults
 from .nodes import ModelFacts, ModelFileError, Shape, facts, load
 from .provider_inside import Coverage
@@ -146,7 +147,7 @@ def measure(
     *,
     judged: Sequence[Format],
     options: Mapping[str, str],
-    say: Callable[[str], None],
+    say: Say,
 ) -> list[Answer]:
     """Ask about every model in every format.
 

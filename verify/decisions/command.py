@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from ..commands.command import Command
+from ..commands.command import Command, add_manifest
 from .points import Answer, Point, points
 
 _MARKS = {"yes": "✓ GO   ", "no": "✗ NO-GO", "open": "? open "}
@@ -21,9 +21,7 @@ _INDENT = 9
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument(
-        "--manifest", type=Path, default=Path("wheels/manifest.json"), help="default: %(default)s"
-    )
+    add_manifest(parser)
     parser.add_argument(
         "--report",
         type=Path,

@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, cast
 
 _PACKAGE = __name__.rsplit(".", 2)[0]
@@ -136,12 +135,7 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         # After an error, Ctrl-C among them, nobody waits for what the worker is doing.
         self.close(_END_SECONDS if kind is None else 0.0)
         self._errors.close()

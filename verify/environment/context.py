@@ -110,11 +110,13 @@ class TargetContext:
         precision: Precision = "fp32",
         threads: int | None = None,
         tuning: Tuning | None = None,
+        **settings: Any,
     ) -> Embedder:
         """Return the pipeline that the gate measures; close it after use.
 
         No profile of this machine is looked for: what is proven must not depend on what lies
-        about. ``tuning`` says what is not onnxruntime's own.
+        about. ``tuning`` says what is not onnxruntime's own; ``settings`` are those of
+        :class:`~verify.encoder.settings.SessionSettings`.
         """
         from ..encoder.embedder import Embedder, SessionSettings
 
@@ -126,7 +128,7 @@ class TargetContext:
             threads=threads,
             graphs=self.graphs_dir,
             session=SessionSettings(
-                options=None if tuning is None else tuning.options(), profile=False
+                options=None if tuning is None else tuning.options(), profile=False, **settings
             ),
         )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import platform
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ..errors import WheelNotUsable
+from ..sentence import Say
 from .venv import fetch_official
 
 _SPECIFIER = re.compile(r"[=<>~!]=|[<>]")
@@ -23,7 +23,7 @@ def named(wheel: Path | None) -> str | None:
     return text if _SPECIFIER.search(text) and not Path(text).exists() else None
 
 
-def fetch_named(text: str, work: Path, *, say: Callable[[str], None]) -> Path:
+def fetch_named(text: str, work: Path, *, say: Say) -> Path:
     """Fetch a wheel for this host and Python from pip's index; once, into ``work``.
 
     Parameters

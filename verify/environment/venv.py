@@ -27,11 +27,11 @@ from ..errors import EnvironmentFailed
 from ..files import made_folder
 from ..policy.limits import wheel_kind
 from ..program import recipes_folder
+from ..sentence import Say
 from .channel import clean_environment
 from .promise import Promise, older_than, read_promise
 from .wheel_file import WheelFile
 
-Say = Callable[[str], None]
 _NEWEST_MACOS, _NEWEST_GLIBC = 40, 60
 """Newer than any tag: pip takes the newest wheel that a system so new could install."""
 _NUMPY_1_BEFORE = "1.19"
@@ -75,14 +75,11 @@ def make_candidate(wheel: WheelFile, work: Path, *, say: Say) -> Path:
         When pip cannot get the dependencies or install the wheel, or when more than one
         onnxruntime ends up inside.
     """
-    folder = work / "venvs"
-    with FileLock(made_folder(folder) / ".lock"):
+    with _environments(work) as folder:
         base = _base(folder, wheel.upstream, say=say)
         python = _fresh(folder / f"candidate-{wheel.sha256[:12]}", base)
         say(f"installing {wheel.path.name}")
-        arguments = ["install", "--no-deps", "--no-index", "--no-compile", str(wheel.path)]
-        _pip(["--python", str(python), *arguments], "install the wheel", folder)
-        _only_one_onnxruntime(_site(python))
+        _install(wheel, python, "install the wheel")
     return python
 
 
@@ -94,21 +91,14 @@ def make_official(wheel: WheelFile, work: Path, *, say: Say) -> Path:
     EnvironmentFailed
         When pip cannot install it.
     """
-    folder = work / "venvs"
-    with FileLock(made_folder(folder) / ".lock"):
+    with _environments(work) as folder:
         base = _base(folder, wheel.upstream, say=say)
-        home = folder / f"official-{wheel.sha256[:12]}-{base.parent.name}"
-        marker = home / ".complete"
-        python = _python_of(home)
-        if marker.is_file() and python.exists():
-            return python
-        python = _fresh(home, base)
-        say(f"installing the official onnxruntime {wheel.upstream}")
-        arguments = ["install", "--no-deps", "--no-index", "--no-compile", str(wheel.path)]
-        _pip(["--python", str(python), *arguments], "install the official wheel", folder)
-        _only_one_onnxruntime(_site(python))
-        marker.touch()
-    return python
+
+        def fill(python: Path) -> None:
+            say(f"installing the official onnxruntime {wheel.upstream}")
+            _install(wheel, python, "install the official wheel")
+
+        return _once(folder / f"official-{wheel.sha256[:12]}-{base.parent.name}", base, fill)
 
 
 def make_locked(name: str, work: Path, *, say: Say) -> Path:
@@ -119,16 +109,9 @@ def make_locked(name: str, work: Path, *, say: Say) -> Path:
     EnvironmentFailed
         When pip cannot install it.
     """
-    folder = work / "venvs"
-    with FileLock(made_folder(folder) / ".lock"):
+    with _environments(work) as folder:
         base = _installed(folder, name, say=say)
-        home = folder / f"{name}-{base.parent.name}"
-        marker = home / ".complete"
-        python = _python_of(home)
-        if not (marker.is_file() and python.exists()):
-            python = _fresh(home, base)
-            marker.touch()
-    return python
+        return _once(folder / f"{name}-{base.parent.name}", base)
 
 
 def fetch_official(like: str, work: Path, *, say: Say) -> WheelFile:
@@ -207,6 +190,29 @@ def _pinned(version: str, file: str) -> str:
     platforms = tomllib.loads(path.read_text(encoding="utf-8")).get("platforms", {})
     known = [platform.get("official", {}) for platform in platforms.values()]
     return next((str(each["sha256"]) for each in known if each.get("file") == file), "")
+
+
+@contextmanager
+def _environments(work: Path) -> Iterator[Path]:
+    """Give the folder of all environments, which one process at a time may change."""
+    folder = made_folder(work / "venvs")
+    with FileLock(folder / ".lock"):
+        yield folder
+
+
+def _once(home: Path, base: Path, fill: Callable[[Path], None] = lambda python: None) -> Path:
+    """Return the Python of an environment; make and fill it unless it is whole already."""
+    marker = home / ".complete"
+    if not (marker.is_file() and _python_of(home).exists()):
+        fill(_fresh(home, base))
+        marker.touch()
+    return _python_of(home)
+
+
+def _install(wheel: WheelFile, python: Path, purpose: str) -> None:
+    arguments = ["install", "--no-deps", "--no-index", "--no-compile", str(wheel.path)]
+    _pip(["--python", str(python), *arguments], purpose, python.parents[2])
+    _only_one_onnxruntime(_site(python))
 
 
 def _base(folder: Path, version: str, *, say: Say) -> Path:

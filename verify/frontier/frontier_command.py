@@ -18,8 +18,9 @@ from ..program import as_called
 from ..report.document import Host, dumps
 from ..report.frontier import Frontier, FrontierRun
 from ..run.opened import opened_context
+from ..sentence import Say
 from . import frontier_page
-from .measured_forms import FORMS, Say, measure_frontier
+from .measured_forms import FORMS, measure_frontier
 
 DESCRIPTION = """\
 Measure every form of the encoder that the CPU provider can run (docs/performance.md): cosine with
@@ -78,10 +79,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         print(dumps(measured.to_json()))
         return 0
-    output = Output()
-    if not output.is_terminal:
-        output.width = max(output.width, 160)
-    frontier_page.show(frontier, output)
+    frontier_page.show(frontier, Output(least=160))
     return 0
 
 

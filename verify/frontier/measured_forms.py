@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,10 @@ from ..environment.context import TargetContext
 from ..errors import VerifyError
 from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
 from ..report.frontier import Frontier, Kept, Point, Share
+from ..sentence import Say
 from ..statistics.ratio import ratio_interval
 from .retrieval import retrieval_set
 
-Say = Callable[[str], None]
 Floats = NDArray[np.float32]
 
 FORMS: tuple[Precision, ...] = ("fp32", *PREPARED)

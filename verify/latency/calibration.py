@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..environment.channel import Worker
@@ -35,25 +34,16 @@ def loops(payload: Any) -> Generator[dict[str, int], Any, None]:
         }
 
 
-class CalibrationProcess:
+class CalibrationProcess(Worker):
     """The loop in a child process; a context manager that ends it."""
 
     def __init__(self, work: Path) -> None:
-        self._worker = Worker(Path(sys.executable), ".latency.calibration:loops", {}, work=work)
+        super().__init__(Path(sys.executable), ".latency.calibration:loops", {}, work=work)
 
     def __enter__(self) -> CalibrationProcess:
-        self._worker.__enter__()
-        self._worker.answer(_SECONDS)  # the first loop pays for the pages
+        self.answer(_SECONDS)  # the first loop pays for the pages
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._worker.__exit__(kind, error, trace)
 
     def time(self) -> dict[str, int]:
         """Run the loop once; ``{}`` when the process is gone, which judges nobody."""
-        return self._worker.ask(None, _SECONDS).value or {}
+        return self.ask(None, _SECONDS).value or {}

@@ -20,6 +20,7 @@ from ..encoder.settings import Tuning
 from ..environment.channel import Answer, Worker, call
 from ..environment.context import Provider, Role, TargetContext
 from ..errors import VerifyError
+from ..sentence import Say
 from .calibration import CalibrationProcess
 from .interference import Conditions
 from .machine import Counters, Machine, between, others_share, read_counters, stolen_share
@@ -181,7 +182,7 @@ def measure(
     *,
     enough: Callable[[Sequence[SeriesSamples]], bool] | None = None,
     more_seconds: float = 0.0,
-    say: Callable[[str], None] | None = None,
+    say: Say | None = None,
 ) -> tuple[SeriesSamples, ...]:
     """Measure every series of a plan, block by block in turns.
 

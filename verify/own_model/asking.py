@@ -13,12 +13,19 @@ from rich.console import Console
 
 from ..checks.policies import find_policy
 from ..commands import coverage
-from ..commands.command import Command, above_zero, add_wheel
+from ..commands.command import Command, above_zero, add_wheel, add_work
 from ..commands.conversion import DEFAULT_MODEL
 from ..commands.progress import Progress
 from ..conversion import own_model as own
 from ..coverage.axes import DynamicAxes, fix_words
-from ..coverage.fixed_shapes import TooLarge, fix_axes, load_whole, parse_fixes, set_constants
+from ..coverage.fixed_shapes import (
+    TooLarge,
+    add_set,
+    fix_axes,
+    load_whole,
+    parse_fixes,
+    set_constants,
+)
 from ..coverage.partitions import Limits
 from ..environment import host
 from ..errors import VerifyError
@@ -51,13 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_wheel(parser)
     parser.add_argument("--model", type=Path, required=True, metavar="FILE.onnx", help="the model")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="INPUT=VALUE",
-        help="make an input a constant, so that what it decides is folded; may be repeated",
-    )
+    add_set(parser)
     parser.add_argument(
         "--rewrite",
         action=argparse.BooleanOptionalAction,
@@ -68,9 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", metavar="NAME|FILE", help="limits; default: this host's")
     parser.add_argument("--budget-ms", type=above_zero, metavar="MS", help="judge the P95 by it")
     parser.add_argument("--quick", action="store_true", help="fewer samples of the latency")
-    parser.add_argument(
-        "--work", type=Path, default=Path(".work"), metavar="DIR", help="default: %(default)s"
-    )
+    add_work(parser)
     parser.add_argument(
         "--output",
         type=Path,
@@ -91,11 +90,6 @@ def run(options: argparse.Namespace, console: Console) -> int:
     source: Path = options.model
     policy = find_policy(options.policy)
     model, refusal = _read(options, console)
-    if options.min_nodes is not None and not 0 <= options.min_nodes <= 1:
-        raise VerifyError(
-            f"--min-nodes {options.min_nodes} is not between 0 and 1.",
-            hint="0.98 means 98 % of the nodes.",
-        )
     limits = Limits(
         partitions=policy.limits.coverage_partitions_max,
         nodes=policy.limits.coverage_nodes_min if options.min_nodes is None else options.min_nodes,

@@ -22,13 +22,13 @@ from ..environment.wheel_file import WheelFile
 from ..errors import VerifyError
 from ..latency.series import WorkerFailed
 from ..policy.result import CheckResult
+from ..sentence import Say
 from .code import Use, cargo_lines, python_code, rust_code
 from .timing import Timing, time_on_cpu
 
 if TYPE_CHECKING:
     import onnx
 
-Say = Callable[[str], None]
 FIXED, SPELT, COVERAGE, LATENCY = "model.fixed", "model.spelt", "coverage.model", "latency.cpu"
 CONVERSION = ("conversion.package", "conversion.exact", "conversion.half")
 OURS = "ortmill"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ..latency.interference import judge_fairly
 from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
 from ..policy.limits import Limits
 from ..policy.result import CheckResult
+from ..sentence import Say
 from ..statistics.gate import Judgement, judge_p95
 
 _PROCESSES = 3
@@ -88,7 +89,7 @@ def time_on_cpu(
     feeds: Path,
     *,
     quick: bool,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Timing:
     """Measure graphs on the CPU provider: three processes that take turns, a block of calls each.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +11,8 @@ from ..environment import venv as environment
 from ..environment.wheel_file import WheelFile
 from ..errors import EnvironmentFailed
 from ..policy.limits import Policy
+from ..sentence import Say
 from .selection import Selection
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)

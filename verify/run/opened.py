@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from ..environment import venv as environment
 from ..environment.context import TargetContext
 from ..environment.wheel_file import WheelFile, find_wheel, inspect_wheel
 from ..files import made_folder
+from ..sentence import Say
 
 
 @contextmanager
 def opened_context(
-    options: argparse.Namespace, *, official: bool = False, say: Callable[[str], None]
+    options: argparse.Namespace, *, official: bool = False, say: Say
 ) -> Iterator[tuple[TargetContext, WheelFile]]:
     """Give a context with the wheel's environment, and the wheel; files go when it ends.
 

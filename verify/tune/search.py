@@ -7,7 +7,7 @@ and on texts of another length, and the default stays unless that says the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..encoder.settings import Tuning
 from ..environment.context import TargetContext
 from ..errors import VerifyError
 from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
+from ..sentence import Say
 from ..statistics.ratio import RatioInterval, ratio_interval
 
 DEFAULT, CHOSEN = "ortmill's default", "chosen"
@@ -53,7 +54,7 @@ class Bench:
 
     context: TargetContext
     precision: Precision
-    say: Callable[[str], None]
+    say: Say
     rounds: int = 10
     queries: int = 60
 

@@ -104,10 +104,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         print(dumps({"exit_code": code, "file": path and str(path), "profile": profile.to_json()}))
     else:
-        output = Output()
-        if not output.is_terminal:
-            output.width = max(output.width, 120)
-        show(found, output)
+        show(found, Output(least=120))
     others = found.machine.get("others", 0.0)
     restless = f"too restless a machine (others took {others:.2f} cores): no profile was written"
     written = f"profile: {path}" if path else restless
