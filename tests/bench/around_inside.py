@@ -22,7 +22,7 @@ def _embedder(payload: Mapping[str, Any], precision: str) -> Embedder:
     return Embedder.from_recipe(
         Path(payload["models"]),
         EncoderSpec.from_json(payload["encoder"]),
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         graphs=Path(payload["graphs"]),
         session=SessionSettings(profile=False),
     )
@@ -59,7 +59,7 @@ def batches(payload: Mapping[str, Any]) -> dict[str, Any]:
             ran.append(feeds.input_ids.size)
             return run(feeds)
 
-        embedder.run = counted  # type: ignore[method-assign]
+        embedder.run = counted
         ways: dict[str, Callable[[], Any]] = {"naive": lambda: _naive(embedder, texts)}
         for tokens in payload["budgets"]:
             ways[f"{tokens} tokens"] = lambda tokens=tokens: _cut(embedder, texts, tokens)

@@ -60,7 +60,7 @@ def piped(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as found:
         try:
             yield found
-            found.stdin.close()  # type: ignore[union-attr]
+            found.stdin.close()
             found.wait(30)
         finally:
             found.kill()
@@ -71,7 +71,7 @@ class Lines:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._input: Any = process.stdin
-        self._output = io.BufferedReader(process.stdout)  # type: ignore[type-var]
+        self._output = io.BufferedReader(process.stdout)
 
     def ask(self, message: object) -> Any:
         """Return the answer."""
@@ -84,7 +84,7 @@ class Frames:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._input: Any = process.stdin
-        self._output = io.BufferedReader(process.stdout)  # type: ignore[type-var]
+        self._output = io.BufferedReader(process.stdout)
         hello = b"\0" + json.dumps({"op": "hello", "versions": [1]}).encode()
         self._exchange(hello)
 

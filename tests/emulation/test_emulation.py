@@ -30,7 +30,7 @@ def package(name: str = "libc6", **changes: object) -> Package:
     known: dict[str, object] = {
         "architecture": "arm64", "path": f"pool/{name}.deb", "size": 1, "sha256": SHA,
     }  # fmt: skip
-    return Package(name=name, **{**known, **changes})  # type: ignore[arg-type]  # fields by keyword
+    return Package(name=name, **{**known, **changes})
 
 
 def make_deb(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:

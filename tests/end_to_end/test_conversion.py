@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from tests.kit.commands import target_python
+from tests.kit.commands import python
 from tests.kit.verify_examples import TINY, policy, tiny_weights
 from tests.verify.conversion.test_mutations import (
     constant,
@@ -36,15 +36,7 @@ from verify.report.document import dumps
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 
-WHEELS = sorted((Path(__file__).resolve().parents[2] / "wheels").glob("onnxruntime-*linux*.whl"))
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory) -> Path:
-    """Return an interpreter with the built wheel before the tests' own packages."""
-    if not WHEELS:
-        pytest.skip("NOT SHOWN: there is no wheel in wheels/ (`nox -s build` makes one)")
-    return target_python(WHEELS[-1], tmp_path_factory.mktemp("target") / "venv")
+__all__ = ["python"]  # the fixture with the built wheel
 
 
 @pytest.fixture

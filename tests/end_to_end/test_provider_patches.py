@@ -19,27 +19,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.end_to_end.test_conversion import WHEELS, make_context, proven, python
-from tests.kit.commands import Run, runner
+from tests.end_to_end.test_conversion import make_context, proven
+from tests.kit.commands import WHEELS, Run, python, run
 from verify.conversion.package import find_packages
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 
-__all__ = ["python"]  # the fixture with the built wheel
+__all__ = ["python", "run"]  # the fixtures with the built wheel
 
 FLOAT, HALF, INT64 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64
 value, node = helper.make_tensor_value_info, helper.make_node
 LARGE = 20000
-
-
-@pytest.fixture
-def run(
-    python: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    return runner(python, WHEELS[-1], tmp_path, monkeypatch, capsys)
 
 
 def model(

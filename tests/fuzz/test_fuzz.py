@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.test_conversion import WHEELS
 from tests.fuzz.__main__ import main
 from tests.fuzz.graphs import make
+from tests.kit.commands import WHEELS
 
 
 def test_a_seed_is_a_model(tmp_path: Path) -> None:

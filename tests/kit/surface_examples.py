@@ -26,7 +26,7 @@ def declaration(kind: str, member: str, **more: object) -> Declaration:
         documentation=" > ".join(page),
         selectors=selectors,
     )
-    return replace(made, **more)  # type: ignore[arg-type]  # fields by keyword
+    return replace(made, **more)
 
 
 def surface(*declarations: Declaration) -> Surface:

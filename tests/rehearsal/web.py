@@ -256,7 +256,7 @@ def serving(
             server.socket, server_side=True, do_handshake_on_connect=False
         )
     # A client that hangs up, or does not trust the certificate, is no fault of the server's.
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    server.handle_error = lambda *_: None
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

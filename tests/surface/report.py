@@ -147,36 +147,6 @@ def read_all(compiler: SurfaceCompiler, sources: Sequence[AppleSource]) -> list[
     return found
 
 
-def check_surface(
-    *, compiler: SurfaceCompiler, tree: Path, linked: Sequence[Path] = ()
-) -> list[str]:
-    """Return what is wrong with the surface, as sentences; an empty list where nothing is.
-
-    Every class, selector, function and constant that the sources use is declared once, and nothing
-    else is; each declaration names its documentation page and its availability; the stubs list
-    exactly what the objects refer to.
-
-    Parameters
-    ----------
-    compiler : SurfaceCompiler
-        Clang, set up for the surface.
-    tree : Path
-        A prepared and configured tree of ONNX Runtime.
-    linked : Sequence[Path]
-        The binaries of a finished build of this tree. With them the stub of libc++ is checked as
-        well, which all objects of the build share.
-
-    Raises
-    ------
-    BuildError
-        The tree or the compiler cannot be used.
-    """
-    read = read_all(compiler, read_sources(compiler.surface, tree))
-    found = unnamed_sources(compiler.surface, tree)
-    objects = all_objects(tree) if linked else []
-    return found + check_read(compiler=compiler, read=read, linked=linked, objects=objects)
-
-
 def all_objects(tree: Path) -> list[Path]:
     """Return the object files of a tree that has been compiled."""
     return sorted((tree / "build").rglob("*.o"))
@@ -189,9 +159,21 @@ def check_read(
     linked: Sequence[Path] = (),
     objects: Sequence[Path] = (),
 ) -> list[str]:
-    """Do what :func:`check_surface` does, with sources that have been read before.
+    """Return what is wrong with the surface, as sentences; an empty list where nothing is.
 
-    ``objects`` are all those of the build that ``linked`` comes from.
+    Every class, selector, function and constant that the sources use is declared once, and nothing
+    else is; each declaration names its documentation page and its availability; the stubs list
+    exactly what the objects refer to.
+
+    Parameters
+    ----------
+    compiler : SurfaceCompiler
+        Clang, set up for the surface.
+    read : sequence of SourceUses
+        See :func:`read_all`.
+    linked, objects : sequence of Path
+        The binaries of a finished build, and all objects that they are of. With them the stub of
+        libc++ is checked as well, which all objects share.
     """
     surface, stubs = read_surface(compiler), read_stubs(compiler.surface)
     found = check_declarations(surface) + check_availability(surface, MINIMUM_MACOS)

@@ -72,7 +72,7 @@ def test_an_instance_and_a_class_method_of_one_name_are_two() -> None:
     ],
 )
 def test_what_a_declaration_must_say_of_itself(change: dict[str, str], said: str) -> None:
-    found = check_declarations(surface(replace(MAKE, **change)))  # type: ignore[arg-type]
+    found = check_declarations(surface(replace(MAKE, **change)))
     assert len(found) == 1
     assert said in found[0]
     assert (

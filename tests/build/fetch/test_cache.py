@@ -126,8 +126,8 @@ def test_lock_holds_against_other_threads(tmp_path: Path) -> None:
 
 def _hold(root: str, ready: object, release: object) -> None:
     with ContentCache(Path(root)).lock("key"):
-        ready.set()  # type: ignore[attr-defined]
-        release.wait(20)  # type: ignore[attr-defined]
+        ready.set()
+        release.wait(20)
 
 
 def test_lock_holds_against_other_processes(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def item(name: str, *origins: AnyOrigin, required: bool = True, choice: str = "a
         name=name,
         version="1.0",
         role="dependency",
-        choice=choice,  # type: ignore[arg-type]
+        choice=choice,
         origins=origins,
         required=required,
         instead="building without it (X=OFF)",
@@ -210,7 +210,7 @@ def test_plan_leaves_out_what_the_platform_does_not_need() -> None:
     ],
 )
 def test_plan_choice(choice: str, kept: list[int], left_out: list[int]) -> None:
-    source = plan_fetch(recipe(), "linux-x86_64", choice)[0]  # type: ignore[arg-type]
+    source = plan_fetch(recipe(), "linux-x86_64", choice)[0]
     declared = recipe().source.origins
     assert list(source.origins) == [declared[index] for index in kept]
     assert [exclusion.index for exclusion in source.excluded] == left_out
@@ -360,7 +360,7 @@ def test_dead_host_is_remembered_for_later_items(
 
     def counting(host: str, *rest: object, **more: object) -> object:
         asked.append(host)
-        return resolve(host, *rest, **more)  # type: ignore[arg-type]
+        return resolve(host, *rest, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", counting)
     context = machine.context()

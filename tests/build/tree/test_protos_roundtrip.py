@@ -16,7 +16,7 @@ import pytest
 from google.protobuf import descriptor_pb2 as pb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from protoc import PROTOC_EXE  # type: ignore[import-untyped]
+from protoc import PROTOC_EXE
 
 from build.tree.proto_text import default_json_name, print_proto
 from build.tree.protos import read_descriptors, recover_protos

@@ -21,7 +21,7 @@ FILES = {"root/a.txt": b"alpha", "root/sub/b.txt": b"beta", "root/run.sh": b"#!/
 
 def tar_of(files: Mapping[str, bytes], *extra: tarfile.TarInfo, mode: str = "w:gz") -> bytes:
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode=mode) as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=stream, mode=mode) as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)

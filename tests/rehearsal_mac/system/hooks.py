@@ -40,7 +40,7 @@ def scenario() -> dict[str, Any]:
 
 
 def _host_kind(module: ModuleType) -> None:
-    module.host_kind = lambda: KIND  # type: ignore[attr-defined]
+    module.host_kind = lambda: KIND
 
 
 def _marked(module: ModuleType) -> None:
@@ -56,7 +56,7 @@ def _marked(module: ModuleType) -> None:
         }
         return found.model_copy(update=said)
 
-    module.decide = decide_and_mark  # type: ignore[attr-defined]
+    module.decide = decide_and_mark
 
 
 def _sessions(module: ModuleType) -> None:
@@ -75,7 +75,7 @@ def _clock(module: ModuleType) -> None:
     """Let a call be timed by the clock of the rehearsal."""
     from rehearsal import session
 
-    module.perf_counter_ns = session.now  # type: ignore[attr-defined]
+    module.perf_counter_ns = session.now
 
 
 def _alone(module: ModuleType) -> None:
@@ -90,8 +90,8 @@ def _alone(module: ModuleType) -> None:
         share = others()
         return lambda: 0.0 * share()
 
-    module.between, module.others_share = nobody_else, none_of_theirs  # type: ignore[attr-defined]
-    module.stolen_share = lambda: lambda: None  # type: ignore[attr-defined]
+    module.between, module.others_share = nobody_else, none_of_theirs
+    module.stolen_share = lambda: lambda: None
 
 
 def _steady(module: ModuleType) -> None:
@@ -105,7 +105,7 @@ def _steady(module: ModuleType) -> None:
             yield first
             next(running)
 
-    module.loops = loops  # type: ignore[attr-defined]
+    module.loops = loops
 
 
 _AFTER: dict[str, Callable[[ModuleType], None]] = {

@@ -55,7 +55,7 @@ def stand_in(module: ModuleType, scenario: Mapping[str, Any]) -> None:
         False: float(scenario.get("cpu_milliseconds", 8.0)),
     }
 
-    class InferenceSession(real):  # type: ignore[misc, valid-type]
+    class InferenceSession(real):
         """A session whose CoreML executes."""
 
         def __init__(
@@ -174,7 +174,7 @@ def hide(bindings: ModuleType, scenario: Mapping[str, Any]) -> None:
     """Let the extension module list no CoreML, where that is rehearsed."""
     if scenario.get("fault") == "not listed":
         without = [name for name in bindings.get_available_providers() if name != COREML]
-        bindings.get_available_providers = lambda: without  # type: ignore[attr-defined]
+        bindings.get_available_providers = lambda: without
 
 
 def _is_watched(options: Any, providers: Sequence[Any]) -> bool:

@@ -34,7 +34,7 @@ def _config() -> None:
     if os.path.isdir(headers):
         known.update(INCLUDEPY=headers, CONFINCLUDEPY=headers)
         for scheme in ("posix_prefix", "venv"):
-            paths = sysconfig._INSTALL_SCHEMES.get(scheme)  # type: ignore[attr-defined]
+            paths = sysconfig._INSTALL_SCHEMES.get(scheme)
             if paths:
                 paths.update(include=headers, platinclude=headers)
 
@@ -74,7 +74,7 @@ def _pip() -> bool:
 def _packages() -> None:
     """Load what brings a library of its own for each system, while this is still Linux."""
     with contextlib.suppress(ImportError):
-        import capstone  # noqa: F401
+        import capstone  # noqa: F401 - to be loaded is all
     with contextlib.suppress(ImportError):
         import psutil
 

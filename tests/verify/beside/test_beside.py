@@ -302,10 +302,10 @@ def test_fastembed_is_given_the_folder_and_left_to_its_own_settings(
             return [np.full(3, len(text), dtype=np.float32) for text in texts]
 
     kinds = ModuleType("fastembed.common.model_description")
-    kinds.PoolingType = SimpleNamespace(MEAN="mean", CLS="cls")  # type: ignore[attr-defined]
-    kinds.ModelSource = dict  # type: ignore[attr-defined]
+    kinds.PoolingType = SimpleNamespace(MEAN="mean", CLS="cls")
+    kinds.ModelSource = dict
     library = ModuleType("fastembed")
-    library.TextEmbedding = TextEmbedding  # type: ignore[attr-defined]
+    library.TextEmbedding = TextEmbedding
     monkeypatch.setitem(sys.modules, "fastembed", library)
     monkeypatch.setitem(sys.modules, "fastembed.common.model_description", kinds)
     other = replace(context, role="fastembed")

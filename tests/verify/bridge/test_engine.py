@@ -235,7 +235,7 @@ def test_queries_and_passages_do_not_meet() -> None:
         model.held.clear()
         for number, kind in enumerate(("query", "passage") * 3):
             job = answers.job(number, ["a", "b"])
-            job.kind = kind  # type: ignore[assignment]
+            job.kind = kind
             engine.submit(job)
         model.held.set()
         assert engine.drained(10)

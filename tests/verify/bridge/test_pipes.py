@@ -95,7 +95,7 @@ def serving(model: Path, *words: str, hello: bool = True, **more: Any) -> Iterat
         finally:
             process.kill()
             with contextlib.suppress(BrokenPipeError):  # what it will not read any more
-                process.stdin.close()  # type: ignore[union-attr]
+                process.stdin.close()
 
 
 def test_a_conversation(model: Path) -> None:

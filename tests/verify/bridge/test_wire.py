@@ -25,7 +25,7 @@ def fed(wire: Wire, stream: bytes, cuts: Iterable[int]) -> list[bytes | Refusal]
     found: list[bytes | Refusal] = []
     for start, end in pairwise(edges):
         found += wire.feed(stream[start:end])
-        assert len(wire._held) <= LIMIT + 4  # type: ignore[attr-defined]
+        assert len(wire._held) <= LIMIT + 4
     return found
 
 

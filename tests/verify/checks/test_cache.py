@@ -27,7 +27,7 @@ def converter(key_of: object) -> object:
     """A converter whose cache finds an entry by this function of path, key and weight."""
 
     def cache(folder: Path, *, weight: float, key: str, into: str) -> None:
-        name = key_of(key, weight)  # type: ignore[operator]  # any function
+        name = key_of(key, weight)
         place = folder / into / name / "model" / "Data"
         if not place.exists():
             place.mkdir(parents=True)

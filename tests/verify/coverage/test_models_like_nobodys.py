@@ -9,23 +9,12 @@ from pathlib import Path
 import onnx
 import pytest
 
-from tests.end_to_end.test_conversion import WHEELS, python
-from tests.kit.commands import Run, runner
+from tests.kit.commands import Run, python, run
 from tests.kit.odd_models import write, write_external
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 
-__all__ = ["python"]  # the fixture with the built wheel
-
-
-@pytest.fixture
-def run(
-    python: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    return runner(python, WHEELS[-1], tmp_path, monkeypatch, capsys)
+__all__ = ["python", "run"]  # the fixtures with the built wheel
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_only_what_is_equal_is_taken(
         )
 
     monkeypatch.setattr(equal_spelling, "_ask", ask)
-    steps = improve(_Context(tmp_path, gap), path, say=lambda text: None)  # type: ignore[arg-type]
+    steps = improve(_Context(tmp_path, gap), path, say=lambda text: None)
     assert steps
     assert {step.taken for step in steps} == {taken}
     assert (path.read_bytes() == before) == (not taken)

@@ -199,7 +199,7 @@ def test_node_tests_are_read_with_every_kind_of_value(tmp_path: Path) -> None:
     assert (first.group, first.rtol, first.atol) == ("node", 1e-3, 1e-7)
     assert first.expected is not None
     np.testing.assert_array_equal(
-        numbers(first.expected[0]),  # type: ignore[arg-type]
+        numbers(first.expected[0]),
         np.array([-1.0, np.nan], np.float32),
     )
     seq = cases["node/test_seq"]

@@ -127,7 +127,7 @@ def test_each_kind_of_text_gets_its_prefix(mpnet: Path, how: Any, pooling: Any) 
             embedder.embed(["a b"])
         assert 'kind="query"' in caught.value.hint
         with pytest.raises(VerifyError, match='no kind "question"'):
-            embedder.embed(["a b"], kind="question")  # type: ignore[arg-type]
+            embedder.embed(["a b"], kind="question")
 
 
 def test_a_text_is_cut_with_its_prefix(mpnet: Path) -> None:

@@ -111,4 +111,4 @@ def test_ten_thousand_texts_need_no_more_than_a_run_at_a_time(
 @pytest.mark.parametrize("name", ["batch_size", "batch_tokens"])
 def test_a_batch_holds_something(name: str) -> None:
     with pytest.raises(EmbedderError, match=f"{name} must be at least 1, not 0"):
-        SessionSettings(**{name: 0})  # type: ignore[arg-type]
+        SessionSettings(**{name: 0})

@@ -161,7 +161,7 @@ def test_what_the_caller_says_comes_first(model: Path, tmp_path: Path) -> None:
     named = SessionSettings(profile=path)
     for more in ({"threads": 2}, {"provider": "coreml"}):
         with pytest.raises(EmbedderError, match="neither threads nor session options"):
-            Embedder.from_recipe(model, TINY, session=named, **more)  # type: ignore[arg-type]
+            Embedder.from_recipe(model, TINY, session=named, **more)
 
 
 @pytest.mark.parametrize(

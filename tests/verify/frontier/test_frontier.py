@@ -105,7 +105,7 @@ def test_equal_vectors_keep_everything_and_others_do_not() -> None:
 
 def test_the_fastest_is_that_of_those_good_enough() -> None:
     found = frontier()
-    assert [found.fastest(worst).form for worst in (0.999, 0.99)] == ["careful", "middling"]  # type: ignore[union-attr]
+    assert [found.fastest(worst).form for worst in (0.999, 0.99)] == ["careful", "middling"]
     assert found.fastest(1.1) is None
     assert run_of(found).to_json()["fastest"] == {"0.999": "careful", "0.99": "middling"}
 

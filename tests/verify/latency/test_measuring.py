@@ -174,10 +174,10 @@ def test_series_take_turns_in_an_order_of_chance_and_back(context: TargetContext
     specs = tuple(SeriesSpec(target="candidate", workload=name) for name in "abcde")
     turns = measuring._Turns(
         plan=Plan(series=specs, processes=1),
-        workers={(specs[0].embedder, 0): Stub()},  # type: ignore[dict-item]
+        workers={(specs[0].embedder, 0): Stub()},
         samples=tuple(SeriesSamples(spec=spec) for spec in specs),
         generator=np.random.default_rng(3),
-        calibration=Stub(),  # type: ignore[arg-type]
+        calibration=Stub(),
         begun=read_counters(),
         sizes=dict.fromkeys("abcde", 1),
     )

@@ -55,7 +55,7 @@ def changed(folder: Path, **changes: object) -> Binaries:
     return dataclasses.replace(
         whole,
         images=tuple(
-            dataclasses.replace(entry, **changes) if entry.name == LIBRARY else entry  # type: ignore[arg-type]  # fields by keyword
+            dataclasses.replace(entry, **changes) if entry.name == LIBRARY else entry
             for entry in whole.images
         ),
     )
@@ -298,7 +298,7 @@ def test_another_class_is_a_difference_that_can_be_explained(tmp_path: Path) -> 
 
 def _toml(table: dict[str, object]) -> str:
     lines = [f"{key} = {table[key]!r}" for key in ("schema", "versions")]
-    for entry in table["difference"]:  # type: ignore[attr-defined]  # known to be there
+    for entry in table["difference"]:
         lines += ["[[difference]]", *(f"{key} = {value!r}" for key, value in entry.items())]
     return "\n".join(lines)
 

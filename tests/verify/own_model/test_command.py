@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import pytest
 
-from tests.end_to_end.test_conversion import WHEELS, python
+from tests.kit.commands import WHEELS, python
 from tests.kit.odd_models import write, write_external
 from verify.cli import main
 

@@ -343,7 +343,7 @@ def test_markdown_has_one_row_for_each_check() -> None:
 def test_a_sentence_of_the_verdict_ends_once(status: str, end: str) -> None:
     """A summary may quote another program's sentence, its full stop included."""
     found = [
-        CheckResult(id=name, status=status, summary=f'it answers "Not here{end}')  # type: ignore[arg-type]
+        CheckResult(id=name, status=status, summary=f'it answers "Not here{end}')
         for name in check_ids()
     ]
     for required in (None, {}):

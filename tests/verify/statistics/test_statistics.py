@@ -320,7 +320,7 @@ def test_a_sleep_in_one_call_out_of_ten_fails_p95_and_not_p50() -> None:
 def test_one_sided_errors_stay_near_5_percent(case: object) -> None:
     """A small run of the benchmark; the tolerance is that of a binomial with 5 % at 99.9 %."""
     runs = 60
-    row = simulate(case, 300, runs=runs)  # type: ignore[arg-type]
+    row = simulate(case, 300, runs=runs)
     allowed = stats.binom.ppf(0.999, runs, 0.05) / runs
     assert row.false_pass <= allowed
     assert row.false_fail <= allowed

@@ -77,7 +77,7 @@ def transfer(tmp_path: Path) -> Transfer:
 def members(path: Path) -> dict[str, bytes]:
     with tarfile.open(path) as tar:
         files = [entry for entry in tar if entry.isfile()]
-        return {entry.name: tar.extractfile(entry).read() for entry in files}  # type: ignore[union-attr]
+        return {entry.name: tar.extractfile(entry).read() for entry in files}
 
 
 def fetch(origin: GitOrigin, transfer: Transfer, env: dict[str, str]) -> Path:
