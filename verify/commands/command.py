@@ -33,8 +33,8 @@ class Output(Console):
 
     def __init__(self, *, stderr: bool = False, least: int = 0) -> None:
         super().__init__(stderr=stderr, highlight=False)
-        if not self.is_terminal:
-            self.width = max(self.width, least)
+        if least > self.width and not self.is_terminal:
+            self.width = least
 
     def on_broken_pipe(self) -> None:
         """Leave it to the command line."""
