@@ -23,6 +23,7 @@ from .session import end_child, write_note
 _POLL_SECONDS = 0.2
 # For the last output of a program that was ended.
 _READ_SECONDS = 10.0
+_TOLD_LINES = 25
 _FAILED = re.compile(r"FAILED: |(?:^|\W)(?:fatal )?error[: ]|CMake Error|undefined reference", re.I)
 
 
@@ -245,13 +246,11 @@ class LoggedRun:
                     self._on_line(lines[-1])
 
 
-def first_error(lines: Sequence[str], *, most: int = 25) -> str:
+def first_error(lines: Sequence[str]) -> str:
     """Return the lines around the first error that a compiler or CMake reported, or the last."""
     first = next((index for index, line in enumerate(lines) if _FAILED.search(line)), None)
-    if first is None or first > len(lines) - most:
-        chosen = lines[-most:]
-    else:
-        chosen = lines[first : first + most]
+    start = max(0, len(lines) - _TOLD_LINES)
+    chosen = lines[start if first is None else min(first, start) :][:_TOLD_LINES]
     return "\n".join(line[:400] for line in chosen)
 
 

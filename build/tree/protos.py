@@ -23,17 +23,11 @@ from .proto_text import UnprintableError, print_proto
 _FOLDER = PurePosixPath("coremltools/proto")
 
 
-def recover_protos(wheel: Path, *, root: str = "Model.proto") -> dict[str, str]:
-    """Return the source text of a file and of all that it imports.
+def recover_protos(wheel: Path) -> dict[str, str]:
+    """Return the source text of ``Model.proto`` and of all that it imports.
 
-    Parameters
-    ----------
-    wheel : Path
-        A coremltools wheel.
-    root : str
-        The file to begin with. Everything in the package belongs to what ``Model.proto`` imports.
-        What it does not reach is left out: the 7.1 and 9.0 wheels carry one such module,
-        ``NamedParameters_pb2``, a leftover of a file that the sources no longer have.
+    What that does not reach is left out: the 7.1 and 9.0 wheels carry one such module,
+    ``NamedParameters_pb2``, a leftover of a file that the sources no longer have.
 
     Returns
     -------
@@ -48,7 +42,7 @@ def recover_protos(wheel: Path, *, root: str = "Model.proto") -> dict[str, str]:
     """
     descriptors = read_descriptors(wheel)
     texts = {}
-    for name in sorted(_reachable(descriptors, root, wheel)):
+    for name in sorted(_reachable(descriptors, wheel)):
         try:
             texts[name] = print_proto(descriptors[name])
         except UnprintableError as error:
@@ -153,10 +147,10 @@ def _is_name(node: ast.expr, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
 
 
-def _reachable(files: dict[str, FileDescriptorProto], root: str, wheel: Path) -> set[str]:
-    """Return the names of ``root`` and of every file that it imports, directly or not."""
+def _reachable(files: dict[str, FileDescriptorProto], wheel: Path) -> set[str]:
+    """Return the names of ``Model.proto`` and of every file that it imports, directly or not."""
     reached: set[str] = set()
-    waiting = [(root, "the build")]
+    waiting = [("Model.proto", "the build")]
     while waiting:
         name, needed_by = waiting.pop()
         if name in reached:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
 
 from ..environment.host import describe
 from ..files import write_text
 from ..report.charts.figures import figure, legend, log_ticks
 from ..report.charts.svg import Form, picture, series_paint
 from ..report.html import page_environment
+from ..report.terminal import print_rows
 from ..statistics.ratio import RatioInterval
 from .compared import LOADS, MOST_SLOWER, Comparison, Row
 from .curves import Curve
@@ -86,19 +85,7 @@ def tables(measured: Measured) -> list[Table]:
 def show(measured: Measured, console: Console) -> None:
     """Print the tables, each of its lines by itself where they would not fit."""
     for table in tables(measured):
-        if console.width < _NARROW:
-            console.print(table.title, markup=False)
-        printed = RichTable("", title=table.title, title_justify="left")
-        for name in table.columns:
-            printed.add_column(name, justify="right")
-        for name, cells in table.lines:
-            printed.add_row(escape(name), *map(escape, cells))
-            told = zip(table.columns, cells, strict=True)
-            words = ", ".join(f"{column} {cell}" for column, cell in told if cell)
-            if console.width < _NARROW:
-                console.print(f"{name}: {words}", markup=False)
-        if console.width >= _NARROW:
-            console.print(printed)
+        print_rows(console, table.title, table.columns, table.lines, narrow=_NARROW)
         for note in table.notes:
             console.print(note, markup=False)
 

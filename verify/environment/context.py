@@ -108,7 +108,6 @@ class TargetContext:
         *,
         provider: Provider = "cpu",
         precision: Precision = "fp32",
-        threads: int | None = None,
         tuning: Tuning | None = None,
         **settings: Any,
     ) -> Embedder:
@@ -125,7 +124,6 @@ class TargetContext:
             self.encoder,
             provider=provider,
             precision=precision,
-            threads=threads,
             graphs=self.graphs_dir,
             session=SessionSettings(
                 options=None if tuning is None else tuning.options(), profile=False, **settings

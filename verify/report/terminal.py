@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -43,6 +44,35 @@ def show(document: Document, console: Console) -> None:
         console.print("Next:", style="bold")
         for step in steps:
             console.print(f"  - {step}", markup=False, soft_wrap=not console.is_terminal)
+
+
+def print_rows(
+    console: Console,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[str]]],
+    *,
+    first: str = "",
+    narrow: int,
+) -> None:
+    """Print a table of names with their cells, or a line for each on a narrow console.
+
+    ``first`` is what the names are called, ``narrow`` the width below which no table fits.
+    """
+    if console.width < narrow:
+        console.print(title, markup=False)
+        for name, cells in rows:
+            told = zip(columns, cells, strict=True)
+            words = ", ".join(f"{column} {cell}" for column, cell in told if cell)
+            console.print(f"{name}: {words}", markup=False)
+        return
+    table = Table(title=title, title_justify="left")
+    table.add_column(first, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, cells in rows:
+        table.add_row(escape(name), *map(escape, cells))
+    console.print(table)
 
 
 def plain_line(check: CheckEntry) -> str:

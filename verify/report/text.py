@@ -15,6 +15,7 @@ _PLAIN_FROM = 1e-3
 _NEAR_ONE = 0.99
 _MINUS = "\N{MINUS SIGN}"
 _TIMES = "\N{MULTIPLICATION SIGN}"
+_BLOCK = 3000
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -130,7 +131,8 @@ def moment(value: Any) -> str:
     return text or MISSING
 
 
-def pretty(value: Any, *, room: int = 3000) -> str:
-    """Write a nested JSON value over several lines, cut to ``room`` characters."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
-    return text if len(text) <= room else text[:room].rstrip() + "\n… (whole in verify.json)"
+def pretty(value: Any) -> str:
+    """Write a text, or a nested JSON value over several lines, as a block that fits a page."""
+    block = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    text: str = value if isinstance(value, str) else block
+    return text if len(text) <= _BLOCK else text[:_BLOCK].rstrip() + "\n… (whole in verify.json)"

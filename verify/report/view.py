@@ -55,9 +55,7 @@ def _evidence(name: str, value: Any) -> Evidence:
             cells = [[key, *(item.get(one) for one in columns)] for key, item in value.items()]
             return _table(name, ("", *columns), cells)
     if isinstance(value, str) and ("\n" in value or len(value) > _ONE_LINE):
-        room = 3000
-        cut = value if len(value) <= room else value[:room] + "\n… (whole in verify.json)"
-        return Evidence(name=name, block=cut)
+        return Evidence(name=name, block=pretty(value))
     line = value_text(value, room=_ONE_LINE + 1)
     nested = isinstance(value, list | Mapping)
     if nested and (len(line) > _ONE_LINE or _depth(value) > 1):
