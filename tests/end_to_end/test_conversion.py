@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tests.kit.commands import python
-from tests.kit.verify_examples import TINY, policy, tiny_weights
+from tests.kit.tiny_model import write_model
+from tests.kit.verify_examples import TINY, policy
 from tests.verify.conversion.test_mutations import (
     constant,
     flag,
@@ -30,7 +30,6 @@ from verify.conversion.outcome import exit_code, judge
 from verify.conversion.package import find_packages, graph_values, known_values, read_package
 from verify.conversion.program import load_program
 from verify.encoder import graph
-from verify.encoder.weights import write_safetensors
 from verify.environment.context import TargetContext
 from verify.report.document import dumps
 
@@ -45,23 +44,12 @@ def context(tmp_path: Path, python: Path) -> TargetContext:
 
 
 def make_context(folder: Path, python: Path) -> TargetContext:
-    model, work = folder / "a model", folder / "work"
-    model.mkdir()
+    work = folder / "work"
     work.mkdir()
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "how", "do", "I", "a", "of", "in", "is"]
-    tokenizer = Tokenizer(
-        models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="[UNK]")
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    tokenizer.save(str(model / "tokenizer.json"))
-    write_safetensors(model / "model.safetensors", tiny_weights())
     return TargetContext(
         role="candidate",
         work=work,
-        model_dir=model,
+        model_dir=write_model(folder / "a model"),
         encoder=TINY,
         policy=policy(),
         targets={"candidate": python},

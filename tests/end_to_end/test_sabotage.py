@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer
 
+from tests.kit.tiny_model import SIGNS, word_tokenizer
 from tests.kit.verify_examples import TINY, numpy_states, policy, tiny_weights
 from tests.references import save as save_references
 from verify.checks.table import CHECKS
@@ -31,7 +32,7 @@ from verify.run.carry_out import run_checks
 
 pytestmark = pytest.mark.integration
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz"]
+WORDS = [*SIGNS, *"abcdefghijklmnopqrstuvwxyz"]
 TEXTS = ["", "a", "b c", "c b", "h e l l o", "w o r l d", "z " * 14, "z " * 30, "x y z a b c d"]
 
 LISTED = """
@@ -83,16 +84,6 @@ def InferenceSession(*arguments, **rest):
 )
 
 
-def tiny_tokenizer() -> Tokenizer:
-    vocabulary = {word: number for number, word in enumerate(WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return tokenizer
-
-
 def tiny_references(folder: Path, tokenizer: Tokenizer) -> Path:
     folder.mkdir()
     texts = [{"id": f"t{number}", "text": text} for number, text in enumerate(TEXTS)]
@@ -119,7 +110,7 @@ def tiny_references(folder: Path, tokenizer: Tokenizer) -> Path:
 def context(tmp_path: Path) -> TargetContext:
     model = tmp_path / "model"
     model.mkdir()
-    tokenizer = tiny_tokenizer()
+    tokenizer = word_tokenizer(WORDS)
     tokenizer.save(str(model / "tokenizer.json"))
     write_safetensors(model / "model.safetensors", tiny_weights())
     work = tmp_path / "work"

@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.kit.float64_encoder import Float64Encoder
+from tests.kit.tiny_model import word_tokenizer
 from tests.kit.verify_examples import TINY, tiny_weights
 from tests.references import vectors
 from verify import Embedder
@@ -67,10 +67,8 @@ def exported(
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     onnx.save(exported(), str(tmp_path / "model.onnx"))
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c"]
-    tokenizer = Tokenizer(models.WordLevel({w: n for n, w in enumerate(words)}, "[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    words = ["[PAD]", "[UNK]", "a", "b", "c"]
+    word_tokenizer(words).save(str(tmp_path / "tokenizer.json"))
     return tmp_path
 
 

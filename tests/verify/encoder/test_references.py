@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, pre_tokenizers
 
 from tests.kit.float64_encoder import Float64Encoder
+from tests.kit.tiny_model import word_tokenizer
 from tests.kit.verify_examples import TINY, policy, tiny_weights
 from tests.references import compute, save
 from verify.checks.embedding_inside import embedding_reference
@@ -56,9 +57,7 @@ def tiny(tmp_path: Path) -> TargetContext:
     spec = replace(TINY, query_prefix="query ", passage_prefix="passage ")
     write_safetensors(tmp_path / "model.safetensors", tiny_weights())
     words = ["[PAD]", "[UNK]", "query", "passage", "the", "how", "do", "I", "a", "of", "in", "is"]
-    tokenizer = Tokenizer(models.WordLevel({w: n for n, w in enumerate(words)}, "[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    word_tokenizer(words).save(str(tmp_path / "tokenizer.json"))
     embed = Float64Encoder(tiny_weights(), spec).embed
     rows, tokens = compute(embed, tmp_path / "tokenizer.json", spec, tmp_path)
     length = spec.max_length

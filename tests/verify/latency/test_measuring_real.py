@@ -13,15 +13,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from tests.kit.verify_examples import TINY, policy, tiny_weights
+from tests.kit.tiny_model import write_model
+from tests.kit.verify_examples import TINY, policy
 from verify.checks.latency_cold import latency_cold
 from verify.checks.latency_p95 import latency_p95
 from verify.checks.latency_speedup import latency_speedup
 from verify.checks.load_inside import concurrency_threads, memory_growth
 from verify.checks.robustness_inside import CASES, robustness_inputs
-from verify.encoder.weights import write_safetensors
 from verify.environment.context import TargetContext
 from verify.statistics.gate import judge_p95
 
@@ -50,24 +49,13 @@ class InferenceSession(_RealSession):
 
 @pytest.fixture
 def context(tmp_path: Path) -> TargetContext:
-    model = tmp_path / "a model"
-    model.mkdir()
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "how", "do", "I", "a", "of", "in", "is"]
-    vocabulary = {word: number for number, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    tokenizer.save(str(model / "tokenizer.json"))
-    write_safetensors(model / "model.safetensors", tiny_weights())
     work = tmp_path / "work"
     work.mkdir()
     here = Path(sys.executable)
     return TargetContext(
         role="candidate",
         work=work,
-        model_dir=model,
+        model_dir=write_model(tmp_path / "a model"),
         encoder=TINY,
         policy=policy(memory_runs=400, memory_growth_mb_max=50.0),
         quick=True,
