@@ -77,7 +77,7 @@ def problems(made: Made, wheel: Path, counts: Counter[str]) -> Iterator[str]:
             said = _first(out)
             counts[f"conversion failed: {said.split(':')[0]}"] += 1
             counts[f"note: {said[:300]}"] += 1
-        if name == "conversion" and "by itself" in out:
+        if name == "conversion" and "first to depart: no one of" in out:
             yield f"conversion names no operation: {out[-600:]}"
         if name == "model" and code in (0, 1) and fixed.is_file():
             yield from _same(made.path, fixed, counts)

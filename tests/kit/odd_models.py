@@ -239,6 +239,76 @@ def own_operator() -> onnx.ModelProto:
     return model(nodes, *shapes, domain="my.library")
 
 
+def half_function() -> onnx.ModelProto:
+    """Half precision inside of a function, and in weights that are mostly zero."""
+    half = constant(np.float16(0.25), "half")
+    body = [node("Constant", [], ["k"], value=half), node("Add", ["a", "k"], ["b"])]
+    function = helper.make_function(
+        "local", "Lift", ["a"], ["b"], body, [helper.make_opsetid("", 17)]
+    )
+    nodes = [node("MatMul", ["x", "w"], ["m"], name="mm")]
+    nodes += [node("Lift", ["m"], ["l"], name="lift", domain="local")]
+    nodes += [node("Relu", ["l"], ["y"], name="relu")]
+    shapes = [value("x", ["n", 8], HALF)], [value("y", ["n", 4], HALF)]
+    made = model(nodes, *shapes, domain="local")
+    made.functions.append(function)
+    places = constant(np.int64([3, 9]), "places")
+    weights = helper.make_sparse_tensor(constant(np.float16([1, -2]), "w"), places, [8, 4])
+    made.graph.sparse_initializer.append(weights)
+    return made
+
+
+def nothing_taken() -> onnx.ModelProto:
+    nodes = [node("Sin", ["x"], ["y"], name="sin")]
+    return model(nodes, [value("x", [1, 8])], [value("y", [1, 8])])
+
+
+def same_for_all() -> onnx.ModelProto:
+    """Return a model whose result is zero, whatever it is given."""
+    zero = constant(np.float32(0), "zero")
+    nodes = [
+        node("Sigmoid", ["x"], ["s"], name="sigmoid"),
+        node("Mul", ["s", "zero"], ["z"], name="mul"),
+    ]
+    nodes += [node("Relu", ["z"], ["y"], name="relu")]
+    return model(nodes, [value("x", [1, 8])], [value("y", [1, 8])], [zero])
+
+
+def small_table() -> onnx.ModelProto:
+    """Return a look-up in a table of one row, which 1 is beyond."""
+    nodes = [node("Gather", ["table", "ids"], ["g"], name="look-up")]
+    nodes += [node("Relu", ["g"], ["y"], name="relu")]
+    shapes = [value("ids", [1, 4], TensorProto.INT64)], [value("y", [1, 4, 4])]
+    return model(nodes, *shapes, [constant(WEIGHT[:1], "table")])
+
+
+def text_beside() -> onnx.ModelProto:
+    """Return a model with an input of text beside one of numbers, and a list as a result."""
+    nodes = [node("Neg", ["x"], ["n"], name="neg"), node("Relu", ["n"], ["r"], name="relu")]
+    nodes += [node("SplitToSequence", ["r"], ["parts"], name="split", axis=1)]
+    nodes += [node("Identity", ["words"], ["same"], name="same")]
+    parts = helper.make_tensor_sequence_value_info("parts", FLOAT, None)
+    words = [value(name, [1], TensorProto.STRING) for name in ("words", "same")]
+    return model(nodes, [value("x", [1, 8]), words[0]], [parts, words[1]])
+
+
+def wide_integers() -> onnx.ModelProto:
+    """Return a part of a list of 64-bit integers."""
+    ends = [constant(np.int64([end]), name) for name, end in (("from", 1), ("to", 3))]
+    nodes = [node("Mul", ["x", "x"], ["square"], name="square")]
+    nodes += [node("Slice", ["square", "from", "to"], ["part"], name="part")]
+    nodes += [node("Mul", ["part", "part"], ["y"], name="last")]
+    shapes = [value("x", [4], TensorProto.INT64)], [value("y", [2], TensorProto.INT64)]
+    return model(nodes, *shapes, ends)
+
+
+def only_nan() -> onnx.ModelProto:
+    """Return a model that is NaN everywhere, with an operator that has another spelling."""
+    nodes = [node("Neg", ["x"], ["n"], name="neg"), node("Mul", ["n", "nan"], ["y"], name="mul")]
+    nan = constant(np.float32(np.nan), "nan")
+    return model(nodes, [value("x", [1, 8])], [value("y", [1, 8])], [nan])
+
+
 MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "rank_unknown": rank_unknown,
     "half_taken": half_taken,
@@ -269,6 +339,13 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "unnamed": unnamed,
     "detector": detector,
     "power_of_two": power_of_two,
+    "half_function": half_function,
+    "same_for_all": same_for_all,
+    "nothing_taken": nothing_taken,
+    "small_table": small_table,
+    "text_beside": text_beside,
+    "only_nan": only_nan,
+    "wide_integers": wide_integers,
     "good": lambda: dense(1),
 }
 

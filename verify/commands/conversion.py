@@ -122,8 +122,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
             targets={"candidate": python},
             host=kind,
         )
+        taken: Mapping[str, int] = {}
         if subject.model:
-            measured = own.prove_model(context, subject.model, options, setting, say=progress.say)
+            proven = own.prove_model(context, subject.model, options, setting, say=progress.say)
+            measured, taken = proven.packages, proven.taken
         else:
             measured = prove(
                 context,
@@ -133,7 +135,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
                 texts=options.texts,
                 say=progress.say,
             )
-    results = judge_all(measured, policy, options if subject.model else None)
+    results = judge_all(measured, policy, options if subject.model else None, taken)
     seconds = round(time.monotonic() - started, 1)
     code = exit_code(results)
     if code != 1:
@@ -155,7 +157,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 def judge_all(
-    measured: Sequence[Mapping[str, Any]], policy: Policy, own_model: argparse.Namespace | None
+    measured: Sequence[Mapping[str, Any]],
+    policy: Policy,
+    own_model: argparse.Namespace | None,
+    taken: Mapping[str, int],
 ) -> list[CheckResult]:
     """Judge what was measured; for a model of the user's with its options, its share of nodes."""
     limits = policy.limits
@@ -164,7 +169,7 @@ def judge_all(
         # Without a policy named, any share is a proof of that share.
         asked = limits.coverage_nodes_min if own_model.policy else 0.0
         least = asked if own_model.min_nodes is None else own_model.min_nodes
-        results.append(judge_nodes(measured, least=least))
+        results.append(judge_nodes(taken, least=least))
     return [*results, judge_device(measured, half=limits.conversion_half_min)]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from ..conversion.own_model import draw_inputs, model_inputs, write_feeds
+from ..conversion.proof import InputsRefused
 from ..coverage.advice import REWRITTEN, is_faulty
 from ..coverage.fixed_shapes import write_model
 from ..coverage.partitions import Question, measure
@@ -27,12 +28,14 @@ class Rewrite:
     """One operator spelt otherwise: how often, how near, and what it gained.
 
     ``difference`` is the largest of an output, as a share of its largest element; ``None`` when
-    one of the two did not run. ``before`` and ``after`` are (partitions, taken, nodes).
+    nothing was compared, and ``why`` says why. ``before`` and ``after`` are (partitions, taken,
+    nodes).
     """
 
     op: str
     nodes: int
     difference: float | None
+    why: str
     before: tuple[int, int, int]
     after: tuple[int, int, int]
     taken: bool
@@ -41,7 +44,7 @@ class Rewrite:
         """Return it as a line for a person."""
         head = f"rewrite: {self.nodes} x {self.op} as {REWRITTEN[self.op]}"
         if self.difference is None:
-            return f"{head}: left out, it does not run on the CPU provider"
+            return f"{head}: left out, {self.why}"
         if self.difference > LARGEST_DIFFERENCE:
             return f"{head}: left out, the outputs differ by {self.difference:.2g} on the CPU"
         told = [f"{taken} of {total} nodes (partitions: {p})" for p, taken, total in self._both()]
@@ -55,10 +58,7 @@ class Rewrite:
 def improve(context: TargetContext, path: Path, *, say: Say) -> list[Rewrite]:
     """Rewrite a model's file, operator by operator, where it pays; return every attempt.
 
-    Raises
-    ------
-    VerifyError
-        When the model takes inputs that cannot be drawn.
+    A rewrite that cannot be compared is left out, and its attempt says why.
     """
     model = onnx.load(str(path))
     found: list[Rewrite] = []
@@ -70,7 +70,8 @@ def improve(context: TargetContext, path: Path, *, say: Say) -> list[Rewrite]:
             continue
         say(f"{op} as {REWRITTEN[op]}")
         write_model(changed, candidate)
-        difference = largest_difference(context, path, candidate)
+        compared = largest_difference(context, path, candidate)
+        difference, why = (None, compared) if isinstance(compared, str) else (compared, "")
         after = _ask(context, candidate, say)
         equal = difference is not None and difference <= LARGEST_DIFFERENCE
         # A node that the provider takes and gets wrong is worth another spelling by itself.
@@ -80,6 +81,7 @@ def improve(context: TargetContext, path: Path, *, say: Say) -> list[Rewrite]:
             op=op,
             nodes=count,
             difference=difference,
+            why=why,
             before=_counts(before),
             after=_counts(after),
             taken=equal and gained,
@@ -91,16 +93,19 @@ def improve(context: TargetContext, path: Path, *, say: Say) -> list[Rewrite]:
     return found
 
 
-def largest_difference(context: TargetContext, one: Path, other: Path) -> float | None:
+def largest_difference(context: TargetContext, one: Path, other: Path) -> float | str:
     """Return how far two models are apart on the CPU provider, on inputs drawn with one seed.
 
     The largest difference of an output, as a share of its largest element; infinite where one has
-    a NaN that the other has not. ``None`` when one of them does not run.
+    a NaN that the other has not. A clause that says why, where there is nothing to compare.
     """
     model = onnx.load(str(one))
     names = [item.name for item in model.graph.output]
     feeds = context.work / "spelling-inputs.npz"
-    drawn = draw_inputs(model_inputs(model), count=CASES, seed=0, ranges={})
+    try:
+        drawn = draw_inputs(model_inputs(model), count=CASES, seed=0, ranges={})
+    except InputsRefused as error:
+        return f"no inputs can be drawn: {error.problem}"
     write_feeds(feeds, drawn)
     answers = []
     for path in (one, other):
@@ -108,9 +113,11 @@ def largest_difference(context: TargetContext, one: Path, other: Path) -> float 
         wanted = {"graph": str(path), "values": names, "file": str(file), "feeds": str(feeds)}
         job = {"graphs": [wanted], "texts": []}
         if context.call(".conversion.emit_inside:values", job, timeout=900.0).value is not True:
-            return None
+            return "it does not run on the CPU provider with inputs that are drawn"
         with np.load(file, allow_pickle=False) as stored:
             answers.append([stored[f"v{place}"].astype(np.float64) for place in range(len(names))])
+    if not all(np.isfinite(each).any() for each in answers[0]):
+        return "an output holds no finite number for any input that is drawn"
     worst = 0.0
     for before, after in zip(*answers, strict=True):
         if before.shape != after.shape:

@@ -21,6 +21,7 @@ from .closeness import Known, finite
 from .emit_inside import MASK
 from .evaluate import Mode, constants_for, evaluate, unknown_operations
 from .half_precision import Lost
+from .outcome import too_far
 from .package import integrity, read_package
 from .program import NotEvaluated, Program, load_program
 
@@ -84,6 +85,14 @@ def measure(job: Mapping[str, Any], say: Say) -> dict[str, Any]:
             answer["refused"] = str(error)
             return answer
         answer["modes"][mode] = {**found, "worst_name": job["cases"][found["worst_text"]]}
+    if _says_nothing(program, known, answer["modes"]):
+        # An overflow stays a finding: it is there whatever the outputs are.
+        answer["modes"] = {name: each for name, each in answer["modes"].items() if each["overflow"]}
+        answer["refused"] = (
+            f"its outputs are the same for every one of the {job['what']}, so that a mistake would "
+            f"not show; {OTHER_INPUTS}"
+        )
+        return answer
     if job["device"]:
         from .device import measure_device
 
@@ -91,6 +100,19 @@ def measure(job: Mapping[str, Any], say: Say) -> dict[str, Any]:
         chosen = job["modes"]["fp16-accumulate"]
         answer["device"] = measure_device(package, program, known, chosen)
     return answer
+
+
+def _says_nothing(program: Program, known: Known, modes: Mapping[str, Any]) -> bool:
+    """Whether an exact evaluation agrees in outputs alone that no input of several changes."""
+    rows = modes["exact"]["texts"]
+    if len(rows) < 2 or too_far(modes["exact"]):
+        return False
+
+    def vary(names: Sequence[str]) -> bool:
+        arrays = [known.data[known.names[name]] for name in names]
+        return any((each[rows] != each[rows[0]]).any() for each in arrays)
+
+    return vary(program.inputs) and not vary(program.outputs)
 
 
 def _nothing(

@@ -231,15 +231,15 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
     )
 
 
-def judge_nodes(measured: Measured, *, least: float) -> CheckResult:
+def judge_nodes(taken: Mapping[str, int], *, least: float) -> CheckResult:
     """Judge how much of a model is proven at all: the rest is the CPU's, and nothing is said of it.
 
-    ``least`` is the least share of nodes allowed, 0 to 1.
+    ``taken`` holds the ``nodes`` that the provider takes ``of`` all; ``least`` is the least share
+    allowed, 0 to 1. Nothing taken is a failure where something must be.
     """
-    taken = [entry["taken"] for entry in measured if "taken" in entry]
-    if not taken:
+    nodes, total = taken["nodes"], taken["of"]
+    if not total or not (nodes or least):
         return _nothing(NODES)
-    nodes, total = taken[0]["nodes"], taken[0]["of"]
     share = nodes / total if total else 0.0
     limit = f", at least {100 * least:g} %" if least else ""
     return CheckResult(

@@ -30,7 +30,16 @@ from ..environment.context import TargetContext
 from ..errors import VerifyError
 from ..sentence import Say
 from .measure import NOT_FINITE, OTHER_INPUTS
-from .proof import Cases, Graph, ProofError, Setting, edge_values, fresh_home, prove_graphs
+from .proof import (
+    Cases,
+    Graph,
+    InputsRefused,
+    ProofError,
+    Setting,
+    edge_values,
+    fresh_home,
+    prove_graphs,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -38,6 +47,19 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 CASES = 8
 _LARGEST = 2**31
+_MOST_DRAWN = 2**30
+"""Numbers of all inputs and cases: 8 GB while they are drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proven:
+    """What was measured of a model, and how many of its nodes the provider takes: ``of`` how many.
+
+    ``packages`` is empty where the provider emits none.
+    """
+
+    packages: list[dict[str, Any]]
+    taken: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +114,7 @@ def prove_model(
     setting: Setting,
     *,
     say: Say,
-) -> list[dict[str, Any]]:
+) -> Proven:
     """Measure every package that the provider emits for a model.
 
     Raises
@@ -124,7 +146,8 @@ def prove_model(
         advice = _finite_option(context, graph, inputs, feeds, ranges)
     if any(OTHER_INPUTS in entry["refused"] for entry in measured):
         advice = advice or "Give them with --range INPUT=LOW:HIGH, or your own with --inputs FILE."
-    return [{**entry, "taken": taken, "advice": advice} for entry in measured]
+    packages = [{**entry, "taken": taken, "advice": advice} for entry in measured]
+    return Proven(packages=packages, taken=taken)
 
 
 def choose_inputs(inputs: Sequence[Input], options: argparse.Namespace) -> dict[str, Array]:
@@ -208,7 +231,7 @@ def model_inputs(model: onnx.ModelProto) -> list[Input]:
 
     Raises
     ------
-    ProofError
+    InputsRefused
         When it has no input, or one that is no tensor of numbers.
     """
     from onnx import helper
@@ -225,14 +248,14 @@ def model_inputs(model: onnx.ModelProto) -> list[Input]:
             else np.dtype(object)
         )
         if not item.type.HasField("tensor_type") or dtype.kind not in "fiub":
-            raise ProofError(
+            raise InputsRefused(
                 f"The input {item.name} is no tensor of numbers, which Core ML needs.",
                 hint="Prove the part of the model that computes on tensors.",
             )
         shape = tuple(int(dim.dim_value) for dim in kind.shape.dim)
         found.append(Input(name=item.name, shape=shape, dtype=dtype))
     if not found:
-        raise ProofError(
+        raise InputsRefused(
             "The model has no input, so there is nothing to vary.",
             hint="A graph of constants is folded before any provider sees it.",
         )
@@ -298,15 +321,23 @@ def draw_inputs(
         raise VerifyError(
             f"--cases {count} with --seed {seed}: at least one case, and no seed below 0."
         )
+    numbers = count * sum(math.prod(entry.shape) for entry in inputs)
+    if numbers > _MOST_DRAWN:
+        raise InputsRefused(
+            f"{count} cases of these inputs are {numbers:.2g} numbers, and at most "
+            f"{_MOST_DRAWN:.2g} are drawn: {_described(inputs)}.",
+            hint="Fix their axes to smaller sizes, or ask for fewer with --cases N.",
+        )
     random = np.random.Generator(np.random.PCG64(seed))
     found: dict[str, Array] = {}
     for entry in inputs:
         shape = (count, *entry.shape)
         bounds = ranges.get(entry.name)
-        if entry.dtype.kind == "f":
-            drawn = (
-                random.standard_normal(shape) if bounds is None else random.uniform(*bounds, shape)
-            )
+        if entry.dtype.kind == "f" and bounds is None:
+            drawn = np.asarray(random.standard_normal(shape))
+        elif entry.dtype.kind == "f" and bounds is not None:
+            _check_range(entry, *bounds)
+            drawn = np.asarray(random.uniform(*bounds, shape))
         else:
             low, high = (0, 1) if bounds is None else (math.ceil(bounds[0]), math.floor(bounds[1]))
             if low > high:
@@ -317,8 +348,13 @@ def draw_inputs(
     return found
 
 
-def _check_range(entry: Input, low: int, high: int) -> None:
-    least, most = 0, 1
+def _check_range(entry: Input, low: float, high: float) -> None:
+    least: float = 0
+    most: float = 1
+    if entry.dtype.kind == "f":
+        # Doubles are drawn, and the distance of both ends must be one too.
+        most = min(float(np.finfo(entry.dtype).max), float(np.finfo(np.float64).max) / 2)
+        least = -most
     if entry.dtype.kind in "iu":
         info = np.iinfo(entry.dtype)
         # Core ML's integers have 32 bits, and the provider narrows wider ones.
@@ -326,7 +362,7 @@ def _check_range(entry: Input, low: int, high: int) -> None:
     if low < least or high > most:
         raise VerifyError(
             f"--range {entry.name}={low}:{high} is beyond what {entry.dtype} holds for Core ML "
-            f"({least} to {most})."
+            f"({least:.10g} to {most:.10g})."
         )
 
 

@@ -47,6 +47,10 @@ class ProofError(VerifyError):
     title = "conversion"
 
 
+class InputsRefused(ProofError):
+    """There is nothing to feed the model with, or it does not run on what it was given."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Graph:
     """One graph with what belongs to it on disk.
@@ -308,6 +312,12 @@ def _call(context: TargetContext, name: str, payload: Mapping[str, Any]) -> str:
     """Run the target's part; return what it said on standard error."""
     call = context.call(f".conversion.emit_inside:{name}", payload, timeout=900.0)
     if call.value is not True:
+        if "while running" in call.sentence and any("feeds" in each for each in payload["graphs"]):
+            raise InputsRefused(
+                f"The model does not run on these inputs: {call.sentence}",
+                hint="Give some that it takes, with --range INPUT=LOW:HIGH or your own with "
+                "--inputs FILE.",
+            )
         raise ProofError(
             f"The wheel's onnxruntime {_DOING[name]}: {call.sentence}",
             hint=cure(call.sentence)
@@ -346,6 +356,8 @@ def _located(
     if departure and departure.nan_given:
         where = f"{names[departure.nan_given]}, before {departure.kind} {departure.name}"
         return {**answer, "modes": {}, "refused": models_own("NaN", where, worst)}
+    if departure is None and (beyond := beyond_32_bits(data)):
+        return {**answer, "departure": beyond}
     if departure is None and graph.feeds:
         # Every operation is right by itself: is the CPU provider as far from itself?
         edges = [names[name] for name in program.outputs if name in names]
@@ -357,6 +369,20 @@ def _located(
     departure = departure or first_departure(program, known, tolerance=1e-6, scale_least=1e-30)
     said = departure.sentence() if departure else f"no one of {len(program.operations)} operations"
     return {**answer, "departure": said}
+
+
+def beyond_32_bits(data: Mapping[str, Any]) -> str:
+    """Name the first value whose integers Core ML does not hold, as a clause; or nothing.
+
+    The provider narrows them to 32 bits on the way in, so that every operation is right by itself.
+    """
+    info = np.iinfo(np.int32)
+    for name, array in data.items():
+        if array.dtype.kind in "iu" and array.size:
+            low, high = int(array.min()), int(array.max())
+            if low < info.min or high > info.max:
+                return f"{name} in [{low}, {high}], and Core ML's integers have 32 bits"
+    return ""
 
 
 def _profiled(

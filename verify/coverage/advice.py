@@ -265,10 +265,14 @@ def is_faulty(op: str, patches: Collection[str]) -> bool:
 def node_faults(model: onnx.ModelProto, patches: Collection[str] = ()) -> dict[str, str]:
     """Return, by operator, what is known to go wrong with nodes of this model on CoreML."""
     constants = {item.name: item for item in model.graph.initializer}
+    for node in model.graph.node:
+        for entry in node.attribute if node.op_type == "Constant" else ():
+            if entry.name == "value":
+                constants[node.output[0]] = entry.t
     found = {}
     for node in model.graph.node:
-        given = {entry.name for entry in node.attribute}
-        plain = node.op_type == "ConvTranspose" and not given & {"pads", "auto_pad"}
+        given = {entry.name: entry for entry in node.attribute}
+        plain = node.op_type == "ConvTranspose" and lacks_pads(node)
         base = constants.get(node.input[0]) if node.op_type == "Pow" else None
         if (
             node.op_type == "Reciprocal"
@@ -280,9 +284,18 @@ def node_faults(model: onnx.ModelProto, patches: Collection[str] = ()) -> dict[s
     return {op: said for op, said in found.items() if is_faulty(op, patches)}
 
 
+def lacks_pads(node: onnx.NodeProto) -> bool:
+    """Whether a node says nothing of its pads, neither by `pads` nor by `auto_pad`."""
+    given = {entry.name: entry.s for entry in node.attribute}
+    return "pads" not in given and given.get("auto_pad", b"NOTSET") == b"NOTSET"
+
+
 def _is_two(tensor: onnx.TensorProto) -> bool:
     from onnx import numpy_helper
 
-    if math.prod(tensor.dims) != 1 or tensor.data_location == tensor.EXTERNAL:
+    if not math.prod(tensor.dims) or tensor.data_location == tensor.EXTERNAL:
         return False
-    return bool((numpy_helper.to_array(tensor) == 2).all())
+    try:
+        return bool((numpy_helper.to_array(tensor) == 2).all())
+    except ValueError:  # damaged; the runtime says more
+        return False

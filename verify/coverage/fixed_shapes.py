@@ -99,7 +99,8 @@ def set_constants(model: onnx.ModelProto, pairs: Sequence[str]) -> onnx.ModelPro
             value = number if number is not None else int(text) if whole else float(text)
             shape = [size_of(dim) or 1 for dim in kind.shape.dim]
             array = np.full(shape, value, dtype)
-        except (KeyError, OverflowError, ValueError) as error:
+            constant = onnx.numpy_helper.from_array(array, name)
+        except (KeyError, MemoryError, OverflowError, TypeError, ValueError) as error:
             raise VerifyError(
                 f"--set {pair} does not fit the input {name}: {error}.",
                 hint="Give a number, true or false.",
@@ -107,7 +108,7 @@ def set_constants(model: onnx.ModelProto, pairs: Sequence[str]) -> onnx.ModelPro
         made.graph.input.remove(item)
         kept = [entry for entry in made.graph.initializer if entry.name != name]
         del made.graph.initializer[:]
-        made.graph.initializer.extend([*kept, onnx.numpy_helper.from_array(array, name)])
+        made.graph.initializer.extend([*kept, constant])
     return made
 
 
@@ -154,11 +155,12 @@ def load_whole(path: Path) -> onnx.ModelProto:
             "`python -m verify coverage FILE` asks about the model as it is.",
         )
     try:
-        return onnx.load(str(path))
+        return onnx.load(str(path), format="protobuf")
     except Exception as error:
         raise ModelFileError(
             f"The data that {path} refers to cannot be read: {error}.",
-            hint="Keep the external data files beside the model.",
+            hint="Each must be whole, and lie in the model's folder under the name that the model "
+            "has for it, neither elsewhere nor as a link: fetch it again, or copy it there.",
         ) from None
 
 

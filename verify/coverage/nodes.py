@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,14 +81,22 @@ def load(path: Path) -> onnx.ModelProto:
     from google.protobuf.message import DecodeError
 
     if not path.is_file():
-        raise ModelFileError(f"There is no model at {path}.", hint="Give a .onnx file or a folder.")
+        said = f"{path} is no file" if path.exists() else f"There is no model at {path}"
+        raise ModelFileError(f"{said}.", hint="Give a .onnx file.")
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        # By its name onnx would read JSON or text too, which no runtime takes.
+        model = onnx.load(str(path), format="protobuf", load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:
         raise _not_onnx(path, str(error)) from None
-    if not model.graph.node or not model.opset_import:
+    if not model.graph.node:
         raise _not_onnx(
             path, "its graph has no node" if model.opset_import else "it holds no graph"
+        )
+    if not model.opset_import:
+        raise ModelFileError(
+            f"{path} does not say which opset its operators are of.",
+            hint="Export it again; or load it with onnx.load, call "
+            "`model.opset_import.add(version=N)` with the opset it was written for, and save it.",
         )
     _check_external(model, path)
     return model
@@ -101,15 +110,23 @@ def external_files(model: onnx.ModelProto) -> dict[str, int]:
     for graph in graphs_of(model.graph):
         for tensor in filter(uses_external_data, graph.initializer):
             info = ExternalDataInfo(tensor)
-            sizes[info.location] = sizes.get(info.location, 0) + int(info.length or 0)
+            size = _bytes(tensor) if info.length is None else int(info.length)
+            sizes[info.location] = sizes.get(info.location, 0) + size
     return sizes
+
+
+def _bytes(tensor: onnx.TensorProto) -> int:
+    """Return the size of a tensor that does not say how long its data are."""
+    from onnx import helper
+
+    return math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
 
 
 def _check_external(model: onnx.ModelProto, path: Path) -> None:
     try:
         files = external_files(model)
         lost = [name for name in files if not (path.parent / name).is_file()]
-    except (OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:
         raise _not_onnx(path, f"its external data cannot be found: {error}") from None
     if lost:
         raise ModelFileError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .advice import lacks_pads
 from .axes import size_of
 from .inference import inferred
 
@@ -27,7 +28,8 @@ class _Maker:
 
     def __init__(self, model: onnx.ModelProto, types: dict[str, onnx.TypeProto.Tensor]) -> None:
         self.graph = model.graph
-        self.opset = next(e.version for e in model.opset_import if e.domain in ("", "ai.onnx"))
+        versions = [e.version for e in model.opset_import if e.domain in ("", "ai.onnx")]
+        self.opset = versions[0] if versions else 0  # no operator of ONNX's own is there then
         self.types = types
         taken = {name for node in model.graph.node for name in [*node.output, node.name]}
         taken |= {tensor.name for tensor in model.graph.initializer}
@@ -149,7 +151,7 @@ def _quotient(node: onnx.NodeProto, make: _Maker) -> str:
 def _padded(node: onnx.NodeProto, make: _Maker) -> str:
     given = _attributes(node)
     rank = len(make.types[node.input[0]].shape.dim) - 2
-    if rank < 1 or given.keys() & {"pads", "auto_pad"}:
+    if rank < 1 or not lacks_pads(node):
         return ""
     return make.node("ConvTranspose", *node.input, **given, pads=[0] * (2 * rank))
 

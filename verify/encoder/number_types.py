@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 FLOAT, FLOAT16, DOUBLE = 1, 10, 11
@@ -13,19 +13,28 @@ _TYPE_ATTRIBUTES = ("to", "dtype")
 def float_types(model: Any) -> set[int]:
     """Return which of ONNX's FLOAT and FLOAT16 a model declares or casts to anywhere."""
     found: set[int] = set()
-    for graph in graphs_of(model.graph):
-        found |= {tensor.data_type for tensor in graph.initializer}
-        found |= {
-            value.type.tensor_type.elem_type
-            for value in (*graph.input, *graph.output, *graph.value_info)
-        }
-        for node in graph.node:
+    for nodes, tensors, values in _parts(model):
+        found |= {tensor.data_type for tensor in tensors}
+        found |= {value.type.tensor_type.elem_type for value in values}
+        for node in nodes:
             for attribute in node.attribute:
                 if attribute.name in _TYPE_ATTRIBUTES:
                     found.add(attribute.i)
                 if attribute.HasField("t"):
                     found.add(attribute.t.data_type)
     return found & {FLOAT, FLOAT16}
+
+
+def _parts(model: Any) -> Iterator[tuple[Any, Sequence[Any], Sequence[Any]]]:
+    """Yield the nodes, the tensors and the declared values of every graph and every function."""
+    bodies = [graph for function in model.functions for graph in graphs_of(function)]
+    for body in (*graphs_of(model.graph), *bodies):
+        if not hasattr(body, "initializer"):  # a function has none
+            yield body.node, (), body.value_info
+        else:
+            sparse = (each.values for each in body.sparse_initializer)
+            values = (*body.input, *body.output, *body.value_info)
+            yield body.node, (*body.initializer, *sparse), values
 
 
 def graphs_of(graph: Any) -> Iterator[Any]:
@@ -53,16 +62,16 @@ def retyped(model: Any, before: int, after: int) -> Any:
 
     made = ModelProto()
     made.CopyFrom(model)
-    for graph in graphs_of(made.graph):
-        for tensor in graph.initializer:
+    for nodes, tensors, values in _parts(made):
+        for tensor in tensors:
             _retype(tensor, before, after)
-        for node in graph.node:
+        for node in nodes:
             for attribute in node.attribute:
                 if attribute.name in _TYPE_ATTRIBUTES and attribute.i == before:
                     attribute.i = after
                 if attribute.HasField("t"):
                     _retype(attribute.t, before, after)
-        for value in (*graph.input, *graph.output, *graph.value_info):
+        for value in values:
             if value.type.tensor_type.elem_type == before:
                 value.type.tensor_type.elem_type = after
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
 import time
@@ -17,6 +18,7 @@ from ..commands.command import Command, above_zero, add_wheel, add_work
 from ..commands.conversion import DEFAULT_MODEL
 from ..commands.progress import Progress
 from ..conversion import own_model as own
+from ..conversion.proof import InputsRefused
 from ..coverage.axes import DynamicAxes, fix_words
 from ..coverage.fixed_shapes import (
     TooLarge,
@@ -94,6 +96,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
         partitions=policy.limits.coverage_partitions_max,
         nodes=policy.limits.coverage_nodes_min if options.min_nodes is None else options.min_nodes,
     )
+    if model is not None:
+        with contextlib.suppress(InputsRefused):  # the parts that need inputs say so
+            own.choose_inputs(own.model_inputs(model), options)
     folder = made_folder(options.output or options.work / FOLDER / source.stem)
     target = folder / f"{source.stem}-fixed.onnx"
     if target.resolve() == source.resolve():

@@ -13,7 +13,7 @@ from ..commands.conversion import judge_all
 from ..commands.equal_spelling import improve
 from ..conversion import own_model as own
 from ..conversion.package import promised_macos
-from ..conversion.proof import Setting
+from ..conversion.proof import InputsRefused, Setting
 from ..coverage.fixed_shapes import fold, write_model, write_record
 from ..coverage.partitions import FORMATS, Answer, Limits, Question, measure
 from ..encoder.sessions import COREML_OPTIONS
@@ -114,12 +114,17 @@ def _part(
     """Add what a part says, or why it says nothing; ``party`` is who is at fault where it fails."""
     began = time.monotonic()
     results: Sequence[CheckResult]
+    whose = {"party": "the inputs"}
     try:
         if not ready:
             raise _Needs("it needs the fixed model")
         results = work()
     except _Needs as missing:
         results = [_unsaid(check, str(missing)) for check in checks]
+    except InputsRefused as error:  # nobody was asked, so nobody failed
+        results = [
+            _unsaid(check, error.problem, hint=error.hint, evidence=whose) for check in checks
+        ]
     except VerifyError as error:
         first = CheckResult(
             id=checks[0],
@@ -235,8 +240,9 @@ def _conversion(
 ) -> list[CheckResult]:
     options = argparse.Namespace(**{**vars(asked.options), "fix": []})
     setting = Setting(minimum_os=promised_macos(asked.wheel.path.name), device=asked.device)
-    found.measured = own.prove_model(context, asked.target, options, setting, say=say)
-    results = judge_all(found.measured, context.policy, options)
+    proven = own.prove_model(context, asked.target, options, setting, say=say)
+    found.measured = proven.packages
+    results = judge_all(proven.packages, context.policy, options, proven.taken)
     whose = {"conversion.half": "the model in half precision"}
     return [
         replace(each, evidence={"party": whose[each.id], **each.evidence})
@@ -259,7 +265,14 @@ def _latency(context: TargetContext, asked: Asked, found: Examined, say: Say) ->
         found.timing = time_on_cpu(context, both, feeds, quick=quick, say=say)
     except WorkerFailed:
         # As exported it may take other inputs, or declare axes of 0 that the runtime believes.
-        found.timing = time_on_cpu(context, fixed, feeds, quick=quick, say=say)
+        try:
+            found.timing = time_on_cpu(context, fixed, feeds, quick=quick, say=say)
+        except WorkerFailed as error:
+            if "while running" in error.problem:
+                raise InputsRefused(
+                    error.problem, hint="Give others, with --inputs FILE."
+                ) from None
+            raise
     return found.timing.result(LATENCY, context.policy.limits, asked.options.budget_ms)
 
 
@@ -268,7 +281,8 @@ def _code(asked: Asked, found: Examined) -> list[CheckResult]:
 
     model = onnx.load(str(asked.target), load_external_data=False)
     output = model.graph.output[0]
-    kind = onnx.helper.tensor_dtype_to_np_dtype(output.type.tensor_type.elem_type)
+    number = output.type.tensor_type.elem_type  # none of a sequence or a map
+    kind = onnx.helper.tensor_dtype_to_np_dtype(number) if number else "no tensor"
     use = Use(
         file=str(asked.target),
         inputs=own.model_inputs(model),

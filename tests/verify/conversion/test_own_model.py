@@ -111,11 +111,29 @@ def test_both_ends_of_a_range_of_integers_are_drawn() -> None:
         {"seed": -1},
         {"ranges": {"ids": (0.2, 0.8)}},
         {"ranges": {"ids": (0, 2.0**31)}},
+        {"count": 10**12},  # would ask for 32 terabytes
     ],
 )
 def test_impossible_drawings(changes: dict[str, Any]) -> None:
     with pytest.raises(VerifyError):
         draw_inputs([IDS], **{"count": 2, "seed": 0, "ranges": {}, **changes})
+
+
+@pytest.mark.parametrize(
+    ("kind", "bounds", "most"),
+    [
+        (np.float32, (-1e39, 1.0), "3.402823466e+38"),
+        (np.float16, (0.0, 1e5), "65504"),
+        (np.float64, (-1e308, 1e308), "8.98846567"),
+    ],
+)
+def test_a_range_that_no_number_of_the_type_reaches(
+    kind: type[Any], bounds: tuple[float, float], most: str
+) -> None:
+    image = Input(name="x", shape=(2,), dtype=np.dtype(kind))
+    with pytest.raises(VerifyError, match="is beyond what") as found:
+        draw_inputs([image], count=2, seed=0, ranges={"x": bounds})
+    assert most in found.value.problem
 
 
 def test_ranges() -> None:

@@ -87,9 +87,8 @@ def options(**given: Any) -> argparse.Namespace:
 def proven(context: Any, model: onnx.ModelProto, **given: Any) -> list[dict[str, Any]]:
     path = context.work / "network.onnx"
     onnx.save(model, str(path))
-    return own.prove_model(
-        context, path, options(**given), Setting(minimum_os="13.3"), say=lambda _: None
-    )
+    setting = Setting(minimum_os="13.3")
+    return own.prove_model(context, path, options(**given), setting, say=lambda _: None).packages
 
 
 @pytest.mark.parametrize("kind", ["fp32", "fp16"])

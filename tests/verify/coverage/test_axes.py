@@ -7,12 +7,13 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kit.odd_models import MODELS, model, node, value, write, write_external
+from tests.kit.odd_models import MODELS, constant, model, node, value, write, write_external
 from verify import cli
 from verify.coverage import fixed_shapes
 from verify.coverage.advice import MENDED_BY, advise, cure, node_faults, patches_of
@@ -106,6 +107,19 @@ def test_known_faults_are_about_what_is_there() -> None:
     assert set(node_faults(MODELS["power_of_two"]())) == {"Pow"}
     assert set(node_faults(MODELS["transposed"]())) == {"ConvTranspose"}
     assert node_faults(MODELS["good"]()) == {}
+    explicit = MODELS["transposed"]()
+    explicit.graph.node[1].attribute.append(onnx.helper.make_attribute("auto_pad", "NOTSET"))
+    assert set(node_faults(explicit)) == {"ConvTranspose"}
+    assert rewritten(explicit, "ConvTranspose")[1] == 1
+    explicit.graph.node[1].attribute[-1].s = b"SAME_UPPER"
+    assert node_faults(explicit) == {}
+    assert rewritten(explicit, "ConvTranspose")[1] == 0
+    inside, vector = MODELS["power_of_two"](), MODELS["power_of_two"]()
+    inside.graph.node.insert(0, node("Constant", [], ["two"], value=inside.graph.initializer.pop()))
+    vector.graph.initializer[0].CopyFrom(constant(np.full((1, 8), 2, np.float32), "two"))
+    assert set(node_faults(inside)) == set(node_faults(vector)) == {"Pow"}
+    vector.graph.initializer[0].raw_data = b"cut"
+    assert node_faults(vector) == {}
 
 
 def test_a_fault_that_a_patch_mends_is_said_of_wheels_without_it() -> None:
@@ -138,6 +152,12 @@ def test_a_model_over_the_limit_is_refused_before_it_is_read(
     with pytest.raises(ModelFileError, match="GB with its weights") as caught:
         load_whole(path)
     assert "half precision" in caught.value.hint
+    made = onnx.load(str(path), load_external_data=False)
+    data = made.graph.initializer[0].external_data
+    data.remove(next(entry for entry in data if entry.key == "length"))
+    path.write_bytes(made.SerializeToString())
+    with pytest.raises(ModelFileError, match="GB with its weights"):
+        load_whole(path)
 
 
 def test_types_inside_of_nodes_are_widened_too() -> None:
@@ -146,6 +166,15 @@ def test_types_inside_of_nodes_are_widened_too() -> None:
     assert FLOAT16 in float_types(MODELS["half_branches"]())
     (then,) = (entry.g for entry in wide.graph.node[1].attribute if entry.name == "then_branch")
     assert then.initializer[0].data_type == FLOAT
+
+
+def test_types_inside_of_functions_and_sparse_weights_are_widened_too() -> None:
+    half = MODELS["half_function"]()
+    assert float_types(half) == {FLOAT16}
+    wide = widened(half)
+    assert float_types(wide) == {FLOAT}
+    assert wide.functions[0].node[0].attribute[0].t.data_type == FLOAT
+    assert wide.graph.sparse_initializer[0].values.data_type == FLOAT
 
 
 def test_an_input_that_is_set_is_a_constant() -> None:

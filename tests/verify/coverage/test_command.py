@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,38 @@ def test_a_file_that_is_no_model(tmp_path: Path, content: bytes, said: str, cure
     with pytest.raises(ModelFileError, match=said) as found:
         load(path)
     assert cure in found.value.hint
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.pbtxt", "x.onnxtxt", "x.textproto"])
+def test_a_name_chooses_no_other_form_of_onnx(tmp_path: Path, name: str) -> None:
+    made = helper.make_model(
+        helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [], [])
+    )
+    path = tmp_path / name
+    path.write_bytes(made.SerializeToString())
+    assert load(path).graph.node[0].op_type == "Relu"
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(ModelFileError, match="is not an ONNX model:"):
+        load(path)
+
+
+def test_a_model_without_an_opset_is_one_and_is_told(tmp_path: Path) -> None:
+    made = helper.make_model(
+        helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [], [])
+    )
+    del made.opset_import[:]
+    path = tmp_path / "x.onnx"
+    path.write_bytes(made.SerializeToString())
+    with pytest.raises(ModelFileError, match="does not say which opset") as found:
+        load(path)
+    assert "model.opset_import.add(version=N)" in found.value.hint
+
+
+def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    for name in ("pipe.onnx", "."):
+        with pytest.raises(ModelFileError, match="is no file"):
+            load(tmp_path / name)
 
 
 def test_a_graph_without_nodes_is_said_to_be_one(tmp_path: Path) -> None:

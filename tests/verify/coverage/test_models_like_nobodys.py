@@ -166,3 +166,20 @@ def test_a_condition_that_the_file_settles_goes_away_by_itself(run: Run, tmp_pat
     made = onnx.load(tmp_path / "settled_branches-fixed.onnx")
     kinds = [node.op_type for node in made.graph.node]
     assert ("If" in kinds, "Sub" in kinds) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("text_beside", "no inputs can be drawn: The input words is no tensor of numbers"),
+        ("only_nan", "an output holds no finite number for any input that is drawn"),
+    ],
+)
+def test_a_rewrite_that_nothing_proves_is_left_out_and_says_why(
+    run: Run, tmp_path: Path, name: str, why: str
+) -> None:
+    found = run("model", "--from-onnx", write(name, tmp_path), "--rewrite")
+    assert found.code == 1
+    assert f"rewrite: 1 x Neg as Mul by -1: left out, {why}" in found.text
+    kinds = {node.op_type for node in onnx.load(tmp_path / f"{name}-fixed.onnx").graph.node}
+    assert "Neg" in kinds

@@ -116,6 +116,10 @@ def test_a_size_that_is_missing_is_a_line_to_paste(examined: Any, tmp_path: Path
          {"coverage.model": "passed", "conversion.exact": "passed", "latency.cpu": "passed"}),
         ("transposed", [], 0, {"model.spelt": "passed", "conversion.exact": "passed"}),
         ("mask", [], 1, {"conversion.exact": "not-run", "latency.cpu": "passed"}),
+        ("text_beside", [], 1, {"conversion.package": "not-run", "latency.cpu": "not-run",
+                                "model.code": "not-run"}),
+        ("small_table", [], 2, {"coverage.model": "passed", "conversion.exact": "not-run",
+                                "latency.cpu": "not-run"}),
         ("ir99", [], 3, {"model.fixed": "failed", "coverage.model": "not-run"}),
     ],
 )  # fmt: skip
@@ -137,6 +141,16 @@ def test_each_part_by_itself(
     assert {check: seen[check] for check in wanted} == wanted, said
     assert all(party(found, check) for check, status in seen.items() if status == "failed")
     assert found["verdict"]["decision"] in page
+
+
+@pytest.mark.parametrize("name", ["text_beside", "small_table"])
+def test_inputs_that_do_not_fit_are_no_ones_failure(
+    examined: Any, tmp_path: Path, name: str
+) -> None:
+    _, found, page, _ = examined(write(name, tmp_path))
+    for check in ("conversion.package", "latency.cpu"):
+        assert (statuses(found)[check], party(found, check)) == ("not-run", "the inputs")
+    assert "the inputs" in page
 
 
 def test_weights_beside_the_model_end_up_inside(examined: Any, tmp_path: Path) -> None:
