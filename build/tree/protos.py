@@ -124,27 +124,21 @@ def _parse_module(source: bytes, wheel: Path, member: str) -> FileDescriptorProt
 
 def _serialized(node: ast.AST) -> bytes | None:
     """Return the descriptor that this node of the syntax tree carries, if any."""
-    if isinstance(node, ast.keyword) and node.arg == "serialized_pb":
-        value = node.value
-        if isinstance(value, ast.Call) and _is_name(value.func, "_b") and len(value.args) == 1:
-            value = value.args[0]
-    elif (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "AddSerializedFile"
-        and len(node.args) == 1
-    ):
-        value = node.args[0]
-    else:
-        return None
-    literal = value.value if isinstance(value, ast.Constant) else None
-    if isinstance(literal, str):
-        return literal.encode("latin-1")
-    return literal if isinstance(literal, bytes) else None
-
-
-def _is_name(node: ast.expr, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name
+    match node:
+        case (
+            ast.keyword(
+                arg="serialized_pb",
+                value=ast.Constant(value=data)
+                | ast.Call(func=ast.Name(id="_b"), args=[ast.Constant(value=data)]),
+            )
+            | ast.Call(
+                func=ast.Attribute(attr="AddSerializedFile"), args=[ast.Constant(value=data)]
+            )
+        ):
+            if isinstance(data, str):
+                return data.encode("latin-1")
+            return data if isinstance(data, bytes) else None
+    return None
 
 
 def _reachable(files: dict[str, FileDescriptorProto], wheel: Path) -> set[str]:

@@ -276,14 +276,12 @@ def _placed(found: Coverage, written: list[list[str]]) -> Coverage:
             places.update((name, number) for name in names if name)
     only = 0 if found.partitions == 1 else None
     nodes = tuple(
-        {**node, "partition": places.get(node["name"], only)} if _on(node) else node
+        {**node, "partition": places.get(node["name"], only)}
+        if node["provider"] == "coreml"
+        else node
         for node in found.nodes
     )
     return replace(found, nodes=nodes)
-
-
-def _on(node: Mapping[str, Any]) -> bool:
-    return bool(node["provider"] == "coreml")
 
 
 def _result(name: str, status: Any, summary: str, evidence: Any, hint: str) -> CheckResult:

@@ -164,15 +164,15 @@ def refuse_foreign_tags(
     pythons = {tag.interpreter for tag in mine} | {"py3"}
     here = f"{mine[0].interpreter} on {mine[0].platform}"
     foreign = sorted({tag.interpreter for tag in wanted})
-    if not {tag.interpreter for tag in wanted} & pythons or _same_platform(wanted, mine):
+    platforms = {tag.platform for tag in wanted}
+    if not {*foreign} & pythons or platforms & {tag.platform for tag in mine}:
         readable = _readable(foreign[0])
         raise WheelNotUsable(
             f"{name} is a wheel for {readable}; this is {here}.",
             hint=f"Run the verification with {readable}, or build a wheel with this Python.",
         )
-    platforms = ", ".join(sorted({tag.platform for tag in wanted}))
     raise WheelNotUsable(
-        f"{name} is a wheel for another platform ({platforms}); this is {here}.",
+        f"{name} is a wheel for another platform ({', '.join(sorted(platforms))}); this is {here}.",
         hint="Verify it on that platform; every host proves its own wheel. A macOS wheel can be "
         "read anywhere: leave --policy out.",
     )
@@ -209,10 +209,6 @@ def other_python(name: str, host: str, python: str) -> str:
 def _readable(interpreter: str) -> str:
     digits = interpreter.removeprefix("cp")
     return f"CPython {digits[0]}.{digits[1:]}" if interpreter.startswith("cp") else interpreter
-
-
-def _same_platform(wanted: list[Tag], mine: list[Tag]) -> bool:
-    return bool({tag.platform for tag in wanted} & {tag.platform for tag in mine})
 
 
 def _refuse_damaged(path: Path) -> None:

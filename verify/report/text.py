@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 MISSING = "\N{EN DASH}"
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _BYTE_STEP = 1024.0
 _GROUPED_FROM = 10_000
 _PLAIN_FROM = 1e-3
@@ -64,7 +64,7 @@ def number(value: float) -> str:
     if size < _PLAIN_FROM:
         mantissa, exponent = f"{value:.2e}".split("e")
         mantissa = mantissa.rstrip("0").rstrip(".").replace("-", _MINUS)
-        return f"{mantissa} {_TIMES} 10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+        return f"{mantissa} {_TIMES} 10{str(int(exponent)).translate(SUPERSCRIPT)}"
     if size >= _GROUPED_FROM:
         return f"{value:,.0f}".replace(",", "\u202f").replace("-", _MINUS)
     return f"{value:.4g}".replace("-", _MINUS)

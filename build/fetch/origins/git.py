@@ -236,7 +236,8 @@ def _points_at(git: _Git, url: str, tag: str, label: str) -> str:
         raise unreachable(url, f"no answer in {_PROBE_SECONDS:.0f} s") from None
     if outcome.code:
         raise _refused(git, url, outcome, f"{label}: {redact(url)} cannot be read with git")
-    found = {ref: commit for commit, _, ref in map(_split_ref, outcome.out.splitlines())}
+    lines = (line.partition("\t") for line in outcome.out.splitlines())
+    found = {ref: commit for commit, _, ref in lines}
     # An annotated tag is an object of its own; the second line is the commit that it names.
     return found.get(refs[-1]) or found.get(refs[0]) or ""
 
@@ -255,10 +256,6 @@ def _check_tag(git: _Git, origin: GitOrigin, label: str) -> None:
             "actual commit": points_at or "none",
         },
     )
-
-
-def _split_ref(line: str) -> tuple[str, str, str]:
-    return line.partition("\t")
 
 
 def _fetch_commit(git: _Git, origin: GitOrigin, label: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..samples import Series
-from ..text import MISSING, milliseconds
+from ..text import MISSING, SUPERSCRIPT, milliseconds
 from .svg import Form, paint
 
 if TYPE_CHECKING:
@@ -85,11 +85,11 @@ def cosine_at(step: int) -> str:
     """Return the cosine at a distance of ten to the ``step`` from 1, as ``0.9999``."""
     if step >= 0:
         return "0" if step == 0 else MISSING
-    return f"0.{'9' * -step}" if step > -7 else f"1 \N{MINUS SIGN} 10{_raised(step)}"
-
-
-def _raised(step: int) -> str:
-    return str(step).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return (
+        f"0.{'9' * -step}"
+        if step > -7
+        else f"1 \N{MINUS SIGN} 10{str(step).translate(SUPERSCRIPT)}"
+    )
 
 
 def short(name: str) -> str:
