@@ -58,6 +58,7 @@ _FUSED = frozenset(
         "MatMulIntegerToFloat",
         "MatMulNBits",
         "MultiHeadAttention",
+        "QAttention",
         "QuantizeLinear",
         "QuickGelu",
         "RotaryEmbedding",

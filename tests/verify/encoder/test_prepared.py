@@ -19,6 +19,8 @@ from tests.verify.encoder.test_architectures import MPNET, SPECS, feeds
 from verify.encoder.graph import build_graph
 from verify.encoder.model_recipe import EncoderSpec
 from verify.encoder.prepared import choice, prepare, processor
+from verify.encoder.prepared.fused_graph import FusedWriter
+from verify.encoder.prepared.int8_graph import Int8Writer
 from verify.encoder.prepared.moments import (
     Calibration,
     Inputs,
@@ -98,6 +100,32 @@ def test_no_text_depends_on_those_beside_it_where_each_token_has_a_scale() -> No
     prepared = session(TINY, "int8")
     found = prepared.run(None, both)[0][0, :6]
     assert np.abs(found - prepared.run(None, alone)[0][0]).max() < 1e-5
+
+
+def test_one_operation_of_attention_gives_what_the_separate_ones_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = feeds(TINY, 16)
+
+    def fast(encoder: EncoderSpec) -> tuple[Counter[str], onnx.ModelProto]:
+        tensors, variant = tiny_weights(encoder=encoder), VARIANTS["int8-fast"]
+        matrices = coded_matrices(tensors, encoder, variant, calibration(encoder))
+        model = prepared_graph(tensors, encoder, variant, matrices)
+        return Counter(node.op_type for node in model.graph.node), model
+
+    kinds, model = fast(TINY)
+    assert kinds["QAttention"] == TINY.layers
+    assert kinds["MatMulIntegerToFloat"] == 3 * TINY.layers
+    types = {item.name: item.data_type for item in model.graph.initializer}
+    (first, *_) = (node for node in model.graph.node if node.op_type == "QAttention")
+    assert types[first.input[1]] == onnx.TensorProto.UINT8
+    found = session(TINY, "int8-fast").run(None, given)[0]
+    assert fast(MPNET)[0]["QAttention"] == 0  # it would leave out the bias of distances
+    monkeypatch.setattr(Int8Writer, "attention", FusedWriter.attention)
+    kinds, _ = fast(TINY)
+    assert kinds["MultiHeadAttention"] == TINY.layers
+    apart = session(TINY, "int8-fast").run(None, given)[0]
+    assert np.abs(found - apart)[:, :-2].max() < 1e-5
 
 
 def test_moments_are_those_of_what_the_graph_multiplies() -> None:

@@ -12,7 +12,7 @@ axes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,22 +88,7 @@ class FusedWriter(_Writer):
         """Write one layer, rows to rows."""
         here, prefix = f"layer{number}", f"encoder.layer.{number}"
         names = {part: f"{prefix}.{name}" for part, name in attention_names(self.encoder).items()}
-        query = self.product(source, f"{here}.query.matmul", names["query"])
-        moved = self.node(
-            "Add", [query, self.weight(f"{names['query']}.bias")], f"{here}.query.linear"
-        )
-        key = self.product(source, f"{here}.key.matmul", names["key"])
-        value = self.product(source, f"{here}.value.matmul", names["value"])
-        parts = [
-            self.as_tokens(part, f"{here}.{kind}")
-            for part, kind in ((moved, "query"), (key, "key"), (value, "value"))
-        ]
-        mixed = self.fused(
-            "MultiHeadAttention",
-            [*parts, "", "mask_int", *([bias] if bias else [])],
-            f"{here}.mixed",
-            num_heads=self.encoder.heads,
-        )
+        mixed = self.attention(source, bias, names, here)
         joined = self.as_rows(mixed, f"{here}.joined")
         out = self.product(joined, f"{here}.attention.matmul", names["joined"])
         passed = self.constant(
@@ -118,6 +103,25 @@ class FusedWriter(_Writer):
         narrow_bias = self.weight(f"{prefix}.output.dense.bias")
         return self.skip_norm(
             narrow, middle, f"{here}.norm", f"{prefix}.output.LayerNorm", narrow_bias
+        )
+
+    def attention(self, source: str, bias: str, names: Mapping[str, str], here: str) -> str:
+        """Mix the values of rows, rows to ``[batch, sequence, hidden]``."""
+        query = self.product(source, f"{here}.query.matmul", names["query"])
+        moved = self.node(
+            "Add", [query, self.weight(f"{names['query']}.bias")], f"{here}.query.linear"
+        )
+        key = self.product(source, f"{here}.key.matmul", names["key"])
+        value = self.product(source, f"{here}.value.matmul", names["value"])
+        parts = [
+            self.as_tokens(part, f"{here}.{kind}")
+            for part, kind in ((moved, "query"), (key, "key"), (value, "value"))
+        ]
+        return self.fused(
+            "MultiHeadAttention",
+            [*parts, "", "mask_int", *([bias] if bias else [])],
+            f"{here}.mixed",
+            num_heads=self.encoder.heads,
         )
 
     def bias_with_value(self, joined: str, value: str) -> Array:

@@ -14,7 +14,7 @@ half the time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,32 @@ class Int8Writer(CodedWriter):
         picked = self.picked(source, matrix.columns)
         apart = self.constant(f"{weights}.apart", matrix.apart)
         return self.node("Gemm", [picked, apart, found], name)
+
+    def attention(self, source: str, bias: str, names: Mapping[str, str], here: str) -> str:
+        """Mix the values; in one operation where query, key and value share one fixed scale.
+
+        QAttention multiplies straight into the order that the heads want, where
+        MultiHeadAttention moves query, key and value in one thread; it knows no bias of distances.
+        """
+        parts = [names[part] for part in ("query", "key", "value")]
+        found = [self.matrices[name] for name in parts if name in self.matrices]
+        fixed = all(self.scales_of(name) == "static" for name in parts)
+        if bias or len(found) < len(parts) or not fixed or any(one.columns for one in found):
+            return super().attention(source, bias, names, here)
+        codes, scale, zero, _ = self.codes_of(source, found[0], "static")
+        moved = self.tensors[f"{self.encoder.tensor_prefix}{parts[0]}.bias"].astype(np.float32)
+        inputs = [
+            self.as_tokens(codes, f"{here}.codes"),
+            self.constant(f"{here}.attention.codes", np.hstack([one.codes for one in found])),
+            self.constant(f"{here}.attention.bias", np.pad(moved, (0, 2 * len(moved)))),
+            scale,
+            self.constant(f"{here}.attention.scales", np.hstack([one.scales for one in found])),
+            "mask_int",
+            zero,
+            self.constant("middle", np.asarray(MIDDLE, dtype=np.uint8)),
+        ]
+        heads = self.encoder.heads
+        return self.fused("QAttention", inputs, f"{here}.mixed", num_heads=heads)
 
     def picked(self, source: str, columns: Sequence[int]) -> str:
         """Take the columns that are multiplied in float32; query, key and value share them."""

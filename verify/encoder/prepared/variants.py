@@ -29,7 +29,7 @@ Prepared = Literal[
 ]
 PREPARED: tuple[Prepared, ...] = get_args(Prepared)
 
-FORM = 4
+FORM = 5
 """Number of the prepared graphs' form; it goes up when their bytes change."""
 
 _BEFORE_GELU = ("query", "key", "value", "joined", "wide")
