@@ -39,7 +39,6 @@ class Binary:
     machine: str
     bits: int
     glibc: str
-    glibcxx: str
     libraries: tuple[str, ...]
     weaknesses: tuple[str, ...]
 
@@ -77,7 +76,6 @@ def read_binaries(wheel: ArmWheel) -> list[Binary]:
                     machine=elf.header["e_machine"],
                     bits=elf.elfclass,
                     glibc=".".join(map(str, newest([library], "GLIBC"))),
-                    glibcxx=".".join(map(str, newest([library], "GLIBCXX"))),
                     libraries=tuple(item for item in facts.needed if item not in own),
                     weaknesses=tuple(elf_weaknesses(facts)),
                 )

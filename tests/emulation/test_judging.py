@@ -32,7 +32,6 @@ BINARY = Binary(
     machine="EM_AARCH64",
     bits=64,
     glibc="2.27",
-    glibcxx="3.4.22",
     libraries=("libc.so.6", "libm.so.6", "libstdc++.so.6", "ld-linux-aarch64.so.1"),
     weaknesses=(),
 )
