@@ -302,6 +302,24 @@ def wide_integers() -> onnx.ModelProto:
     return model(nodes, *shapes, ends)
 
 
+def small_tail() -> onnx.ModelProto:
+    nodes = [node("Sigmoid", ["x"], ["y"], name="sigmoid")]
+    return model(nodes, [value("x", [1, 96])], [value("y", [1, 96])])
+
+
+def small_root() -> onnx.ModelProto:
+    nodes = [node("Sqrt", ["x"], ["y"], name="root")]
+    return model(nodes, [value("x", [1, 96])], [value("y", [1, 96])])
+
+
+def all_folded() -> onnx.ModelProto:
+    """Return a model whose result follows from the shape of its input."""
+    nodes = [node("Shape", ["x"], ["s"], name="shape")]
+    nodes += [node("Cast", ["s"], ["f"], name="cast", to=FLOAT)]
+    nodes += [node("Relu", ["f"], ["y"], name="relu")]
+    return model(nodes, [value("x", [1, 8])], [value("y", [2])])
+
+
 def only_nan() -> onnx.ModelProto:
     """Return a model that is NaN everywhere, with an operator that has another spelling."""
     nodes = [node("Neg", ["x"], ["n"], name="neg"), node("Mul", ["n", "nan"], ["y"], name="mul")]
@@ -345,6 +363,9 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "small_table": small_table,
     "text_beside": text_beside,
     "only_nan": only_nan,
+    "small_tail": small_tail,
+    "small_root": small_root,
+    "all_folded": all_folded,
     "wide_integers": wide_integers,
     "good": lambda: dense(1),
 }

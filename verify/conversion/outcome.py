@@ -227,6 +227,7 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
             status,
             [entry.get("advice", "") for entry in measured],
             overflow=any(result["overflow"] for result in judged.values()),
+            vanished=any(result["vanished"] for result in judged.values()),
         ),
     )
 
@@ -335,12 +336,24 @@ def _why(entry: Mapping[str, Any]) -> str:
     return str(entry["refused"] or "left out")
 
 
-def _hint(check: str, status: Status, advice: Sequence[str] = (), *, overflow: bool = False) -> str:
+def _hint(
+    check: str,
+    status: Status,
+    advice: Sequence[str] = (),
+    *,
+    overflow: bool = False,
+    vanished: bool = False,
+) -> str:
     if status == "not-run":
         plain = "Nothing is said about what was not evaluated: prove it on a Mac."
         return next(filter(None, advice), plain)
     if status == "passed":
         return ""
+    if check == HALF and vanished and not overflow:
+        return (
+            "Values below 6e-8 are zero in half precision, and some vanish whole (see below): "
+            "scale them up, or keep that part in float32."
+        )
     if check == HALF and not overflow:
         return (
             "Nothing leaves half's range: digits are lost, as where large numbers that are nearly "
@@ -359,5 +372,6 @@ def _nothing(check: str) -> CheckResult:
         id=check,
         status="not-run",
         summary="the provider emitted no package, so there is nothing to evaluate",
-        hint="`python -m verify coverage` says what keeps the nodes back.",
+        hint="`python -m verify coverage` says what keeps the nodes back; with a model's file behind it, "
+        "of that one.",
     )

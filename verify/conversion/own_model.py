@@ -24,6 +24,7 @@ from ..coverage.fixed_shapes import (
     share,
     write_model,
 )
+from ..coverage.nodes import load
 from ..coverage.partitions import Question, measure
 from ..encoder.sessions import COREML_OPTIONS
 from ..environment.context import TargetContext
@@ -134,6 +135,7 @@ def prove_model(
     # precision model it rounds the fused weights, by more than any conversion may.
     say("folding constants")
     fold(context, plain, folded)
+    load(folded)  # one whose every node was folded is told here
     write_feeds(file, feeds)
     taken = _taken(context, folded, path.stem, say)
     graph = Graph(label=path.stem, path=folded, folder=home / "packages", feeds=file)

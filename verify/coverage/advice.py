@@ -99,11 +99,39 @@ _CURES = (
         "model without it.",
     ),
     (
+        r"implementation for (\S+?)\(([1-6])\) node",
+        "{0} is of opset {1} here, and kernels begin with opset 7: convert the model with "
+        "onnx.version_converter.convert_version(model, 13), or export it again.",
+    ),
+    (
         r"implementation for (\S+) node",
         "This onnxruntime has no kernel of {0} for these types: export the model in float32.",
     ),
     (
-        r"Type Error:|Duplicate definition|This is an invalid model",
+        r"Missing model IR version",
+        "Set `model.ir_version = 8` with onnx.load and onnx.save; every exporter writes one.",
+    ),
+    (
+        r"No Op registered for (\S+) with domain_version of (\d+)",
+        "Opset {1}, which the model says it is of, has no {0}: export it with an opset that has, "
+        "or with other operators.",
+    ),
+    (
+        r"Op registered for (\S+) is deprecated in domain_version of (\d+)",
+        "{0} left ONNX by opset {1}, which the model says it is of: export it again, or with a "
+        "lower opset.",
+    ),
+    (
+        r"MLDataType for: (\S+) is not",
+        "This onnxruntime has no {0}: export the part of the model without it.",
+    ),
+    (
+        r"Failed to construct locale with name:([\w.-]+?):",
+        "The model wants the locale {0} for its text, which this machine lacks: install it "
+        "(Debian: the package locales).",
+    ),
+    (
+        r"Type Error:|Duplicate definition|[Ii]nvalid model",
         "The model itself is no valid ONNX, whatever its sizes: `onnx.checker.check_model(FILE, "
         "full_check=True)` says more. Export it again.",
     ),

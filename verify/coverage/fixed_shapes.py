@@ -216,8 +216,8 @@ def fold(context: TargetContext, source: Path, target: Path) -> bool:
         raise VerifyError(
             f"onnxruntime cannot load the model: {call.sentence}",
             hint=cure(call.sentence)
-            or "Try other sizes, some models take certain ones only; and the model as it is with "
-            "the CPU provider.",
+            or "Try the model as it is with the CPU provider; and other sizes where axes were set, "
+            "for some models take certain ones only.",
         )
     whole = kinds != {FLOAT, FLOAT16}
     if not whole:

@@ -88,9 +88,12 @@ def load(path: Path) -> onnx.ModelProto:
         model = onnx.load(str(path), format="protobuf", load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:
         raise _not_onnx(path, str(error)) from None
+    if not model.graph.node and not model.opset_import:
+        raise _not_onnx(path, "it holds no graph")
     if not model.graph.node:
-        raise _not_onnx(
-            path, "its graph has no node" if model.opset_import else "it holds no graph"
+        raise ModelFileError(
+            f"{path} computes nothing: its graph has no node.",
+            hint="Its outputs are inputs or constants, and no provider is needed.",
         )
     if not model.opset_import:
         raise ModelFileError(

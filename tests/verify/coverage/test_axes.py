@@ -101,6 +101,18 @@ def test_cures_say_both_numbers() -> None:
     said = "Unsupported model IR version: 12, max supported IR version: 9"
     assert "model.ir_version = 9" in cure(said)
     assert cure("something else") == ""
+    for failure, wanted in (
+        ("Could not find an implementation for Relu(1) node", "kernels begin with opset 7"),
+        ("Could not find an implementation for Relu(14) node", "export the model in float32"),
+        ("Missing model IR version.", "model.ir_version = 8"),
+        ("This is an invalid model. No Op registered for Gelu with domain_version of 17",
+         "Opset 17, which the model says it is of, has no Gelu"),
+        ("Op registered for Upsample is deprecated in domain_version of 11", "Upsample left ONNX"),
+        ("MLDataType for: tensor(complex64) is not currently", "has no tensor(complex64)"),
+        ("Failed to construct locale with name:en_US.UTF-8:lo", "the locale en_US.UTF-8"),
+        ("Invalid model. Node input 'a' is not a graph input", "is no valid ONNX"),
+    ):  # fmt: skip
+        assert wanted in cure(failure)
 
 
 def test_known_faults_are_about_what_is_there() -> None:
