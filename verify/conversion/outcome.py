@@ -372,6 +372,6 @@ def _nothing(check: str) -> CheckResult:
         id=check,
         status="not-run",
         summary="the provider emitted no package, so there is nothing to evaluate",
-        hint="`python -m verify coverage` says what keeps the nodes back; with a model's file behind it, "
-        "of that one.",
+        hint="`python -m verify coverage` says what keeps the nodes back; with a model's file "
+        "behind it, of that one.",
     )

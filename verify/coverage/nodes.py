@@ -189,6 +189,11 @@ def expand(given: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in given:
+        if len(path.name.encode()) > _LONGEST_NAME:
+            raise ModelFileError(
+                f"A name of {len(path.name.encode())} bytes is no file's: {path.name[:40]}….",
+                hint="Give a .onnx file or a folder.",
+            )
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if is_onnx(file))
             if not inside:
@@ -216,11 +221,15 @@ def _shape(item: onnx.ValueInfoProto) -> Shape:
     )
 
 
+_LONGEST_NAME = 255
+"""Bytes of a file's name, of every common file system."""
 _SIGN_IN = "Open the address in a browser: it may want you to sign in."
 _KINDS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"version https://git-lfs", "a pointer of Git LFS", "Fetch the file: `git lfs pull`."),
     (0, b"<!doctype html", "a web page", _SIGN_IN),
     (0, b"<html", "a web page", _SIGN_IN),
+    (0, b'{"error', "a server's refusal", _SIGN_IN),
+    (0, b"<?xml", "a server's refusal", _SIGN_IN),
     (0, b"pk\3\4", "a zip archive", "Unpack it, or export the model of PyTorch as .onnx."),
     (0, b"\x1f\x8b", "a gzip archive", "Unpack it."),
     (4, b"ortm", "ONNX Runtime's own format", "Give the .onnx file that it was made from."),
@@ -238,8 +247,9 @@ def _not_onnx(path: Path, why: str) -> ModelFileError:
         return ModelFileError(f"{path} cannot be read: {error}.", hint="Look at its permissions.")
     if not start:
         return ModelFileError(f"{path} is empty.", hint="Export or fetch it again.")
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     for at, magic, kind, cure in _KINDS:
-        if start[at:].startswith(magic):
+        if start[at:].startswith(magic) or text.startswith(magic):
             return ModelFileError(f"{path} is not an ONNX model but {kind}.", hint=cure)
     return ModelFileError(
         f"{path} is not an ONNX model: {why}.",

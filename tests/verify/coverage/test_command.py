@@ -223,6 +223,8 @@ def test_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelFileError, match=r"holds no \.onnx file"):
         expand([tmp_path / "empty"])
+    with pytest.raises(ModelFileError, match="A name of 1004 bytes is no file's"):
+        expand([tmp_path / ("é" * 500 + "onnx")])
 
 
 @pytest.mark.parametrize(
@@ -233,6 +235,9 @@ def test_files_and_folders(tmp_path: Path) -> None:
         (b"\x00" * 64, "is not an ONNX model:", "an exporter wrote"),
         (b"{}", "is not an ONNX model:", "an exporter wrote"),
         (b"<!DOCTYPE html><title>Sign in</title>", "but a web page", "sign in"),
+        (b"\xef\xbb\xbf\n  <html>", "but a web page", "sign in"),
+        (b'{"error": "Repository not found"}', "but a server's refusal", "sign in"),
+        (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "but a server's refusal", "sign in"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid",
             "a pointer of Git LFS",
