@@ -15,6 +15,7 @@ from .tree.lock import hold_tree
 from .tree.workspace import Tree, Workspace
 
 # In .work/: what came over a network, what a reader wants, and the lock that `verify` holds.
+_REMOVED = ".removed"
 _KEPT = ("models", "official", "reports", "venvs", "verify.lock")
 
 
@@ -59,6 +60,12 @@ def _no_verification(work: Path, reporter: Reporter) -> Iterator[None]:
 def _remove(path: Path, reporter: Reporter) -> None:
     if path.is_dir() and not path.is_symlink():
         reporter.say(f"removing {path}")
-        shutil.rmtree(path)
+        # Under another name, so that nothing which is half gone is ever taken for whole.
+        gone = path.with_name(f"{path.name.removesuffix(_REMOVED)}{_REMOVED}")
+        if gone.exists():  # an earlier removal was stopped
+            shutil.rmtree(gone)
+        if path != gone:
+            path.rename(gone)
+            shutil.rmtree(gone)
     else:
         path.unlink(missing_ok=True)

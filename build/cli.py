@@ -59,6 +59,10 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, *words: Any, **more: Any) -> None:
+        # An option is never guessed from its beginning: `clean --al` is not `--all`.
+        super().__init__(*words, allow_abbrev=False, **more)
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"see `{self.prog} --help`")
 
@@ -66,8 +70,9 @@ class _Parser(argparse.ArgumentParser):
         """Refuse what is unknown where the options are known, and not in the parser above."""
         found, rest = super().parse_known_args(args, namespace)
         if rest:
-            known = [name for action in self._actions for name in action.option_strings]
-            near = meant(rest[0].partition("=")[0], known)
+            # Without the dashes, which would make all of them alike.
+            known = [name.strip("-") for each in self._actions for name in each.option_strings]
+            near = meant(rest[0].partition("=")[0].strip("-"), known, before="--")
             self.error(f"unrecognized arguments: {' '.join(rest)}{near and f'; {near}'}")
         return found, rest
 

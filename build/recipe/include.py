@@ -48,13 +48,17 @@ def read_toml(
         It cannot be read, or is no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RecipeError(
             f"cannot read the recipe {path}: {error.strerror or error}",
             hint=hint,
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            f"{path} is no valid TOML: it is no UTF-8 text", hint="save it as UTF-8"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
         raise RecipeError(
             f"{path} is no valid TOML: {error}", hint="mend the line that the message names"
         ) from error

@@ -11,7 +11,8 @@ def nearest(word: str, known: Sequence[str]) -> list[str]:
     return [word] if word in known else difflib.get_close_matches(word, known)
 
 
-def meant(word: str, known: Sequence[str], quote: str = "`") -> str:
+def meant(word: str, known: Sequence[str], quote: str = "`", before: str = "") -> str:
     """Return a question that names the nearest known words, empty where none is near."""
     near = nearest(word, known)
-    return f"did you mean {' or '.join(quote + each + quote for each in near)}?" if near else ""
+    told = " or ".join(f"{quote}{before}{each}{quote}" for each in near)
+    return f"did you mean {told}?" if near else ""

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from build import cli, commands
+from build import clean, cli, commands
 from build import pipeline as stages
 from build.binary.machine_paths import find_path
 from build.errors import BuildError
@@ -106,6 +106,7 @@ def test_help_teaches_with_examples_and_exit_codes(machine: Machine) -> None:
         (("rnu",), "invalid choice: 'rnu'"),
         (("run", "--ofline"), "--ofline; did you mean `--offline`"),
         (("run", "--ofline"), "see `python -m build run --help`"),
+        (("clean", "--al"), "--al; did you mean `--all`"),
         (("recipe", "check", "x", "--quite"), "did you mean `--quiet`?"),
         (("run", "--origin", "registy"), "invalid choice: 'registy'"),
         (("run", "--platform", "macos-x86_64"), "invalid choice: 'macos-x86_64'"),
@@ -343,6 +344,28 @@ def test_clean_removes_trees_and_keeps_downloads(machine: Machine) -> None:
     assert not machine.cache.exists()
     assert not (machine.root / ".work").exists()
     assert machine("clean", "--all")[0] == 0
+
+
+def test_a_removal_that_is_stopped_leaves_nothing_that_is_taken_for_whole(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = machine.cache / "trees" / "onnxruntime-9.9.9-linux-x86_64"
+    real = shutil.rmtree
+
+    def stopped(path: Path) -> None:
+        real(path / "source")
+        raise KeyboardInterrupt
+
+    for _ in range(2):  # the second time an earlier one's rest is there as well
+        (tree / "source").mkdir(parents=True)
+        (tree / "build").mkdir()
+        with monkeypatch.context() as patch:
+            patch.setattr(clean.shutil, "rmtree", stopped)
+            if not (tree.parent / f"{tree.name}.removed").exists():
+                assert machine("clean")[0] == 130
+                assert not tree.exists()
+    assert machine("clean")[0] == 0
+    assert [each.name for each in tree.parent.iterdir() if each.is_dir()] == []
 
 
 def test_clean_waits_for_a_verification_that_is_running(machine: Machine) -> None:

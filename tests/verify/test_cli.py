@@ -251,6 +251,8 @@ def test_a_full_disk_is_the_machines_and_no_fault_of_ours(
     ("argv", "meant", "where"),
     [
         (("run", "--quik"), "--quick", "run"),
+        (("run", "--qui"), "--quick", "run"),
+        (("conversion", "--minimum"), "--minimum-os", "conversion"),
         (("conversion", "--minimum_os=13.3"), "--minimum-os", "conversion"),
     ],
 )
@@ -261,3 +263,23 @@ def test_a_misspelt_option_is_told_what_was_meant_by_its_own_command(
     assert code == 3
     assert f'Unrecognized arguments: {argv[1]} (did you mean "{meant}"?)' in err
     assert f"`python -m verify {where} --help`" in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("run", "onnxruntime=1.21.0"), "onnxruntime=1.21.0 is no name and version"),
+        (("run", "onnxruntime"), "onnxruntime does not name one version"),
+        (("run", "dir/onnxruntime-1.21.0-cp311-cp311-any.whl"), "There is no wheel at dir/onnx"),
+        (("coverage", "--model", "minilm"), 'There is no model recipe called "minilm".'),
+    ],
+)
+def test_what_is_not_there_is_the_first_thing_told(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], said: str
+) -> None:
+    code, _, err = run(capsys, *argv)
+    assert code == 3
+    assert said in err
+    assert err.index(said) < 20
+    if "recipe" in said:
+        assert "all-minilm-l6-v2" in err

@@ -59,6 +59,10 @@ class Help(argparse.RawDescriptionHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are ours: exit code 3, because 2 means inconclusive."""
 
+    def __init__(self, *words: Any, **more: Any) -> None:
+        # An option is never guessed from its beginning.
+        super().__init__(*words, allow_abbrev=False, **more)
+
     def error(self, message: str) -> NoReturn:
         """Raise in place of ending the process."""
         raise UsageError(
@@ -69,8 +73,9 @@ class Parser(argparse.ArgumentParser):
         """Refuse what is unknown where the options are known, and not in the parser above."""
         found, rest = super().parse_known_args(args, namespace)
         if rest:
-            known = [name for action in self._actions for name in action.option_strings]
-            near = nearest(rest[0].partition("=")[0], known)
+            # Without the dashes, which would make all of them alike.
+            known = [name.strip("-") for each in self._actions for name in each.option_strings]
+            near = nearest(rest[0].partition("=")[0].strip("-"), known).replace('"', '"--', 1)
             self.error(f"unrecognized arguments: {' '.join(rest)}{near}")
         return found, rest
 

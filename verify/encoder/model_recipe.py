@@ -248,11 +248,24 @@ def model_folder(options: argparse.Namespace, name: str) -> Path:
 
 
 def recipe_path(name: str) -> Path:
-    """Return the path of a model recipe, given its name or a path to a TOML file."""
+    """Return the path of a model recipe, given its name or a path to a TOML file.
+
+    Raises
+    ------
+    PolicyError
+        No recipe has that name.
+    """
     given = Path(name)
     if given.suffix == ".toml":
         return given
-    return recipes_folder() / "models" / f"{name}.toml"
+    path = recipes_folder() / "models" / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(each.stem for each in path.parent.glob("*.toml")))
+        raise PolicyError(
+            f'There is no model recipe called "{name}".',
+            hint=f"Known are {known}; or give a path to a TOML file.",
+        )
+    return path
 
 
 def load_model_recipe(path: Path) -> ModelRecipe:

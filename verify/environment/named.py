@@ -14,7 +14,7 @@ from ..errors import WheelNotUsable
 from ..sentence import Say
 from .venv import fetch_official
 
-_SPECIFIER = re.compile(r"[=<>~!]=|[<>]")
+_SPECIFIER = re.compile(r"[=<>]|^onnxruntime$")
 
 
 def named(wheel: Path | None) -> str | None:

@@ -49,6 +49,11 @@ def find_wheel(wheel: Path | None, manifest: Path) -> tuple[Path, dict[str, Any]
             )
         content = read_manifest(manifest)
         return manifest.parent / content["wheel"]["file"], content, manifest
+    if not wheel.is_file():
+        raise WheelNotUsable(
+            f"There is no wheel at {wheel}.",
+            hint="Look at the path. `nox -s build` makes one; onnxruntime==1.32.0 asks the index.",
+        )
     described = wheel.parent / "manifest.json"
     if described.is_file():
         content = read_manifest(described)

@@ -29,11 +29,15 @@ def read_toml(path: Path, *, what: str) -> dict[str, Any]:
         When the file is missing, is not UTF-8 or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise PolicyError(f"There is no {what} at {path}.", hint="Check the path.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise PolicyError(f"The {what} {path} cannot be read: {error}.") from None
+    except UnicodeDecodeError:
+        raise PolicyError(
+            f"The {what} {path} is not valid TOML: it is no UTF-8 text.", hint="Save it as UTF-8."
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(
             f"The {what} {path} is not valid TOML: {error}.", hint="Mend the line named above."

@@ -170,7 +170,8 @@ def test_model_files_twice_and_paths_that_miss_one(tmp_path: Path) -> None:
     [
         (b"schema = \n", "is no valid TOML"),
         (b"schema = 1\nschema = 1\n", "is no valid TOML"),
-        (b"\xff\xfe", "is no valid TOML"),
+        (b"\xff\xfe", "is no valid TOML: it is no UTF-8 text"),
+        ("\ufeffschema = 1\n".encode(), "name: this key is missing"),  # a byte order mark
         (b"", "name: this key is missing"),
     ],
 )

@@ -93,6 +93,10 @@ def test_wrong_values_are_refused_with_their_path(
 
 def test_not_toml_and_not_there(tmp_path: Path) -> None:
     assert "not valid TOML" in problems(tmp_path, "schema = ")
+    assert problems(tmp_path, f"\ufeff{GOOD}x = 1") == problems(tmp_path, f"{GOOD}x = 1")
+    (tmp_path / "utf16.toml").write_bytes(GOOD.encode("utf-16"))
+    with pytest.raises(PolicyError, match="it is no UTF-8 text"):
+        load_policy(tmp_path / "utf16.toml")
     with pytest.raises(PolicyError, match="There is no policy at"):
         load_policy(tmp_path / "none.toml")
 
