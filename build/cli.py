@@ -59,9 +59,9 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    def __init__(self, *words: Any, **more: Any) -> None:
+    def __init__(self, **more: Any) -> None:
         # An option is never guessed from its beginning: `clean --al` is not `--all`.
-        super().__init__(*words, allow_abbrev=False, **more)
+        super().__init__(**more, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"see `{self.prog} --help`")

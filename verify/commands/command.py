@@ -59,9 +59,9 @@ class Help(argparse.RawDescriptionHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are ours: exit code 3, because 2 means inconclusive."""
 
-    def __init__(self, *words: Any, **more: Any) -> None:
+    def __init__(self, **more: Any) -> None:
         # An option is never guessed from its beginning.
-        super().__init__(*words, allow_abbrev=False, **more)
+        super().__init__(**more, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Raise in place of ending the process."""
