@@ -186,7 +186,8 @@ class Subject:
 def _subject(options: argparse.Namespace) -> Subject:
     """Find out what is asked about; options that would have no effect are refused."""
     mine = own.given_options(options)
-    if is_onnx(Path(options.model)):
+    given = Path(options.model)
+    if is_onnx(given) or (given.is_file() and given.suffix != ".toml"):
         for name in ("buckets", "precision", "texts", "models", "look_up"):
             if getattr(options, name) is not None:
                 raise VerifyError(

@@ -74,6 +74,11 @@ def run(options: argparse.Namespace, console: Console, say: Say) -> int:
         raise VerifyError(
             f"--output {target} is the model itself.", hint="Name another file for the result."
         )
+    if target.suffix == ".json":
+        raise VerifyError(
+            f"--output {target} would be replaced by the record of the changes, which is named so.",
+            hint="Name a file that ends in .onnx.",
+        )
     fixes = parse_fixes(options.fix)
     fixed = fix_axes(set_constants(load_whole(source), options.set), fixes)
     policy = find_policy(None)

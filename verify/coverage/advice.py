@@ -108,6 +108,11 @@ _CURES = (
         "This onnxruntime has no kernel of {0} for these types: export the model in float32.",
     ),
     (
+        r"Deserialize tensor (\S+) failed",
+        "The file that holds {0} is not what the model says: cut off, or of another version. Fetch "
+        "both again, from one place.",
+    ),
+    (
         r"Missing model IR version",
         "Set `model.ir_version = 8` with onnx.load and onnx.save; every exporter writes one.",
     ),

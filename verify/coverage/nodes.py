@@ -130,7 +130,14 @@ def _check_external(model: onnx.ModelProto, path: Path) -> None:
         files = external_files(model)
         lost = [name for name in files if not (path.parent / name).is_file()]
     except (KeyError, OSError, ValueError) as error:
-        raise _not_onnx(path, f"its external data cannot be found: {error}") from None
+        raise ModelFileError(
+            f"{path} does not say where its weights are: {error}.", hint="Export it again."
+        ) from None
+    if "" in lost:
+        raise ModelFileError(
+            f"{path} does not say where its weights are: a file without a name.",
+            hint="Export it again.",
+        )
     if lost:
         raise ModelFileError(
             f"{path} keeps weights in {lost[0]}, and there is no such file beside it.",

@@ -78,5 +78,8 @@ def test_the_verdict_is_about_the_model(
 
 
 def test_capitals_are_a_model_too(run: Run, tmp_path: Path) -> None:
-    path = write("good", tmp_path, "GOOD.ONNX")
-    assert run("conversion", "--model", path).code == 0
+    for name in ("GOOD.ONNX", "good.onnx.bak", "good"):
+        path = write("good", tmp_path, name)
+        assert run("conversion", "--model", path).code == 0
+    refused = run("model", "--from-onnx", path, "--output", tmp_path / "fixed.json")
+    assert (refused.code, "Name a file that ends in .onnx" in refused.text) == (3, True)

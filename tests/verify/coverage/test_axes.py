@@ -105,6 +105,7 @@ def test_cures_say_both_numbers() -> None:
         ("Could not find an implementation for Relu(1) node", "kernels begin with opset 7"),
         ("Could not find an implementation for Relu(14) node", "export the model in float32"),
         ("Missing model IR version.", "model.ir_version = 8"),
+        ("Deserialize tensor w failed.tensorprotoutils.cc:1077", "The file that holds w is not"),
         ("This is an invalid model. No Op registered for Gelu with domain_version of 17",
          "Opset 17, which the model says it is of, has no Gelu"),
         ("Op registered for Upsample is deprecated in domain_version of 11", "Upsample left ONNX"),
@@ -154,6 +155,14 @@ def test_files_in_capitals_and_lost_weights(tmp_path: Path) -> None:
     assert expand([tmp_path]) == [capitals]
     with pytest.raises(ModelFileError, match=r"keeps weights in weights\.bin"):
         load_whole(write_external(tmp_path, lost=True))
+    for key, text in (("location", ""), ("offset", "many"), ("length", "-4")):
+        path = write_external(tmp_path)
+        made = onnx.load(str(path), load_external_data=False)
+        entry = next(e for e in made.graph.initializer[0].external_data if e.key == key)
+        entry.value = text
+        path.write_bytes(made.SerializeToString())
+        with pytest.raises(ModelFileError, match="does not say where its weights are"):
+            load_whole(path)
 
 
 def test_a_model_over_the_limit_is_refused_before_it_is_read(
