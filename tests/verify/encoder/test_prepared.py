@@ -24,14 +24,17 @@ from verify.encoder.prepared.int8_graph import Int8Writer
 from verify.encoder.prepared.moments import (
     Calibration,
     Inputs,
+    best_range,
     calibrate,
     calibration_texts,
     calibration_tokens,
+    rotation,
+    turned,
 )
 from verify.encoder.prepared.prepare import coded_matrices, ensure_prepared, prepared_graph
 from verify.encoder.prepared.rounding import column_scales, fitted, nearest
 from verify.encoder.prepared.sensitivity import least_sensitive
-from verify.encoder.prepared.smoothing import Linear, smoothed
+from verify.encoder.prepared.smoothing import Linear, rotated, smoothed
 from verify.encoder.prepared.text_runner import TextRunner
 from verify.encoder.prepared.variants import PREPARED, VARIANTS, Prepared
 from verify.encoder.reference import default_folder, load_texts
@@ -174,7 +177,7 @@ def test_a_prepared_graph_is_made_once_the_same_every_time_and_recorded(tmp_path
     record = json.loads(paths[0].with_suffix(".json").read_text())
     assert record["variant"] == "int8"
     assert record["steps"]["scales"] == "row"
-    assert record["steps"]["smoothed"] == ["wide"]
+    assert record["steps"]["fixed"] == ["query", "key", "value"]
     assert len(record["matrices"]) == 12
     assert record["prepared_on"]["instructions"] == list(processor.integer_instructions())
     assert record["prepared_on"]["saturates"]["u8u8"] is False
@@ -275,6 +278,44 @@ def test_smoothing_changes_nothing_in_float32_and_makes_the_inputs_flat() -> Non
     assert np.array_equal(unmoved, parts["value"].weight)
 
 
+def test_rotating_changes_no_product_and_shares_what_stands_out() -> None:
+    random = np.random.default_rng(12)
+    assert np.allclose(rotation(32) @ rotation(32).T, np.eye(32), atol=1e-12)
+    values = random.normal(size=(300, 32))
+    values[:, 3] *= 60
+    inputs = Inputs(moments=values.T @ values / len(values), low=values.min(0), high=values.max(0))
+    parts = {
+        part: Linear(weight=random.normal(size=(32, 32)), inputs=inputs)
+        for part in ("query", "key", "value", "joined", "wide", "narrow")
+    }
+    found = rotated(parts, ("query", "key", "value", "joined"), 8)
+    query = found["query"]
+    moved = turned(values, query.block)
+    assert query.block == 32
+    assert np.allclose(moved @ query.weight, values @ parts["query"].weight)
+    assert np.allclose(query.inputs.moments, moved.T @ moved / len(values))
+    before, after = (np.abs(each).max(axis=0) for each in (values, moved))
+    assert after.max() / np.median(after) < 0.1 * before.max() / np.median(before)
+    # The output projection's input is turned, each head by itself, by the value's weights.
+    mixed = moved @ found["value"].weight
+    assert found["joined"].block == 1
+    exact = values @ parts["value"].weight @ parts["joined"].weight
+    assert np.allclose(mixed @ found["joined"].weight, exact)
+    assert found["wide"] is parts["wide"]
+
+
+def test_a_range_cuts_what_is_rare_and_not_what_is_common() -> None:
+    values = np.random.default_rng(13).normal(size=(2000, 64))
+    shares = np.full((2000, 1), 1 / 2000)
+    values[0, :2] = 40.0, -40.0
+    low, high = best_range(values, shares)
+    # Two of 128,000 values at 40 lose (40 - r)^2 each, all others (2 r / 255)^2 / 12: least at 30.
+    assert high == pytest.approx(30, abs=1.5)
+    assert low == pytest.approx(-30, abs=1.5)
+    low, high = best_range(np.clip(values, -1, 1), shares)
+    assert (round(low, 1), round(high, 1)) == (-1.0, 1.0)
+
+
 def test_a_graph_of_its_own_is_not_taken_apart(tmp_path: Path) -> None:
     own = replace(TINY, architecture="onnx")
     with pytest.raises(VerifyError, match="graph of its own"):
@@ -285,8 +326,9 @@ def test_weights_are_unsigned_so_that_no_kernel_saturates() -> None:
     matrices = coded_matrices(tiny_weights(), TINY, VARIANTS["int8"], calibration())
     model = prepared_graph(tiny_weights(), TINY, VARIANTS["int8"], matrices)
     kinds = {item.name: item.data_type for item in model.graph.initializer}
-    products = [node for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"]
-    assert len(products) == 12
+    kind = {"MatMulIntegerToFloat", "QAttention"}
+    products = [node for node in model.graph.node if node.op_type in kind]
+    assert len(products) == 4 * TINY.layers
     assert {kinds[node.input[1]] for node in products} == {2}  # uint8
     for matrix in matrices.values():
         assert matrix.codes.min() >= 1

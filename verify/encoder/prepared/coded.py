@@ -42,6 +42,8 @@ class CodedMatrix:
     factors : ndarray, optional
         float32 ``[in]``: what the input is multiplied by before it is coded (smoothing.py); W is
         divided by it.
+    block : int
+        Columns of the input that are turned together before it is coded (smoothing.py); 1: none.
     """
 
     codes: Array
@@ -51,6 +53,7 @@ class CodedMatrix:
     low: float
     high: float
     factors: Array | None = None
+    block: int = 1
 
     def fixed_codes(self) -> tuple[float, int]:
         """Return what one code of the input is worth where that is fixed, and the code of zero."""
@@ -79,7 +82,7 @@ class CodedWriter(FusedWriter):
         """Return how the input of a weight is scaled."""
         parts = {name: part for part, name in part_names(self.encoder).items()}
         part = parts[weights.split(".", maxsplit=3)[3]]  # encoder.layer.N.NAME
-        return "row" if part in self.variant.by_row else self.variant.scales
+        return "static" if part in self.variant.fixed else self.variant.scales
 
     def coded_weight(self, weights: str) -> tuple[str, str]:
         """Return the names of a weight's codes and scales."""

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from .coded import LEAST_SCALE, MIDDLE, CodedMatrix, CodedWriter
+from .moments import rotation
 from .variants import Scales
 
 GELU_MIDDLE = 24
@@ -114,12 +115,14 @@ class Int8Writer(CodedWriter):
 
     def by_row(self, source: str, matrix: CodedMatrix) -> tuple[str, str, str, str]:
         """Scale each token by its own largest value: no text depends on those beside it."""
-        gelu = source.endswith(".gelu")
+        gelu = source.endswith(".gelu") and matrix.block == 1
         middle = GELU_MIDDLE if gelu else MIDDLE
         codes = 255 - middle if gelu else 127
         peak = 1.0 if matrix.factors is None else float(matrix.factors.max())
         least = -GELU_LEAST * peak / middle if gelu else LEAST_SCALE
         inside = self.scaled(source, matrix)
+        if matrix.block > 1:
+            inside = self.whole_rows(self.turned(inside, matrix), f"{source}.turned_rows", matrix)
         size = inside if gelu else self.node("Abs", [inside], f"{source}.size")
         high = self.node("ReduceMax", [size], f"{source}.high", axes=[1], keepdims=0)
         ratio = self.scalar("per_code_gelu" if gelu else "per_code", 1 / codes)
@@ -161,6 +164,23 @@ class Int8Writer(CodedWriter):
         step, middle = matrix.fixed_codes()
         scale = self.constant(f"{source}.scale", np.asarray(step, dtype=np.float32))
         zero = self.constant(f"{source}.zero", np.asarray(middle, dtype=np.uint8))
-        inside = self.scaled(source, matrix, fixed=True)
+        inside = self.turned(self.scaled(source, matrix, fixed=True), matrix)
         codes = self.node("QuantizeLinear", [inside, scale, zero], f"{source}.codes")
+        if matrix.block > 1:
+            codes = self.whole_rows(codes, f"{source}.code_rows", matrix)
         return codes, scale, zero, ""
+
+    def turned(self, source: str, matrix: CodedMatrix) -> str:
+        """Turn each block of columns (smoothing.py); it stands as rows of one block then."""
+        block = matrix.block
+        if block == 1:
+            return source
+        blocks = self.integers(f"blocks_{block}", -1, block)
+        apart = self.node("Reshape", [source, blocks], f"{source}.blocks")
+        mixed = self.constant(f"rotation_{block}", rotation(block).astype(np.float32))
+        return self.node("MatMul", [apart, mixed], f"{source}.turned")
+
+    def whole_rows(self, source: str, name: str, matrix: CodedMatrix) -> str:
+        """Put the blocks of a row together again; no bytes move."""
+        size = len(matrix.codes)
+        return self.node("Reshape", [source, self.integers(f"rows_{size}", -1, size)], name)

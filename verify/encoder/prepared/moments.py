@@ -10,8 +10,9 @@ bits of a sum decide nothing.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
@@ -25,6 +26,11 @@ from .text_runner import TextRunner
 SEED = 20210830
 RANDOM_TEXTS = 120
 _LONGEST_RANDOM = 24
+_BLOCK = 128
+_BINS = 4096
+_EVERY = 4
+"""Of so many tokens one serves to find a range."""
+_LEAST = 1e-6
 _JOINED = (3, 3, 5, 5, 8, 8, 12, 12, 16, 16)
 
 
@@ -38,11 +44,15 @@ class Inputs:
         Mean of ``x[i] * x[j]``, float64 ``[in, in]``.
     low, high : ndarray
         Least and largest value of each column, float64 ``[in]``.
+    turned : (float, float)
+        Range that suits the values turned (:func:`turned`); of query, key and value's input alone,
+        which has a fixed scale when it is turned.
     """
 
     moments: Array
     low: Array
     high: Array
+    turned: tuple[float, float] = (0.0, 0.0)
 
     def largest_columns(self, count: int) -> tuple[int, ...]:
         """Return the columns with the largest absolute values, in their own order."""
@@ -119,6 +129,45 @@ def _some(lines: Sequence[str], count: int, random: np.random.Generator) -> list
     return [lines[int(i)] for i in random.permutation(len(lines))[:count]]
 
 
+def block_of(size: int) -> int:
+    """Return how many of ``size`` columns are turned together: a power of two, at most 128."""
+    return math.gcd(_BLOCK, size)
+
+
+def turned(rows: Array, block: int) -> Array:
+    """Return rows ``[..., size]``, each block of columns multiplied by :func:`rotation`."""
+    return np.asarray((rows.reshape(-1, block) @ rotation(block)).reshape(rows.shape))
+
+
+def rotation(block: int) -> Array:
+    """Return signs of chance times Hadamard's matrix: orthogonal, float64 ``[block, block]``."""
+    signs = np.random.Generator(np.random.PCG64(SEED)).integers(0, 2, block) * 2 - 1
+    mixed = np.ones((1, 1))
+    while len(mixed) < block:
+        mixed = np.kron(mixed, np.asarray([[1, 1], [1, -1]]))
+    return np.asarray(signs[:, None] * mixed / math.sqrt(block))
+
+
+def best_range(rows: Array, shares: Array) -> tuple[float, float]:
+    """Return the range of 256 codes whose mean square error over the rows is least.
+
+    What lies outside is cut: a range as wide as the largest value makes all others coarse.
+    """
+    weights = np.broadcast_to(shares, rows.shape)
+    counts, edges = np.histogram(rows, _BINS, weights=weights)
+    values = (edges[:-1] + edges[1:]) / 2
+    best = (math.inf, 0.0, 0.0)
+    for part in np.linspace(0.2, 1, 41):
+        low, high = (
+            float(np.float32(edge * part)) for edge in (min(edges[0], 0.0), max(edges[-1], _LEAST))
+        )
+        step = (high - low) / 255
+        zero = round(-low / step)
+        codes = np.clip(np.rint(values / step) + zero, 0, 255) - zero
+        best = min(best, (float(counts @ np.square(codes * step - values)), low, high))
+    return best[1], best[2]
+
+
 class _Calibrator(TextRunner):
     """Keeps the moments and the range of every input."""
 
@@ -137,4 +186,7 @@ class _Calibrator(TextRunner):
         """Keep one input for every matrix that it is given to."""
         moments = ((rows * self.shares).T @ rows).astype(np.float32).astype(np.float64)
         found = Inputs(moments=moments, low=rows.min(axis=0), high=rows.max(axis=0))
+        if len(names) > 1:
+            some = turned(rows[::_EVERY], block_of(rows.shape[1]))
+            found = replace(found, turned=best_range(some, self.shares[::_EVERY]))
         self.inputs.update(dict.fromkeys(names, found))

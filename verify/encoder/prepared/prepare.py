@@ -23,7 +23,7 @@ from .moments import Calibration, calibrate, calibration_tokens
 from .processor import described
 from .rounding import column_scales, fitted, nearest
 from .sensitivity import least_sensitive
-from .smoothing import Linear, smoothed
+from .smoothing import Linear, rotated, smoothed
 from .variants import FORM, VARIANTS, Prepared, Variant
 from .weights_graph import WeightsWriter
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _EVERY = 4
 """Of so many calibration texts one serves to measure how sensitive a matrix is."""
-_NOT_IN_CODES = ("summary", "bits", "scales", "by_row")
+_NOT_IN_CODES = ("summary", "bits", "scales", "fixed")
 """Steps that the weights in eight bits do not depend on: how their inputs are scaled."""
 
 
@@ -149,6 +149,7 @@ def coded_matrices(
             )
             for part, name in full.items()
         }
+        parts = rotated(parts, variant.rotated, encoder.hidden // encoder.heads)
         for part, linear in smoothed(parts, variant.smoothed).items():
             if part not in variant.exact:
                 count = variant.columns.get(part, 0)
@@ -174,6 +175,7 @@ def _coded(linear: Linear, count: int, fit: bool) -> CodedMatrix:
         low=float(inputs.low[rest].min()),
         high=float(inputs.high[rest].max()),
         factors=linear.factors,
+        block=linear.block,
     )
 
 
@@ -213,6 +215,7 @@ def _ensure_codes(
             f"{name}|columns": np.asarray(matrix.columns, dtype=np.int64),
             f"{name}|apart": matrix.apart,
             f"{name}|range": np.asarray([matrix.low, matrix.high]),
+            f"{name}|block": np.asarray(matrix.block, dtype=np.int64),
         }
         if matrix.factors is not None:
             stored[f"{name}|factors"] = matrix.factors
@@ -236,6 +239,7 @@ def _read_codes(path: Path) -> dict[str, CodedMatrix]:
             low=float(parts["range"][0]),
             high=float(parts["range"][1]),
             factors=parts.get("factors"),
+            block=int(parts["block"]),
         )
         for name, parts in stored.items()
     }

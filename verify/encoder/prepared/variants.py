@@ -29,7 +29,7 @@ Prepared = Literal[
 ]
 PREPARED: tuple[Prepared, ...] = get_args(Prepared)
 
-FORM = 5
+FORM = 6
 """Number of the prepared graphs' form; it goes up when their bytes change."""
 
 _BEFORE_GELU = ("query", "key", "value", "joined", "wide")
@@ -48,9 +48,8 @@ class Variant:
         Bits of the weights; None leaves float32.
     scales : {"row", "tensor", "static"}, optional
         How activations are scaled to eight bits; None multiplies in float32.
-    by_row : tuple of str
-        Parts (query, key, value, joined, wide, narrow) that have a scale for each token all the
-        same.
+    fixed : tuple of str
+        Parts (query, key, value, joined, wide, narrow) whose scale is fixed all the same.
     columns : Mapping[str, int]
         Columns of the input that stay in float32, by part.
     fitted : bool
@@ -59,6 +58,8 @@ class Variant:
         Parts whose weights stay in float32.
     exact_layers : int
         How many of the last layers stay in float32.
+    rotated : tuple of str
+        Parts whose input is turned in blocks, which share what stands out (smoothing.py).
     smoothed : tuple of str
         Parts whose largest columns are made smaller at the cost of the weights (smoothing.py).
     least : float, optional
@@ -69,11 +70,12 @@ class Variant:
     summary: str
     bits: int | None = 8
     scales: Scales | None = None
-    by_row: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
     columns: Mapping[str, int] = field(default_factory=dict)
     fitted: bool = False
     exact: tuple[str, ...] = ()
     exact_layers: int = 0
+    rotated: tuple[str, ...] = ()
     smoothed: tuple[str, ...] = ()
     least: float | None = None
 
@@ -87,10 +89,10 @@ class Variant:
 VARIANTS: Mapping[Prepared, Variant] = {
     "fused": Variant(summary="float32, operations fused", bits=None),
     "int8": Variant(
-        summary="a scale for each token, largest columns apart, smoothed before GELU, fitted",
+        summary="inputs rotated, a scale for each token but before the attention, fitted",
         scales="row",
-        columns={"query": 8, "key": 8, "value": 8, "narrow": 32},
-        smoothed=("wide",),
+        fixed=("query", "key", "value"),
+        rotated=(*_BEFORE_GELU, "narrow"),
         fitted=True,
     ),
     "int8-fast": Variant(
