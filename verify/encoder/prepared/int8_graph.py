@@ -4,9 +4,10 @@ A product is ``(codes of x) @ (codes of W)`` in integers, times the scale of eac
 each column of W. Both sides are unsigned, W around 128: products of unsigned and signed bytes
 saturate in the kernels of x86 processors without VNNI, products of two unsigned ones nowhere.
 
-The columns of x with the largest values would set the scale for all others. They are fixed when
-the graph is made, multiplied in float32 beside the integers, and their rows of W are zero there,
-so that it does not matter that their codes are cut off.
+The columns of x with the largest values would set the scale for all others. Rows are turned, so
+that all columns share them (smoothing.py); or these columns are fixed when the graph is made,
+multiplied in float32 beside the integers, and their rows of W are zero there, so that it does not
+matter that their codes are cut off.
 
 GELU is the one by tanh (FastGelu): within 5e-4 of the exact one, below what eight bits round, and
 half the time.
