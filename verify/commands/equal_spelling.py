@@ -35,10 +35,10 @@ class Rewrite:
     op: str
     nodes: int
     difference: float | None
-    why: str
     before: tuple[int, int, int]
     after: tuple[int, int, int]
     taken: bool
+    why: str = ""
 
     def sentence(self) -> str:
         """Return it as a line for a person."""
