@@ -35,7 +35,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise CannotWrite(
             f"{path} cannot be written: {error.strerror or error}.",
-            hint="Name a place that you may write to; --work DIR names another work directory.",
+            hint="Free some space, or name a place that you may write to: --work DIR names another "
+            "work directory.",
         ) from None
 
 

@@ -62,4 +62,5 @@ def test_a_disk_that_fills_up_below_another_error_is_found(
     status, summary, hint = answer(check, tmp_path, monkeypatch)
     assert status == "inconclusive"
     assert "graph.onnx cannot be written: No space left on device" in summary
-    assert hint == "Name a place that you may write to; --work DIR names another work directory."
+    assert hint is not None
+    assert hint.startswith("Free some space, or name")
