@@ -36,6 +36,7 @@ def main() -> int:
     soak.add_argument("--client", choices=sorted(WIRES), action="append")
     pair = what.add_parser("latency", help="one query at a time, beside the Embedder")
     pair.add_argument("--rounds", type=int, default=15)
+    pair.add_argument("--pause", type=float, default=10, metavar="MS", help="before each call")
     load = what.add_parser("load", help="HTTP under load, by hey")
     load.add_argument("--calls", type=int, default=400, help="for one client")
     options = parser.parse_args()
@@ -84,7 +85,7 @@ def run_soak(installed: measure.Installed, options: argparse.Namespace) -> int:
 
 def run_latency(installed: measure.Installed, options: argparse.Namespace) -> int:
     """Print P50 and P95 of every way, and what the bridge adds."""
-    found = measure.latency(installed, options.rounds)
+    found = measure.latency(installed, options.rounds, options.pause / 1e3)
     inside = found[measure.WAYS[0]]
     print(f"{len(inside)} calls each, in ms")
     worst = 0.0

@@ -24,8 +24,6 @@ from verify.latency.queries import QUERIES
 
 HERE = Path(__file__).resolve().parent
 WAYS = ("in the process", "lines, numbers", "lines, base64", "frames")
-# s; onnxruntime's threads spin for 20 to 30 ms after a call, on the core of the next way's.
-PAUSE = 0.04
 UNGROUPED = """
 import sys
 from ortmill.verify.bridge import engine
@@ -100,8 +98,12 @@ class Frames:
         return np.frombuffer(answer[21:], "<f4")
 
 
-def latency(installed: Installed, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of one query in every way, one after the other for each text in turn."""
+def latency(installed: Installed, rounds: int, pause: float) -> dict[str, list[float]]:
+    """Return the seconds of one query in every way, one after the other for each text in turn.
+
+    Before each call there are ``pause`` seconds. onnxruntime's threads spin for 20 to 30 ms after a
+    call: with less, the last way's disturb the next; with more, the machine has gone to rest.
+    """
     found: dict[str, list[float]] = {way: [] for way in WAYS}
     with ExitStack() as stack:
         worker = [installed.python, str(HERE / "in_process.py"), installed.recipe]
@@ -124,7 +126,7 @@ def latency(installed: Installed, rounds: int) -> dict[str, list[float]]:
         for number in range(rounds + 1):
             for text in random.permutation(QUERIES):
                 for way in random.permutation(WAYS):
-                    time.sleep(PAUSE)
+                    time.sleep(pause)
                     seconds = ways[way](str(text))
                     if number:  # the first round warms up
                         found[way].append(seconds)
