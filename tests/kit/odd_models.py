@@ -307,6 +307,11 @@ def small_tail() -> onnx.ModelProto:
     return model(nodes, [value("x", [1, 96])], [value("y", [1, 96])])
 
 
+def small_gelu() -> onnx.ModelProto:
+    nodes = [node("Gelu", ["x"], ["y"], name="gelu")]
+    return model(nodes, [value("x", [1, 96])], [value("y", [1, 96])], opset=20)
+
+
 def small_root() -> onnx.ModelProto:
     nodes = [node("Sqrt", ["x"], ["y"], name="root")]
     return model(nodes, [value("x", [1, 96])], [value("y", [1, 96])])
@@ -364,6 +369,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "text_beside": text_beside,
     "only_nan": only_nan,
     "small_tail": small_tail,
+    "small_gelu": small_gelu,
     "small_root": small_root,
     "all_folded": all_folded,
     "wide_integers": wide_integers,
