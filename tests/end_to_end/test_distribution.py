@@ -291,7 +291,7 @@ def test_checks_are_listed_as_in_the_checkout(installed: Installed) -> None:
         (["verify", "--help"], 0, "ortmill verify run FILE.whl"),
         (["verify", "coverage", "--help"], 0, "ortmill verify coverage model.onnx"),
         (["verify", "run"], 3, "`ortmill build run` first"),
-        (["verify", "run", "--what"], 3, "`ortmill verify --help`"),
+        (["verify", "run", "--what"], 3, "`ortmill verify run --help`"),
         (
             ["verify", "model", "--models", "w/models/all-minilm-l6-v2"],
             3,
@@ -360,7 +360,8 @@ def test_a_recipe_s_name_is_enough(installed: Installed, cached: Path, tmp_path:
     never = lines.replace(MODEL, "bge-small-en-v1.5")
     assert "only the cache may be used" in installed("python", "-c", never, code=1)
     wrong = "from ortmill import Embedder; Embedder.from_recipe('all-minilm')"
-    assert "there is no model recipe called all-minilm" in installed("python", "-c", wrong, code=1)
+    said = 'There is no model recipe called "all-minilm".'
+    assert said in installed("python", "-c", wrong, code=1)
 
 
 @pytest.mark.parametrize("package", ["ortmill", "verify"])

@@ -295,10 +295,12 @@ def test_the_command_ends_in_0_or_1(
     if broken:
         monkeypatch.setattr("verify.differential.drive.read_results", _first_emptied())
     archive = tmp_path / "onnx.tar.gz"
-    archive.touch()
+    ours, theirs = tmp_path / "ours.whl", tmp_path / "theirs.whl"
+    for each in (archive, ours, theirs):
+        each.touch()
     code = cli.run(
         _arguments(
-            "ours.whl", "--official", "theirs.whl", "--onnx-archive", str(archive),
+            str(ours), "--official", str(theirs), "--onnx-archive", str(archive),
             "--work", str(tmp_path / "work"),
         ),
         Console(stderr=True),
