@@ -47,11 +47,17 @@ class Timing:
             return CheckResult(
                 id=check,
                 status="passed" if enough else "inconclusive",
-                summary=told if enough else f"{told}: too few calls for a bound",
+                summary=told
+                if enough
+                else f"{told}: they depend on one another and are worth {plain.n_effective:.0f}, "
+                "too few for a bound",
                 measured=plain.upper_bound,
                 unit="ms",
                 evidence=evidence,
-                hint="" if enough else "Leave --quick out, or ask about a smaller input.",
+                hint=""
+                if enough
+                else "Leave --quick out, run it on a machine that is idle, or ask about a smaller "
+                "input.",
             )
         blame = judge_fairly(
             fixed.conditions(),
@@ -93,24 +99,34 @@ def time_on_cpu(
 ) -> Timing:
     """Measure graphs on the CPU provider: three processes that take turns, a block of calls each.
 
-    ``graphs`` maps a name to its file; ``feeds`` is a file of inputs that all of them take.
+    ``graphs`` maps a name to its file; ``feeds`` is a file of inputs that all of them take. While
+    the first graph's calls tell no bound, rounds go on for as long again as was planned at most.
 
     Raises
     ------
     VerifyError
         When a process dies, or the runtime refuses a graph.
     """
+    seconds = 3.0 if quick else 12.0
     plan = Plan(
         series=tuple(SeriesSpec(target="candidate", workload=name) for name in graphs),
         processes=_PROCESSES,
         rounds=4 if quick else 12,
         least=1 if quick else 2,
         calls=dict.fromkeys(graphs, _CALLS),
-        seconds=3.0 if quick else 12.0,
+        seconds=seconds,
         sampler=".own_model.timing_inside:serve",
         payload={
             "graphs": {name: str(path.resolve()) for name, path in graphs.items()},
             "feeds": str(feeds),
         },
     )
-    return Timing(series=measure(context, plan, say=lambda text: say(f"latency: {text}")))
+    return Timing(
+        series=measure(
+            context,
+            plan,
+            enough=lambda so_far: summary(so_far[0]).upper_bound is not None,
+            more_seconds=seconds,
+            say=lambda text: say(f"latency: {text}"),
+        )
+    )

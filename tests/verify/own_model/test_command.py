@@ -54,6 +54,13 @@ def statuses(found: dict[str, Any]) -> dict[str, str]:
     return {check["id"]: check["status"] for check in found["checks"]}
 
 
+def unbounded(found: dict[str, Any]) -> set[str]:
+    """The check that a busy machine leaves open: its calls tell no bound of P95."""
+    return {"latency.cpu"} & {
+        name for name, status in statuses(found).items() if status == "inconclusive"
+    }
+
+
 def party(found: dict[str, Any], check: str) -> str:
     entry = next(each for each in found["checks"] if each["id"] == check)
     return str(entry["evidence"].get("party", ""))
@@ -61,9 +68,10 @@ def party(found: dict[str, Any], check: str) -> str:
 
 def test_the_whole_of_a_detector(examined: Any, tmp_path: Path) -> None:
     code, found, page, said = examined(write("detector", tmp_path), "--fix", "b=1")
-    assert code == 0, said
-    seen = statuses(found)
-    assert {name for name, status in seen.items() if status != "passed"} == {"conversion.device"}
+    seen, open_ = statuses(found), unbounded(found)
+    assert code == (2 if open_ else 0), said
+    left = {name for name, status in seen.items() if status != "passed"}
+    assert left == {"conversion.device"} | open_
     before, after = found["coverage"][1], found["coverage"][3]
     assert before["nodes_taken"] < after["nodes_taken"] == after["nodes_total"]
     assert {step["op"] for step in found["fixed"]["rewritten"] if step["taken"]} >= {"HardSigmoid"}
@@ -77,9 +85,15 @@ def test_the_whole_of_a_detector(examined: Any, tmp_path: Path) -> None:
     # The page holds everything and asks for nothing.
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
     assert "<script" not in page
-    for words in ("READY FOR A MAC", "ort::ep", "CoreMLExecutionProvider", "HardSigmoid"):
+    for words in (
+        "OPEN" if open_ else "READY FOR A MAC",
+        "ort::ep",
+        "CoreMLExecutionProvider",
+        "HardSigmoid",
+    ):
         assert words.replace("ort::ep", "use ort") in page
-    assert max(map(len, said.split("READY")[1].split("page:")[0].splitlines())) <= 80
+    decision = "OPEN" if open_ else "READY"
+    assert max(map(len, said.split(decision)[1].split("page:")[0].splitlines())) <= 80
 
 
 def test_the_python_runs_on_the_cpu(
@@ -133,7 +147,7 @@ def test_each_part_by_itself(
 ) -> None:
     ended, found, page, said = examined(write(name, tmp_path), *options)
     seen = statuses(found)
-    if seen.get("latency.cpu") == "inconclusive":  # a busy machine's calls tell no bound
+    if unbounded(found):
         code = code or 2
         wanted = {check: status for check, status in wanted.items() if check != "latency.cpu"}
     assert ended == code, said
@@ -155,7 +169,7 @@ def test_inputs_that_do_not_fit_are_no_ones_failure(
 
 def test_weights_beside_the_model_end_up_inside(examined: Any, tmp_path: Path) -> None:
     code, found, _, said = examined(write_external(tmp_path))
-    assert code == 0, said
+    assert code == (2 if unbounded(found) else 0), said
     before, after = found["coverage"][1], found["coverage"][3]
     assert before["share"] < after["share"] == 1.0
     assert "with its weights inside" in " ".join(before["warnings"])

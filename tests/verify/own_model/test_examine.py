@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +16,8 @@ from verify.cli import main, with_command
 from verify.conversion.own_model import Input
 from verify.coverage import fixed_shapes
 from verify.errors import VerifyError
-from verify.latency.series import SeriesSamples, SeriesSpec
+from verify.latency.series import Plan, SeriesSamples, SeriesSpec
+from verify.own_model import timing
 from verify.own_model.asking import _read
 from verify.own_model.code import Use, cargo_lines, python_code, rust_code
 from verify.own_model.examine import Examined, _part
@@ -205,3 +206,51 @@ def test_a_missing_file_is_one_sentence(
 ) -> None:
     assert main(words) == 3
     assert said in capsys.readouterr().err
+
+
+def waves(*, calls: int) -> SeriesSamples:
+    """Calls whose slow ones come together, as on a busy machine: they are worth a few."""
+    slow = [1.0 + 0.5 * (place // 48 % 8 == 7) for place in range(calls)]
+    return SeriesSamples(
+        spec=SeriesSpec(target="candidate", workload="fixed"),
+        values=[int(1e6 * each) + place % 7 for place, each in enumerate(slow)],
+        process=[place // 32 % 3 for place in range(calls)],
+    )
+
+
+def test_calls_that_depend_on_one_another_are_said_to_be_worth_less() -> None:
+    found = Timing(series=(waves(calls=384),)).result(
+        "latency.cpu", find_policy("linux").limits, None
+    )
+    assert found.status == "inconclusive"
+    assert "384 calls" in found.summary
+    assert "too few for a bound" in found.summary
+    assert "idle" in found.hint
+
+
+def test_rounds_go_on_while_the_calls_tell_no_bound(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def measure(_: object, plan: Plan, **more: Any) -> tuple[SeriesSamples, ...]:
+        asked.update(more, plan=plan)
+        return (waves(calls=384),)
+
+    monkeypatch.setattr(timing, "measure", measure)
+    timing.time_on_cpu(
+        cast("Any", None),
+        {"fixed": tmp_path / "net.onnx"},
+        tmp_path,
+        quick=True,
+        say=lambda _: None,
+    )
+    random = np.random.default_rng(3)
+    even = SeriesSamples(
+        spec=SeriesSpec(target="candidate", workload="fixed"),
+        values=[int(value) for value in 1e6 + 1e4 * random.standard_normal(384)],
+        process=[place // 32 % 3 for place in range(384)],
+    )
+    assert asked["more_seconds"] == asked["plan"].seconds
+    assert not asked["enough"]([waves(calls=384)])
+    assert asked["enough"]([even])
