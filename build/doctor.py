@@ -43,18 +43,9 @@ _PROGRAMS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked for.
+    """One thing that was looked for, and what to do where it is not ready.
 
-    Parameters
-    ----------
-    name : str
-        What it is.
-    state : {"ready", "lacking", "optional"}
-        ``lacking`` where a build cannot do without; ``optional`` is missing and can be.
-    found : str
-        What was found, or what is wrong.
-    mend : str
-        What to do about it; empty where it is ready.
+    ``lacking`` is what a build cannot do without; what is ``optional`` is missing and can be.
     """
 
     name: str
@@ -64,13 +55,7 @@ class Finding:
 
 
 def examine(request: Request) -> Iterator[Finding]:
-    """Yield what this machine has for a build of a recipe, then what the rest would like.
-
-    Parameters
-    ----------
-    request : Request
-        The recipe, the platform, the cache and the environment.
-    """
+    """Yield what this machine has for a build of a recipe, then what the rest would like."""
     workspace, recipe = request.workspace, request.recipe
     tree = workspace.tree(recipe, request.platform)
 

@@ -26,18 +26,9 @@ _API = "1.0"
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """One wheel of an index.
+    """One wheel of an index: ``project`` is its distribution's normalised name.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    project : str
-        Its distribution's normalised name.
-    sha256 : str
-        Hash of its bytes.
-    requires_python : str
-        As its metadata says; empty where they say nothing.
+    ``requires_python`` is as its metadata says; empty where they say nothing.
     """
 
     path: Path
@@ -86,19 +77,10 @@ def _read(file: Path) -> Offer:
 
 
 def write_index(offers: Iterable[Offer], folder: Path) -> tuple[Path, ...]:
-    """Write ``index.html`` and ``index.json`` of the index and of each project.
+    """Write ``index.html`` and ``index.json`` of the index and of each project; return the files.
 
-    Parameters
-    ----------
-    offers : iterable of Offer
-        The wheels; they stay where they are.
-    folder : Path
-        What pip gets as ``--index-url``, usually ``wheels/simple``.
-
-    Returns
-    -------
-    tuple of Path
-        The files written, each whole or not at all.
+    The wheels stay where they are. ``folder`` is what pip gets as ``--index-url``, usually
+    ``wheels/simple``.
     """
     projects: dict[str, list[Offer]] = {}
     for offer in offers:

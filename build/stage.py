@@ -22,21 +22,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(Generic[T]):
-    """One stage of a build.
+    """One stage of a build; ``title`` says what it does, for the reader who waits.
 
-    Parameters
-    ----------
-    name, title : str
-        What it is called, and what it does, for the reader who waits.
-    work : callable
-        Does it. Where there is a key, what it returns is recorded: a mapping of JSON values.
-    summary : callable
-        Turns what ``work`` returned into the line that reports the stage.
-    key : str, optional
-        :func:`inputs_digest` of everything that decides the outputs. A stage without one always
-        runs.
-    outputs_exist : callable, optional
-        Whether what an earlier run made is still there.
+    ``key`` is :func:`inputs_digest` of everything that decides the outputs: with one, what ``work``
+    returns is recorded, a mapping of JSON values; a stage without one always runs. ``summary``
+    turns what it returned into the line that reports the stage. ``outputs_exist`` says whether what
+    an earlier run made is still there.
     """
 
     name: str
@@ -69,15 +60,8 @@ class Timing:
 class Engine:
     """Runs stages one after the other, and keeps their times.
 
-    Parameters
-    ----------
-    records : Path
-        The folder of the records.
-    order : sequence of str
-        The names of the stages that have a key, in order: what a stage makes anew, the ones after
-        it cannot keep.
-    reporter : Reporter
-        Hears of every stage.
+    ``order`` names the stages that have a key, in order: what one makes anew, the ones after it
+    cannot keep. Their records are in the folder ``records``.
     """
 
     def __init__(self, records: Path, order: Sequence[str], reporter: Reporter) -> None:

@@ -104,12 +104,7 @@ def _exported(symbol: Any) -> bool:
 
 
 def inspect_elf(source: Path | bytes) -> ElfFacts:
-    """Read the facts of one ELF file.
-
-    Parameters
-    ----------
-    source : Path or bytes
-        The file, or its content.
+    """Read the facts of one ELF file, given by its path or its content.
 
     Raises
     ------

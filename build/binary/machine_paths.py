@@ -21,17 +21,10 @@ class FoundPath:
 def find_path(data: bytes, needles: Sequence[str]) -> FoundPath | None:
     """Return where the first of the given paths is inside a file's bytes, or None.
 
-    Parameters
-    ----------
-    data : bytes
-        A file's whole content.
-    needles : sequence of str
-        Paths of this machine, at least four characters each: a shorter one is in every file.
-
     Raises
     ------
     ValueError
-        A needle is too short to mean anything.
+        A path has less than four characters: such a one is in every file.
     """
     for needle in needles:
         if len(needle) < _SHORTEST_NEEDLE:

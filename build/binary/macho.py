@@ -241,17 +241,10 @@ def _facts(binary: Any, data: bytes, architectures: tuple[str, ...]) -> MachoFac
 def inspect_macho(
     source: Path | bytes, *, architecture: str = "arm64", name: str = ""
 ) -> MachoFacts:
-    """Read the facts of one architecture of a Mach-O file.
+    """Read the facts of one architecture of a Mach-O file, given by its path or its content.
 
-    Parameters
-    ----------
-    source : Path or bytes
-        The file, or its content.
-    architecture : str, optional
-        Which one of a universal file. A file without it is read as what it is: the caller sees
-        it in ``architectures``.
-    name : str, optional
-        What to call the content in an error.
+    A universal file without that architecture is read as what it is: the caller sees it in
+    ``architectures``. ``name`` is what the content is called in an error.
 
     Raises
     ------

@@ -158,16 +158,8 @@ def macho_weaknesses(
 ) -> list[str]:
     """Return what no Mach-O file of ours may have or lack; empty when it is sound.
 
-    Parameters
-    ----------
-    facts : MachoFacts
-        The file.
-    architecture : str
-        The only one that it may be for, ``arm64``.
-    minimum_os : str
-        The newest macOS that it may ask for, ``13.3``; empty where nothing was promised.
-    file : str, optional
-        The file's name, from which :func:`install_name` follows.
+    ``minimum_os`` is the newest macOS that it may ask for, ``13.3``; empty where nothing was
+    promised. :func:`install_name` follows from the name ``file``.
     """
     found = _target_weaknesses(facts, architecture, minimum_os)
     if facts.executable_stack:
@@ -197,14 +189,8 @@ def compare_macho(
 ) -> list[str]:
     """Return where a Mach-O file of ours is weaker than the official one; empty when it is not.
 
-    Parameters
-    ----------
-    facts : MachoFacts
-        Our binary.
-    reference : MachoFacts
-        The same file of the official wheel, the same architecture of it.
-    architecture, minimum_os, file : str
-        As for :func:`macho_weaknesses`, whose clauses come first.
+    ``reference`` is the same file of the official wheel, the same architecture of it. The clauses
+    of :func:`macho_weaknesses` come first.
     """
     found = macho_weaknesses(facts, architecture=architecture, minimum_os=minimum_os, file=file)
     extra = [name for name in facts.dependencies if name not in reference.dependencies]

@@ -64,11 +64,8 @@ def cmake_defines(
 ) -> dict[str, DefineValue]:
     """Return CMake's cache entries.
 
-    Parameters
-    ----------
-    chosen : Mapping[str, str]
-        The kind of origin of each dependency that will be compiled in. One that is missing here
-        adds its ``fallback_defines``.
+    ``chosen`` has the kind of origin of each dependency that will be compiled in; one that is
+    missing there adds its ``fallback_defines``.
     """
     defines: dict[str, DefineValue] = {}
     defines.update(recipe.defines)
@@ -155,22 +152,9 @@ def make_plan(
     """Return the commands that configure, compile and pack a wheel.
 
     All three are upstream's own ``tools/ci_build/build.py`` with the same arguments; only the
-    phase differs, so that a phase can be repeated alone.
-
-    Parameters
-    ----------
-    request : Request
-        What is built.
-    tree : Tree
-        Where it is built.
-    programs : Programs
-        With what.
-    chosen : Mapping[str, str]
-        As for :func:`cmake_defines`.
-    env : Mapping[str, str]
-        The whole environment of the commands (:func:`build_environment`).
-    as_root : bool, optional
-        Whether the commands will run as root, which upstream's script must know.
+    phase differs, so that a phase can be repeated alone. ``chosen`` is as for
+    :func:`cmake_defines`, ``env`` the whole environment of the commands; upstream's script must
+    know whether they run ``as_root``.
     """
     recipe, platform = request.recipe, request.platform
     defines = cmake_defines(recipe, platform, tree, programs, chosen=chosen)

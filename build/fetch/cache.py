@@ -171,12 +171,7 @@ class ContentCache:
     def lock(self, key: str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         """Hold the lock of one entry, against other processes and other threads.
 
-        Parameters
-        ----------
-        key : str
-            The entry's name, usually its hash.
-        waiting : callable, optional
-            Called once where somebody else holds the lock.
+        ``waiting`` is called once where somebody else holds the lock.
         """
         with writing_to(self.root):
             lock = FileLock(self._folder("locks") / f"{_UNSAFE.sub('-', key)}.lock")

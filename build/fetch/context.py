@@ -21,27 +21,10 @@ from .wanted import Choice
 class FetchContext:
     """The surroundings of a fetch: not frozen, for it learns while it is used.
 
-    Parameters
-    ----------
-    cache : ContentCache
-        Where everything is kept.
-    recipes_dir : Path
-        The folder of the recipes: paths of overlays and of the tools' lock file start there.
-    env : Mapping[str, str]
-        The environment to read settings from and to give to git and pip.
-    progress : Progress, optional
-        Called from several threads at once.
-    choice : {"auto", "upstream", "registry", "cache"}, optional
-        Which kinds of origin :func:`build.fetch.models.fetch_model` may use; a plan's items carry
-        their own.
-    offline : bool, optional
-        Use the cache alone.
-    options : HttpOptions, optional
-        Time-outs and retries.
-    apt_root : Path, optional
-        The folder that holds ``etc/apt``.
-    python : str, optional
-        The interpreter whose pip is asked.
+    Paths of overlays and of the tools' lock file start at ``recipes_dir``; ``env`` is read for
+    settings and given to git and pip. ``progress`` is called from several threads at once.
+    ``choice`` is for :func:`build.fetch.models.fetch_model`: a plan's items carry their own.
+    ``apt_root`` holds ``etc/apt``; ``python`` is the interpreter whose pip is asked.
     """
 
     cache: ContentCache

@@ -95,16 +95,9 @@ def write_wheel(
 ) -> None:
     """Write a wheel: sorted, one time stamp, fixed permissions, no entries for folders.
 
-    Parameters
-    ----------
-    files : Mapping[str, bytes]
-        Content by path, RECORD included.
-    path : Path
-        The file to write; it is overwritten.
-    source_date_epoch : int
-        Seconds since 1970 (reproducible-builds.org); moved into what zip can hold, 1980-2107.
-    compression : int, optional
-        zlib's level, 0 to 9; a low one for a wheel that is unpacked again at once.
+    ``files`` has RECORD too. ``source_date_epoch`` is in seconds since 1970
+    (reproducible-builds.org), moved into what zip can hold, 1980-2107. ``compression`` is zlib's
+    level, 0 to 9; a low one for a wheel that is unpacked again at once.
     """
     moment = datetime.fromtimestamp(source_date_epoch, tz=UTC)
     stamp = max(_FIRST, min(_LAST, moment)).timetuple()

@@ -122,15 +122,7 @@ def compare_file_lists(
     *,
     explanations: Iterable[Explanation] = EXPLANATIONS,
 ) -> list[Difference]:
-    """Return every file that only one of two wheels has, sorted by path.
-
-    Parameters
-    ----------
-    ours, official : iterable of str
-        The paths in the wheels.
-    explanations : iterable of Explanation, optional
-        What is known and meant.
-    """
+    """Return every file that only one of two wheels has, sorted by path."""
     table = tuple(explanations)
     mine, theirs = _paths(ours), _paths(official)
     sides: tuple[tuple[Side, set[str]], ...] = (

@@ -27,18 +27,10 @@ _TARGETS: Mapping[PlatformName, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Sdk:
-    """An unpacked SDK.
+    """An unpacked SDK; its folder is the parent of ``lib`` and ``include``.
 
-    Parameters
-    ----------
-    folder : Path
-        Its one folder, the parent of ``lib`` and ``include``.
-    platform : PlatformName
-        What its library is for.
-    version : str
-        Upstream's version, such as ``1.21.0``.
-    api : int
-        Version of the C API in its header: what the library serves, with every older one.
+    ``api`` is the version of the C API in its header: what the library serves, with every older
+    one.
     """
 
     folder: Path

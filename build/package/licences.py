@@ -15,14 +15,8 @@ _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 class LicenceText:
     """One licence file of one input.
 
-    Parameters
-    ----------
-    name : str
-        The input, one path component: ``abseil_cpp``.
-    file : str
-        The file's own name or its relative path below the input: ``LICENSE``.
-    text : bytes
-        The file's content, kept as it is.
+    ``name`` is the input, one path component (``abseil_cpp``); ``file`` is the file's own name or
+    its path below the input.
     """
 
     name: str

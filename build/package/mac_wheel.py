@@ -25,19 +25,12 @@ _LOADER, _RPATH = "@loader_path", "@rpath"
 
 
 def macos_tags(minimum_os: str, architecture: str) -> tuple[str, ...]:
-    """Return the platform tags of a wheel that needs a version of macOS.
+    """Return the platform tags of a wheel that needs a version of macOS, ``13.3`` or ``14``.
 
     ``packaging.tags.mac_platforms``, by which pip and others choose, knows no minor version since
     macOS 11: on 13.6 it accepts ``macosx_13_0`` and nothing between that and ``macosx_14_0``. A
     wheel that needs 13.3 is for both: its true version, for installers that know it, and
     the oldest tag that promises too little to nobody.
-
-    Parameters
-    ----------
-    minimum_os : str
-        ``13.3``, or ``14`` for ``14.0``.
-    architecture : str
-        ``arm64``.
 
     Raises
     ------
@@ -72,14 +65,8 @@ def oldest_macos(filename: str) -> str:
 def resolve(dependency: str, *, binary: str, rpaths: Sequence[str]) -> list[str]:
     """Return the places inside the wheel where dyld would look for a library, in its order.
 
-    Parameters
-    ----------
-    dependency : str
-        An install name: ``@rpath/x.dylib``.
-    binary : str
-        Path of the file that asks for it.
-    rpaths : sequence of str
-        Its LC_RPATH entries. Absolute ones lead nowhere in a wheel.
+    ``dependency`` is an install name, ``@rpath/x.dylib``, that the file ``binary`` asks for. Of
+    its LC_RPATH entries, absolute ones lead nowhere in a wheel.
     """
     start, _, rest = dependency.partition("/")
     folders = {_LOADER: [_LOADER], _RPATH: list(rpaths)}.get(start, [])
@@ -111,13 +98,6 @@ def _check_dependencies(name: str, facts: MachoFacts, files: Mapping[str, bytes]
 
 def check_mac_wheel(files: Mapping[str, bytes], *, architecture: str) -> None:
     """Make sure that a wheel's libraries are complete, as delocate would.
-
-    Parameters
-    ----------
-    files : Mapping[str, bytes]
-        Content by path.
-    architecture : str
-        Which part of a universal file to read.
 
     Raises
     ------

@@ -166,19 +166,10 @@ def manifest_text(manifest: Manifest) -> str:
 def write_manifest(manifest: Manifest, into: Path, *, forbidden_paths: Sequence[str] = ()) -> Path:
     """Write ``manifest.json`` into a folder, whole or not at all, and return its path.
 
-    Parameters
-    ----------
-    manifest : Manifest
-        What to write.
-    into : Path
-        The folder of the wheel and the SDK.
-    forbidden_paths : sequence of str, optional
-        Paths of this machine that must not be in it.
-
     Raises
     ------
     WheelError
-        The manifest holds a forbidden path.
+        The manifest holds one of the forbidden paths, which are of this machine.
     ResourceError
         The folder cannot be written.
     """

@@ -99,17 +99,11 @@ def _package(metadata: bytes) -> str:
 def set_version(files: Mapping[str, bytes], version: str) -> dict[str, bytes]:
     """Return the wheel's files with another local version, in every place but RECORD.
 
-    Parameters
-    ----------
-    files : Mapping[str, bytes]
-        Content by path.
-    version : str
-        The new version, in PEP 440's normal form, of the same release as the old one.
-
     Raises
     ------
     WheelError
-        The version is not normal, is of another release, or is nowhere or twice in a file.
+        The version is not in PEP 440's normal form, is of another release, or is nowhere or twice
+        in a file.
     """
     info = dist_info(files)
     metadata = _part(files, f"{info}/METADATA")

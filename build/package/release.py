@@ -17,22 +17,10 @@ MAC_ARCHITECTURE = "arm64"
 class Release:
     """One version for one platform.
 
-    Parameters
-    ----------
-    into : Path
-        The folder of the artefacts. A file of the same name is replaced in one step.
-    version : str
-        The version with its local part (:func:`build.recipe.version.local_version`).
-    platform : PlatformName
-        The target.
-    source_date_epoch : int
-        Seconds since 1970 for every entry of an archive.
-    licences : sequence of LicenceText
-        Licence texts of all that is compiled in.
-    minimum_os : str, optional
-        The newest macOS that a library may ask for; macOS only.
-    forbidden_paths : sequence of str, optional
-        Paths of this machine that no file may hold.
+    ``version`` has its local part (:func:`build.recipe.version.local_version`);
+    ``source_date_epoch`` is in seconds since 1970, for every entry of an archive. ``minimum_os`` is
+    the newest macOS that a library may ask for, and ``forbidden_paths`` are paths of this machine
+    that no file may hold. In the folder ``into`` a file of the same name is replaced in one step.
     """
 
     into: Path

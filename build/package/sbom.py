@@ -145,24 +145,12 @@ def _document(
 def make_sbom(
     *, name: str, version: str, licence: str, inputs: Sequence[Input], source_date_epoch: int
 ) -> bytes:
-    """Return the SBOM of the wheel; the same inputs give the same bytes, in whatever order.
+    """Return the SBOM of the wheel, UTF-8 JSON; the same inputs give the same bytes in any order.
 
-    Parameters
-    ----------
-    name, version : str
-        The wheel's project and version.
-    licence : str
-        The licence of the whole, an SPDX expression or a name.
-    inputs : sequence of Input
-        Everything that is compiled or copied in. Tools that leave nothing behind are left out.
-    source_date_epoch : int
-        Seconds since 1970 for the document's time stamp.
-
-    Returns
-    -------
-    bytes
-        UTF-8 JSON. References point upstream only; files of package registries are named by
-        package URL and by their path below the registry's root, without a host.
+    ``licence`` is that of the whole, an SPDX expression or a name; ``source_date_epoch`` is in
+    seconds since 1970. Tools that leave nothing behind are left out. References point upstream
+    only; files of package registries are named by package URL and by their path below the
+    registry's root, without a host.
     """
     root = Component(
         name=name,

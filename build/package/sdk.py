@@ -183,20 +183,8 @@ def make_sdk(
     """Make ``onnxruntime-sdk-<version>-<platform>.tar.gz`` of a compiled tree.
 
     Upstream's own install rules choose the library, the headers and the CMake package; the
-    pkg-config file is written anew because upstream's holds an absolute prefix.
-
-    Parameters
-    ----------
-    release : Release
-        What it becomes, and where; the platform decides the library's file names.
-    build_dir : Path
-        CMake's build folder with everything compiled.
-    source_dir : Path
-        Upstream's source tree, for its licence texts.
-    cmake : Path
-        The pinned CMake.
-    run : Run
-        Runs it.
+    pkg-config file is written anew because upstream's holds an absolute prefix. Upstream's licence
+    texts are in ``source_dir``.
 
     Raises
     ------

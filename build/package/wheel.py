@@ -66,13 +66,6 @@ def check_paths(files: Mapping[str, bytes], forbidden: Sequence[str]) -> None:
 def check_binaries(files: Mapping[str, bytes], *, minimum_os: str) -> None:
     """Make sure that every library among the files is fit to be shipped.
 
-    Parameters
-    ----------
-    files : Mapping[str, bytes]
-        Content by path.
-    minimum_os : str
-        What those for macOS may ask for (:func:`build.binary.rules.macho_weaknesses`).
-
     Raises
     ------
     WheelError
@@ -118,19 +111,6 @@ def finish_wheel(
     ``.dist-info`` (PEP 639, PEP 770), auditwheel, delocate or :mod:`build.package.mac_wheel` gives
     the platform tag, RECORD is written anew, and the result is read back and compared before it
     gets its name. Finishing a finished wheel again changes nothing.
-
-    Parameters
-    ----------
-    raw : Path
-        Upstream's wheel; it is not changed.
-    release : Release
-        What it becomes, and where.
-    sbom : bytes or None
-        CycloneDX JSON.
-    repair : Repair
-        The platform's tool.
-    run : Run
-        Runs the tool.
 
     Raises
     ------

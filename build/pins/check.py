@@ -58,15 +58,8 @@ def pinned(recipe: Recipe, choice: Choice) -> Iterator[tuple[Wanted, AnyOrigin]]
 def broken_pins(recipe: Recipe, choice: Choice, context: FetchContext) -> tuple[int, list[Broken]]:
     """Return how many pins were asked for, and those that do not hold.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        The recipe.
-    choice : Choice
-        ``upstream`` asks for what git and plain addresses have of the sources, ``registry`` for
-        the rest.
-    context : FetchContext
-        Its cache must be empty, for what is in a cache is not asked for.
+    ``upstream`` asks for what git and plain addresses have of the sources, ``registry`` for the
+    rest. The context's cache must be empty, for what is in a cache is not asked for.
     """
     pins = list(pinned(recipe, choice))
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="pins") as pool:

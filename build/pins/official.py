@@ -42,14 +42,7 @@ def read_official(
 ) -> Official:
     """Fetch a release's wheels for one interpreter, one for each platform, and read them.
 
-    Parameters
-    ----------
-    project, release : str
-        Which release of the Python index.
-    platforms : sequence of PlatformName
-        Those that the recipe has.
-    interpreter : str
-        Which wheels, such as ``cp311``; the oldest that there is where that one is missing.
+    ``interpreter`` says which, such as ``cp311``; the oldest that there is where that is missing.
 
     Raises
     ------

@@ -82,14 +82,8 @@ def asked_for(
 ) -> dict[str, Asked]:
     """Return the dependencies that a build may ask for, by their names in ``deps.txt``.
 
-    Parameters
-    ----------
-    tree, facts
-        ONNX Runtime's tree, and what was read of it.
-    pairs : sequence of (build machine, target)
-        The builds that there are.
-    args, defines
-        What ``build.py`` is given and what CMake is told.
+    ``pairs`` are the builds that there are, (build machine, target) each; ``args`` is what
+    ``build.py`` is given, ``defines`` what CMake is told.
     """
     switches = _switches(tree / _SCRIPTS[-1], args) | {
         name: ("ON" if value else "OFF") if isinstance(value, bool) else str(value)

@@ -65,17 +65,10 @@ def read_toml(
 
 
 def read_merged(path: Path, recipes: Path | None = None) -> Merged:
-    """Read a recipe with the files that it includes.
+    """Read a recipe with the files that it includes, which are below ``recipes``.
 
     Tables are merged, the dependencies of all files are joined, and for everything else the
     recipe's own value wins. Two included files may not give one key two values.
-
-    Parameters
-    ----------
-    path : Path
-        The recipe.
-    recipes : Path, optional
-        The folder that ``include`` is relative to, as patches and overlays are.
 
     Raises
     ------

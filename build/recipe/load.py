@@ -36,12 +36,7 @@ _Loaded = TypeVar("_Loaded", Recipe, ModelRecipe)
 def load_recipe(path: Path, *, recipes: Path | None = None) -> Recipe:
     """Load a build recipe with the files that it includes.
 
-    Parameters
-    ----------
-    path : Path
-        The recipe.
-    recipes : Path, optional
-        The folder below which it finds them, by default the one that ortmill comes with.
+    They are below ``recipes``, by default the folder that ortmill comes with.
 
     Raises
     ------

@@ -43,14 +43,8 @@ class _Output(Console):
 class Reporter:
     """The build's one way to speak; safe to call from several threads.
 
-    Parameters
-    ----------
-    stream : TextIO, optional
-        Where to write, standard error by default.
-    env : Mapping[str, str]
-        Read for ``GITHUB_ACTIONS`` and what rich itself knows (``NO_COLOR``, ``TERM``).
-    quiet : bool
-        Errors only.
+    It writes to standard error where no stream is given. ``env`` is read for ``GITHUB_ACTIONS``
+    and what rich itself knows (``NO_COLOR``, ``TERM``); ``quiet`` leaves the errors.
     """
 
     def __init__(

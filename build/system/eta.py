@@ -22,13 +22,10 @@ _WHOLE_BUILD = 1000
 
 
 def share_of_time(done: int, total: int) -> float:
-    """Return which share of a compile's time is gone, from 0 to 1.
+    """Return which share of a compile's time is gone, from 0 to 1, by ninja's steps.
 
-    Parameters
-    ----------
-    done, total : int
-        Ninja's steps. Fewer than a thousand in total are the rest of an interrupted build, whose
-        mix of steps is not known: there each step counts the same.
+    Fewer than a thousand in total are the rest of an interrupted build, whose mix of steps is not
+    known: there each step counts the same.
     """
     steps = min(1.0, done / total) if total > 0 else 0.0
     if total < _WHOLE_BUILD:

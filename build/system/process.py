@@ -147,18 +147,9 @@ class Run(Protocol):
 class LoggedRun:
     """A :class:`Run` with the whole output in a log, whose failures are one class of error.
 
-    Parameters
-    ----------
-    env : Mapping[str, str]
-        The whole environment of a child, where a call gives none.
-    log : Path
-        Where output is appended.
-    error : type[BuildError], optional
-        What a status other than zero raises.
-    on_line : callable, optional
-        Called with each line of output, without its line end.
-    note : Path, optional
-        Names the running program while it runs, for :func:`build.system.session.end_leftover`.
+    ``env`` is the whole environment of a child, where a call gives none. Output is appended to
+    ``log``, and ``on_line`` is called with each line, without its end. ``note`` names the running
+    program while it runs, for :func:`build.system.session.end_leftover`.
     """
 
     def __init__(

@@ -42,12 +42,8 @@ def end_child(child: subprocess.Popen[str]) -> None:
 def end_session(session: int, *, collect: Callable[[], object] = lambda: None) -> None:
     """End every process of a session: SIGTERM, and SIGKILL for what is left after ten seconds.
 
-    Parameters
-    ----------
-    session : int
-        The session's number: the process number of its first process.
-    collect : callable, optional
-        Called again and again to collect the status of the caller's own child.
+    Its number is the process number of its first process. ``collect`` is called again and again to
+    collect the status of the caller's own child.
     """
     try:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -88,12 +84,7 @@ def end_leftover(note: Path) -> bool:
     """End what a killed build left running; return whether there was anything.
 
     SIGKILL gives a build no chance to end its compilers, and a second ninja in the same tree
-    beside them would write the same files.
-
-    Parameters
-    ----------
-    note : Path
-        What :func:`write_note` wrote.
+    beside them would write the same files. The note is what :func:`write_note` wrote.
     """
     try:
         facts = json.loads(note.read_text(encoding="utf-8"))

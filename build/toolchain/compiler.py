@@ -174,16 +174,10 @@ def parallel_jobs(*, cores: int | None = None, memory: int | None = None) -> int
 
 
 def check_disk(folder: Path, *, already: int = 0, needed: int = DISK_NEEDED) -> None:
-    """Check that the file system of ``folder`` has room for a build.
+    """Check that the file system of a folder, which need not exist yet, has room for a build.
 
-    Parameters
-    ----------
-    folder : Path
-        A folder, which need not exist yet.
-    already : int
-        Bytes that an earlier, unfinished build has written there.
-    needed : int
-        Bytes of a whole build.
+    ``already`` are the bytes that an earlier, unfinished build has written there, ``needed`` those
+    of a whole build.
 
     Raises
     ------

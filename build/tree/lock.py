@@ -15,16 +15,9 @@ from ..system.files import writing_to
 
 @contextmanager
 def hold_tree(lock: Path, checkout: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold a tree's lock; wait for another build, and say whose it is.
+    """Hold a tree's lock; wait for another build, and say once whose it is.
 
-    Parameters
-    ----------
-    lock : Path
-        The lock file. ``.owner`` beside it names the holder's process and checkout.
-    checkout : Path
-        Whom to name to others.
-    say : callable
-        Called once where there is something to wait for.
+    ``.owner`` beside the lock file names the holder's process and its ``checkout``.
 
     Raises
     ------

@@ -109,16 +109,10 @@ def _hunk(lines: Sequence[bytes], index: int, head: re.Match[bytes]) -> tuple[Hu
 
 
 def patched(content: bytes, hunks: Sequence[Hunk], *, lenient: bool = False) -> bytes:
-    """Return a file's new content.
+    """Return a file's new content; the hunks are in the order of the file.
 
-    Parameters
-    ----------
-    content : bytes
-        The old content.
-    hunks : sequence of Hunk
-        In the order of the file.
-    lenient : bool
-        Runs of blanks count as one, and a hunk may stand at another line (the nearest).
+    Where ``lenient``, runs of blanks count as one, and a hunk may stand at another line (the
+    nearest).
 
     Raises
     ------
@@ -193,21 +187,12 @@ def apply_patch(
 ) -> None:
     """Apply a unified diff to a tree, one path component stripped; all of its files or none.
 
-    Parameters
-    ----------
-    patch : Path
-        The diff; lines before its first file say why it exists.
-    tree : Path
-        The tree's root.
-    sha256 : str, optional
-        What the diff must hash to.
-    lenient : bool
-        As for :func:`patched`.
+    Lines before the diff's first file say why it exists; ``lenient`` is as for :func:`patched`.
 
     Raises
     ------
     IntegrityError
-        The diff is not the pinned one.
+        The diff does not hash to ``sha256``.
     SourceError
         It is no diff, or a hunk does not fit.
     """

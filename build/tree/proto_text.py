@@ -52,18 +52,10 @@ class UnprintableError(ValueError):
 
 
 def print_proto(file: FileDescriptorProto) -> str:
-    """Return the ``.proto`` source of one file descriptor.
+    """Return the ``.proto`` source of one file descriptor, ending in a newline.
 
-    Parameters
-    ----------
-    file : FileDescriptorProto
-        A complete descriptor of proto2 or proto3 syntax, fields with fully qualified type names, as
-        protoc writes them.
-
-    Returns
-    -------
-    str
-        Source text ending in a newline. Equal descriptors give equal texts.
+    The descriptor is complete, of proto2 or proto3 syntax, its fields with fully qualified type
+    names, as protoc writes them. Equal descriptors give equal texts.
 
     Raises
     ------

@@ -24,15 +24,10 @@ _FOLDER = PurePosixPath("coremltools/proto")
 
 
 def recover_protos(wheel: Path) -> dict[str, str]:
-    """Return the source text of ``Model.proto`` and of all that it imports.
+    """Return the source text of ``Model.proto`` and of all that it imports, by file name in order.
 
     What that does not reach is left out: the 7.1 and 9.0 wheels carry one such module,
     ``NamedParameters_pb2``, a leftover of a file that the sources no longer have.
-
-    Returns
-    -------
-    dict[str, str]
-        File name (no folder) to ``.proto`` text, in alphabetical order.
 
     Raises
     ------
@@ -60,17 +55,9 @@ def _refused(wheel: Path, problem: str, **context: str) -> SourceError:
 
 
 def read_descriptors(wheel: Path) -> dict[str, FileDescriptorProto]:
-    """Return every file descriptor in a coremltools wheel, by file name.
+    """Return every file descriptor in a coremltools wheel by file name, in alphabetical order.
 
-    Parameters
-    ----------
-    wheel : Path
-        A coremltools wheel.
-
-    Returns
-    -------
-    dict[str, FileDescriptorProto]
-        One entry per ``coremltools/proto/*_pb2.py``, in alphabetical order.
+    There is one for each ``coremltools/proto/*_pb2.py``.
 
     Raises
     ------

@@ -37,23 +37,13 @@ Parts = tuple[str, ...]
 
 
 def unpack(archive: Path, into: Path, *, strip_root: bool, rooted_links: bool = False) -> None:
-    """Unpack a tar archive, a zip archive or a Debian package.
+    """Unpack a tar archive, a zip archive or a Debian package, whatever its name says.
 
     Symbolic links that stay inside are made, those that leave are refused. What is inside is
-    decided by the folder as it is in the end: with ``strip_root``, the archive's own root is
-    outside.
-
-    Parameters
-    ----------
-    archive : Path
-        The file; its kind is read from its content, not from its name.
-    into : Path
-        An empty or missing folder; several packages of one system may share it.
-    strip_root : bool
-        Leave out the archive's one top-level folder, where everything is in one.
-    rooted_links : bool, optional
-        Take absolute symbolic links as relative to ``into``, as for a system's packages that are
-        unpacked into a folder; else they are refused.
+    decided by the folder as it is in the end: with ``strip_root``, which leaves out the archive's
+    one top-level folder where everything is in one, the archive's own root is outside. With
+    ``rooted_links`` absolute symbolic links are relative to ``into``, as for a system's packages
+    that are unpacked into a folder, several of them into the same.
 
     Raises
     ------

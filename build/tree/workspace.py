@@ -76,16 +76,9 @@ class Tree:
 class Workspace:
     """Recipes, a working folder and a cache.
 
-    Parameters
-    ----------
-    root : Path
-        The folder of wheels and ``.work``: the checkout, or the current folder elsewhere.
-    cache : Path
-        Verified downloads, tools, the compiler cache and the source trees.
-    recipes : Path
-        The folder of the recipes.
-    variant : str
-        A platform that this machine is not: its artefacts and logs have folders of their own.
+    ``root`` is the folder of wheels and ``.work``: the checkout, or the current folder elsewhere.
+    ``variant`` is a platform that this machine is not: its artefacts and logs have folders of
+    their own.
     """
 
     root: Path

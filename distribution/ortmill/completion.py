@@ -13,16 +13,9 @@ import shtab
 def script(
     parser: argparse.ArgumentParser, halves: Mapping[str, argparse.ArgumentParser], shell: str
 ) -> str:
-    """Return the script of a shell.
+    """Return the script of a shell: of the command's own parser, whose commands are empty so far.
 
-    Parameters
-    ----------
-    parser : ArgumentParser
-        The command's own, whose commands are empty so far.
-    halves : Mapping
-        The whole command line of each half, by its name.
-    shell : {"bash", "zsh", "fish"}
-        For which one.
+    ``halves`` is the whole command line of each half, by its name.
     """
     (commands,) = _nested(parser)
     for name, half in halves.items():

@@ -92,20 +92,9 @@ def compare(
 ) -> Comparison:
     """Start each side, hold its vectors beside the references, and measure those that are right.
 
-    Parameters
-    ----------
-    context : TargetContext
-        With an environment for each role that is not in ``missing``.
-    sides : sequence of Side
-        In the order of the rows; ours is among them.
-    missing : Mapping[str, str]
-        Role to why it has no environment.
-    folder : Path
-        See :func:`.hub_folder`.
-    rounds : int
-        In each, every side gets a block of calls in each of two processes.
-    say : callable
-        Takes a line for a person.
+    The context has an environment for each role that is not in ``missing``, which says why. The
+    sides are in the order of the rows, ours among them; the folder is that of :func:`.hub_folder`.
+    In each round every side gets a block of calls in each of two processes.
 
     Raises
     ------

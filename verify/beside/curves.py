@@ -72,17 +72,8 @@ def measure_curves(
 ) -> tuple[Curve, ...]:
     """Measure all curves in one interleaved run, with one process for each form.
 
-    Parameters
-    ----------
-    context : TargetContext
-        With the candidate's environment.
-    forms : sequence of str
-    tokens : int
-        Length of the texts along the axes of batch and threads.
-    rounds : int
-        Blocks of calls at each place.
-    say : callable
-        Takes a line for a person.
+    ``tokens`` is the length of the texts along the axes of batch and threads, ``rounds`` how many
+    blocks of calls there are at each place.
 
     Raises
     ------

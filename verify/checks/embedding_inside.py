@@ -196,12 +196,7 @@ def embedding_agreement(context: TargetContext) -> CheckResult:
 def agreement_numbers(found: Sequence[tuple[Comparison, float]], form: str) -> dict[str, float]:
     """Return what is judged by its limit's name; the policy's form has one of its own, and leads.
 
-    Parameters
-    ----------
-    found : sequence of (Comparison, float)
-        Each form's comparison with fp32, and the share of neighbours whose order it keeps.
-    form : str
-        The policy's form on the CPU.
+    ``found`` has each form's comparison with fp32, and which share of neighbours it keeps in order.
     """
     own = f"cpu {form}"
     numbers = {form_limit(form): item.cosine for item, _ in found if item.way == own}

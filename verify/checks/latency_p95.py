@@ -76,16 +76,10 @@ def latency_p95(context: TargetContext) -> CheckResult:
 def p95_result(
     context: TargetContext, mix: SeriesSamples, worst: SeriesSamples, *, missing: str | None = None
 ) -> CheckResult:
-    """Turn the samples into the check's result.
+    """Turn the samples into the check's result; the worst case is only reported.
 
-    Parameters
-    ----------
-    context : TargetContext
-        Policy and quickness.
-    mix, worst : SeriesSamples
-        The series that is judged, and the one that is only reported.
-    missing : str, optional
-        Why the policy's provider could not be measured; the mix is then the fallback's.
+    ``missing`` says why the policy's provider could not be measured; the mix is then the
+    fallback's.
     """
     budget = context.policy.limits.latency_p95_ms
     blame = judge(mix, context)

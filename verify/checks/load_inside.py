@@ -131,19 +131,8 @@ def run_load(
 ) -> Load:
     """Let threads embed all texts, each thread beginning at another one, all at once.
 
-    Parameters
-    ----------
-    embed_timed : callable
-        ``Embedder.embed_timed`` or anything with its signature; called by all threads.
-    texts : sequence of str
-        Every thread embeds each of them `rounds` times.
-    threads, rounds : int
-        At least 1.
-
-    Returns
-    -------
-    Load
-        An exception is kept as text, and its thread goes on.
+    Every thread embeds each text ``rounds`` times with ``Embedder.embed_timed``, or anything with
+    its signature. An exception is kept as text, and its thread goes on.
     """
     start = Barrier(threads)
 
@@ -210,16 +199,9 @@ def watch_memory(embedder: Embedder, texts: Sequence[str], *, runs: int) -> list
 
 
 def memory_result(points: Sequence[tuple[int, float]], *, runs: int, limits: Limits) -> CheckResult:
-    """Judge the points of `watch_memory`.
+    """Judge the points of `watch_memory`: runs so far and resident MiB.
 
-    Parameters
-    ----------
-    points : sequence of (int, float)
-        Runs so far and resident MiB.
-    runs : int
-        Runs made.
-    limits : Limits
-        ``memory_growth_mb_max`` is the largest growth over ``memory_runs`` runs.
+    ``memory_growth_mb_max`` is the largest growth over ``memory_runs`` runs.
     """
     wanted, limit_mb = limits.memory_runs, limits.memory_growth_mb_max
     settled = [point for point in points if point[0] > SETTLING_SHARE * runs]

@@ -23,17 +23,9 @@ def find_policy(
 ) -> Policy:
     """Load a policy by name, by path, or (``None``) the one for this kind of host and wheel.
 
-    Parameters
-    ----------
-    name : str or None
-        Name or path.
-    wheel : str
-        File name of the wheel. For one that is made for another kind of host, a policy is looked
-        for that only reads it.
-    own : bool
-        Whether ortmill made the wheel. Its own standards are for its own wheels.
-    installable : bool
-        Whether this interpreter can install the wheel. Somebody else's that it cannot is read.
+    For the file name of a wheel that is made for another kind of host, a policy is looked for that
+    only reads it. ``own`` is whether ortmill made the wheel: its own standards are for its own
+    wheels. Somebody else's that this interpreter cannot install (``installable``) is read.
 
     Raises
     ------

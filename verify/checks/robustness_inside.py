@@ -37,14 +37,8 @@ ENCODER_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 class Case:
     """One bad or odd input.
 
-    Parameters
-    ----------
-    name : str
-        What is odd about it.
-    attempt : callable
-        Feeds it to the embedder and returns what came back.
-    right : callable or None
-        Judges a result that came back; None when only an exception will do.
+    ``attempt`` feeds it to the embedder and returns what came back; ``right`` judges that, and is
+    None when only an exception will do.
     """
 
     name: str

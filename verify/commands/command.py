@@ -88,18 +88,9 @@ class Parser(argparse.ArgumentParser):
 class Command:
     """One command: its help, its arguments and what it does.
 
-    Parameters
-    ----------
-    help : str
-        A few words for the list of commands.
-    add_arguments : callable
-        Adds the command's arguments to a parser.
-    run : callable
-        Carries it out and returns the exit code; raises `VerifyError` when it could not run.
-    description : str
-        For the command's own help; by default ``help`` as a sentence.
-    epilog : str
-        Examples.
+    ``run`` carries it out and returns the exit code, or raises `VerifyError` when it could not run.
+    The command's own help has ``description``, by default ``help`` as a sentence, and ``epilog``,
+    its examples.
     """
 
     help: str

@@ -54,12 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Run the command.
-
-    Returns
-    -------
-    int
-        0 when both wheels agree, 1 when they do not.
+    """Run the command; 0 when both wheels agree, 1 when they do not.
 
     Raises
     ------

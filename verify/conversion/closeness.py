@@ -16,14 +16,8 @@ Array = NDArray[Any]
 class Known:
     """What the CPU provider has at the edges of one package.
 
-    Parameters
-    ----------
-    data : Mapping[str, ndarray]
-        Values by ONNX name, ``[cases, …]`` each.
-    names : Mapping[str, str]
-        The package's names to ONNX names.
-    masks : ndarray or None
-        Attention masks, where texts were run.
+    ``data`` holds the values by ONNX name, ``[cases, …]`` each; ``names`` maps the package's names
+    to these. There are attention masks where texts were run.
     """
 
     data: Mapping[str, Array]

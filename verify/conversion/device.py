@@ -144,16 +144,6 @@ def compare_predictions(
 ) -> dict[str, Any]:
     """Compare Core ML's predictions with the CPU provider and with both evaluations.
 
-    Parameters
-    ----------
-    predict : callable
-        From the package's inputs by name to its outputs by name.
-    program : Program
-    known : Known
-        What the CPU provider has.
-    rows : Sequence[int]
-        Which cases.
-
     Returns
     -------
     dict

@@ -137,18 +137,10 @@ def evaluate(
     constants: Constants | None = None,
     keep: bool = False,
 ) -> Evaluation:
-    """Evaluate a program.
+    """Evaluate a program on a value for each of its inputs, by their names there.
 
-    Parameters
-    ----------
-    program : Program
-    inputs : Mapping[str, ndarray]
-        A value for each of the program's inputs, by its name there.
-    mode : {"exact", "fp16", "fp16-accumulate"}
-    constants : Constants, optional
-        What :func:`constants_for` gave for this program and mode.
-    keep : bool
-        Keep every intermediate value.
+    ``constants`` is what :func:`constants_for` gave for this program and mode; with ``keep`` every
+    intermediate value is kept.
 
     Raises
     ------

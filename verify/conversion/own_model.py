@@ -298,26 +298,15 @@ def draw_inputs(
     seed: int,
     ranges: Mapping[str, tuple[float, float]],
 ) -> dict[str, Array]:
-    """Draw inputs: the same seed gives the same bytes.
+    """Draw inputs ``[count, …]`` by name: the same seed gives the same bytes.
 
-    Parameters
-    ----------
-    inputs : sequence of Input
-    count, seed : int
-        Cases at least 1, seed at least 0.
-    ranges : Mapping[str, (float, float)]
-        Inputs to draw evenly from LOW to HIGH, both among the integers drawn. Other floats are
-        normal, other integers 0 or 1: rows that every look-up table has and what masks hold.
-
-    Returns
-    -------
-    dict
-        By name ``[count, …]``.
+    ``ranges`` are inputs to draw evenly from LOW to HIGH, both among the integers drawn. Other
+    floats are normal, other integers 0 or 1: rows that every look-up table has and what masks hold.
 
     Raises
     ------
     VerifyError
-        When a number is impossible.
+        When a number is impossible: there is at least one case, and no seed below 0.
     """
     if count < 1 or seed < 0:
         raise VerifyError(

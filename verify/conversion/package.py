@@ -43,16 +43,9 @@ class PackageError(VerifyError):
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """A package on disk with its parsed model.
+    """A package on disk with its parsed model, a ``coremltools.proto.Model_pb2.Model``.
 
-    Parameters
-    ----------
-    folder : Path
-        Holds ``Manifest.json``.
-    model : object
-        ``coremltools.proto.Model_pb2.Model``.
-    weights : Path or None
-        The folder of ``weight.bin``; ``None`` for a model without one.
+    ``folder`` holds ``Manifest.json``; ``weights``, where there are any, ``weight.bin``.
     """
 
     folder: Path

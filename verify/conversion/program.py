@@ -66,13 +66,7 @@ class _Slot:
 
 
 def load_program(package: Package, version: int | None = None) -> Program:
-    """Load the program with coremltools.
-
-    Parameters
-    ----------
-    package : Package
-    version : int, optional
-        Specification whose operations are used; the package's own when left out.
+    """Load the program with coremltools, by its own specification or by another ``version`` of it.
 
     Raises
     ------

@@ -117,17 +117,7 @@ def prove(
 ) -> list[dict[str, Any]]:
     """Measure every package of every graph of the encoder; see :func:`prove_graphs`.
 
-    Parameters
-    ----------
-    context : TargetContext
-        Its ``targets`` hold the environment of the wheel.
-    buckets : Sequence[int]
-        Sequence lengths.
-    precisions : Sequence
-        ``fp32``, ``fp16`` or both.
-    setting : Setting
-    texts : int, optional
-        Use only so many of the reference texts.
+    ``buckets`` are sequence lengths; with ``texts`` only so many of the reference texts are used.
 
     Raises
     ------

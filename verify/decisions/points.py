@@ -31,16 +31,9 @@ _PROVE = "nox -s verify"
 class Point:
     """One decision point.
 
-    Parameters
-    ----------
-    question : str
-        What is decided.
-    answer : {"yes", "no", "open"}
-        ``open`` where no artefact says it, or the measurement did not settle it.
-    because : str
-        The figure, or why it is open.
-    command : str
-        What answers it, or shows more; empty for a yes.
+    ``open`` is the answer where no artefact says it, or the measurement did not settle it.
+    ``because`` is the figure, or why it is open; ``command`` answers it, or shows more, and is
+    empty for a yes.
     """
 
     question: str
@@ -52,21 +45,10 @@ class Point:
 def points(
     manifest: Mapping[str, Any] | None, folder: Path, document: Document | None
 ) -> tuple[Point, ...]:
-    """Answer every point.
+    """Answer every point, in the plan's order: the wheel, then what was proven of it.
 
-    Parameters
-    ----------
-    manifest : Mapping or None
-        ``wheels/manifest.json``, None where there is none.
-    folder : Path
-        Where the wheel that it names is.
-    document : Document or None
-        The last verification, None where there is none.
-
-    Returns
-    -------
-    tuple of Point
-        In the plan's order: the wheel, then what was proven of it.
+    ``folder`` is where the wheel is that ``wheels/manifest.json`` names; ``document`` is the last
+    verification. Either may be missing.
     """
     first = _built(manifest, folder)
     if document is None:

@@ -50,19 +50,10 @@ class _Stage(Exception):
 
 
 def run_case(case: Case, configuration: str) -> Outcome:
-    """Run one case on the CPU provider.
+    """Run one case on the CPU provider, in one of :data:`CONFIGURATIONS`.
 
-    Parameters
-    ----------
-    case : Case
-    configuration : str
-        One of :data:`CONFIGURATIONS`.
-
-    Returns
-    -------
-    Outcome
-        Errors of ONNX Runtime are outcomes, with the stage (``load``, ``feed``, ``run``,
-        ``read``) and class as the kind.
+    Errors of ONNX Runtime are outcomes, with the stage (``load``, ``feed``, ``run``, ``read``) and
+    class as the kind.
     """
     try:
         outputs = _run(case, configuration)

@@ -22,20 +22,9 @@ def compare(
     *,
     tolerances: Mapping[str, Tolerance] = TOLERANCES,
 ) -> Comparison:
-    """Compare two runs over one case set.
+    """Compare two runs over one case set, with tolerances by element type name.
 
-    Parameters
-    ----------
-    cases : Sequence[Case]
-        The case set that both ran.
-    official, candidate : Results
-    tolerances : Mapping[str, Tolerance]
-        By element type name.
-
-    Returns
-    -------
-    Comparison
-        A case or configuration that one run lacks is a difference of kind ``missing``.
+    A case or configuration that one run lacks is a difference of kind ``missing``.
     """
     differences: list[Difference] = []
     close: list[Difference] = []

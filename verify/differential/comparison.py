@@ -20,16 +20,8 @@ _LISTED = 50
 class Difference:
     """One case in which the two wheels disagree.
 
-    Parameters
-    ----------
-    case, configuration : str
-    group : str
-        ``node`` or ``generated``.
-    kind : {"outcome", "error-kind", "outputs", "verdict", "missing"}
-    detail : str
-        What the candidate gave and what the official wheel gave.
-    delta : Delta, optional
-        For ``outputs``: the distances.
+    Its group is ``node`` or ``generated``; ``detail`` says what the candidate gave and what the
+    official wheel gave, and for ``outputs`` there are the distances.
     """
 
     case: str

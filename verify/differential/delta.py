@@ -90,18 +90,9 @@ class Delta:
 def compare_values(
     official: Value, candidate: Value, *, tolerances: Mapping[str, Tolerance] = TOLERANCES
 ) -> Delta:
-    """Compare two values.
+    """Compare two values, by tolerances of element type names; for sequences, the worst item.
 
-    Parameters
-    ----------
-    official, candidate : Value
-    tolerances : Mapping[str, Tolerance]
-        By element type name; a type that is missing must be equal in every bit.
-
-    Returns
-    -------
-    Delta
-        For sequences, the worst of the items with the counts added up.
+    A type that is missing must be equal in every bit. The counts of a sequence's items add up.
     """
     if isinstance(official, Tensor) and isinstance(candidate, Tensor):
         return _tensors(official, candidate, tolerances)

@@ -29,22 +29,10 @@ _MAX_CRASHES = 200
 def differential(
     *, official: Path, candidate: Path, archive: Path | None, work: Path, say: Say
 ) -> Comparison:
-    """Run every case with both wheels and compare.
+    """Run every case with both wheels' interpreters and compare.
 
-    Parameters
-    ----------
-    official, candidate : Path
-        Interpreters of the two environments.
-    archive : Path, optional
-        Source archive of onnx with the node test data; without it there are only generated cases.
-    work : Path
-        Folder for the cases, journals, logs and ``differential.json``.
-    say : callable
-        Takes one line of progress at a time.
-
-    Returns
-    -------
-    Comparison
+    Without onnx's source archive, which has the node test data, there are only generated cases.
+    The folder ``work`` gets the cases, journals, logs and ``differential.json``.
 
     Raises
     ------
@@ -99,20 +87,9 @@ def run_wheel(
 ) -> int:
     """Run a case set with one wheel, and go on after a crash; return how often it crashed.
 
-    Parameters
-    ----------
-    python : Path
-        The interpreter of the wheel's environment.
-    cases : Path
-        A folder that ``store.write_cases`` wrote.
-    journal : Path
-        The journal to write; ``<journal>.bin`` is written beside it. Older ones are replaced.
-    configurations : Sequence[str]
-        Session configurations from :data:`.cases_inside.CONFIGURATIONS`.
-    seconds : float
-        How long one case may take before its process is ended.
-    stop : threading.Event, optional
-        Once set, no further case is run.
+    ``cases`` is a folder that ``store.write_cases`` wrote. Beside the journal ``<journal>.bin`` is
+    written; older ones are replaced. A case that takes longer than ``seconds`` ends its process,
+    and once ``stop`` is set no further case is run.
 
     Raises
     ------

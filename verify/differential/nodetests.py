@@ -35,17 +35,9 @@ _PROTOS = {
 
 
 def read_node_tests(archive: Path) -> Iterator[Case]:
-    """Give every node test of an archive, sorted by name.
+    """Give every node test of a source archive of onnx, sorted by name.
 
-    Parameters
-    ----------
-    archive : Path
-        A source archive of onnx, compressed in any way that tarfile reads.
-
-    Yields
-    ------
-    Case
-        Named ``node/test_abs`` (``…/1`` and so on for further data sets).
+    They are named ``node/test_abs`` (``…/1`` and so on for further data sets).
 
     Raises
     ------

@@ -22,13 +22,7 @@ Group = Literal["node", "generated"]
 
 
 class Blobs:
-    """Append-only bytes, each distinct content once.
-
-    Parameters
-    ----------
-    stream : BinaryIO
-        Open for binary appending.
-    """
+    """Append-only bytes, each distinct content once, in a stream open for binary appending."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -211,19 +205,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Everything one wheel gave.
-
-    Parameters
-    ----------
-    version : str
-        ``onnxruntime.__version__`` of that wheel.
-    build_info : str
-        ``onnxruntime.get_build_info()``.
-    seconds : float
-        Wall time of the run.
-    outcomes : Mapping[str, Mapping[str, Outcome]]
-        Case id, then configuration.
-    """
+    """Everything one wheel gave: by case id, then configuration; its wall time in seconds."""
 
     version: str
     build_info: str

@@ -25,14 +25,10 @@ class ElfUnreadable(VerifyError):
 
 @dataclass(frozen=True, kw_only=True)
 class Library:
-    """One library.
+    """One library: its path inside the wheel, its content and what the content says.
 
     Parameters
     ----------
-    name : str
-        Path inside the wheel.
-    data : bytes
-        Its content.
     machine : str
         Processor as platform tags name it.
     needed : tuple of str
@@ -45,7 +41,6 @@ class Library:
         Defined dynamic symbols.
     relro : bool
         Whether relocations are read-only once every symbol is bound, at load time.
-    executable_stack, text_relocations, stripped : bool
     """
 
     name: str

@@ -184,16 +184,9 @@ def check_static(static: tuple[int, int] | None, encoder: EncoderSpec) -> None:
 def assembled(
     writer: _Writer, output: Output, domains: Mapping[str, int] | None = None
 ) -> onnx.ModelProto:
-    """Return the model that a writer writes.
+    """Return the model of a writer that has written nothing yet.
 
-    Parameters
-    ----------
-    writer : _Writer
-        Has written nothing yet.
-    output : {"last_hidden_state", "sentence_embedding"}
-        What the graph gives.
-    domains : Mapping[str, int], optional
-        Versions of operations beside ONNX's own.
+    ``domains`` are versions of operations beside ONNX's own.
     """
     import onnx
     from onnx import TensorProto, helper

@@ -68,12 +68,7 @@ class Family:
 def add_arguments(parser: argparse.ArgumentParser, *, prepared: tuple[Precision, ...] = ()) -> None:
     """Add the options that choose encoder and graphs, beside ``--model``.
 
-    Parameters
-    ----------
-    parser : ArgumentParser
-        Gets the options.
-    prepared : tuple of str
-        Forms for the CPU that can be asked for too.
+    The forms ``prepared`` for the CPU can be asked for too.
     """
     group = parser.add_argument_group("the family of graphs")
     group.add_argument(

@@ -79,25 +79,10 @@ class Answer:
 class Worker:
     """A process that runs one function; a context manager that ends it and what it started.
 
-    Parameters
-    ----------
-    python : Path
-        The interpreter of the environment.
-    function : str
-        What to run, see :func:`load_function`. It is called with the context, where one is given,
-        and the payload.
-    payload : object
-        A JSON value.
-    work : Path
-        The process's current directory.
-    context : Mapping, optional
-        A ``TargetContext`` as JSON.
-    log : Path, optional
-        File for standard error; without one it is kept in a file without a name.
-    variables : Mapping[str, str], optional
-        Environment variables added to those of :func:`clean_environment`.
-    say : callable, optional
-        Takes a check's id and a line of progress.
+    The function, see :func:`load_function`, is called with the context, a ``TargetContext`` as
+    JSON, where one is given, and with the payload, a JSON value. ``work`` is the current directory,
+    and ``variables`` are added to those of :func:`clean_environment`. Without a ``log`` standard
+    error is kept in a file without a name. ``say`` takes a check's id and a line of progress.
     """
 
     def __init__(

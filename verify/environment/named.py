@@ -24,16 +24,7 @@ def named(wheel: Path | None) -> str | None:
 
 
 def fetch_named(text: str, work: Path, *, say: Say) -> Path:
-    """Fetch a wheel for this host and Python from pip's index; once, into ``work``.
-
-    Parameters
-    ----------
-    text : str
-        ``onnxruntime==VERSION``.
-    work : Path
-        Folder for files.
-    say : callable
-        Takes a line for a person.
+    """Fetch the wheel ``onnxruntime==VERSION`` for this host and Python from pip's index, once.
 
     Raises
     ------

@@ -98,14 +98,8 @@ def _processors(name: str) -> Iterable[str]:
 def is_own(path: Path, *, described: bool) -> bool:
     """Return whether ortmill made a wheel, so that ortmill's own standards are its.
 
-    By the manifest that names it, by the local part of its version, or by its list of parts.
-
-    Parameters
-    ----------
-    path : Path
-        The wheel; it may be damaged or missing.
-    described : bool
-        Whether a manifest names it.
+    By the manifest that names it (``described``), by the local part of its version, or by its list
+    of parts. The wheel may be damaged or missing.
     """
     try:
         _, version, _, _ = parse_wheel_filename(path.name)

@@ -117,16 +117,8 @@ def make_locked(name: str, work: Path, *, say: Say) -> Path:
 def fetch_official(like: str, work: Path, *, say: Say) -> WheelFile:
     """Return the official wheel of a wheel's version, Python and platform, from pip's index.
 
-    It is fetched once. Where a lock or a recipe pins it, its bytes must be those.
-
-    Parameters
-    ----------
-    like : str
-        File name of the wheel that it is to be compared with.
-    work : Path
-        Folder for files.
-    say : callable
-        Takes a line for a person.
+    ``like`` is the wheel's file name. It is fetched once; where a lock or a recipe pins it, its
+    bytes must be those.
 
     Raises
     ------

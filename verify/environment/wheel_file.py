@@ -98,14 +98,7 @@ def inspect_wheel(
 ) -> WheelFile:
     """Check a wheel before anything is installed.
 
-    Parameters
-    ----------
-    path : Path
-        The wheel.
-    manifest : Mapping or None
-        The build's manifest, where there is one.
-    foreign : bool
-        Whether a wheel that this interpreter cannot install will do: its bytes are read alone.
+    With ``foreign`` one that this interpreter cannot install will do: its bytes are read alone.
 
     Raises
     ------
@@ -195,14 +188,7 @@ def is_installable(name: str) -> bool:
 def other_python(name: str, host: str, python: str) -> str:
     """Return which Python a wheel for this kind of host is for, where it is another than this.
 
-    Parameters
-    ----------
-    name : str
-        The wheel's file name.
-    host : str
-        Host kind.
-    python : str
-        Version of the host's Python, ``3.11.2``.
+    ``python`` is the version of the host's, ``3.11.2``.
     """
     here = "cp" + "".join(python.split(".")[:2])
     pythons = read_promise(name).pythons

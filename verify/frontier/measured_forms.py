@@ -39,22 +39,11 @@ def measure_frontier(
     retrieval: bool,
     say: Say,
 ) -> Frontier:
-    """Measure what each form keeps, then all of them in turns.
+    """Measure what each form keeps, then all of them in turns; fp32 in any case.
 
-    Parameters
-    ----------
-    context : TargetContext
-        With the candidate's environment, and the official one where it is to be compared.
-    forms : sequence of str
-        fp32 is measured in any case.
-    tokens : int
-        Length of the text that is timed.
-    rounds : int
-        Rounds of the timing; each form gets a block of calls in each of two processes.
-    retrieval : bool
-        Whether the retrieval set is embedded.
-    say : callable
-        Takes a line for a person.
+    The context has the official environment too where it is to be compared. ``tokens`` is the
+    length of the text that is timed. In each round a form gets a block of calls in each of two
+    processes. ``retrieval`` says whether the retrieval set is embedded.
 
     Raises
     ------

@@ -15,13 +15,7 @@ from ..environment.context import TargetContext
 
 
 def cold_start(context: TargetContext, payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Start up once.
-
-    Parameters
-    ----------
-    context : TargetContext
-    payload : Mapping
-        ``provider``, and the folder ``cache`` for CoreML's model cache, or ``None``.
+    """Start up once, with the payload's ``provider`` and ``cache``, a folder for CoreML or None.
 
     Returns
     -------

@@ -93,14 +93,7 @@ def sample(
 def serve(
     context: TargetContext, payload: Mapping[str, Any]
 ) -> Generator[dict[str, Any], Mapping[str, Any]]:
-    """Make the embedder, and measure on request.
-
-    Parameters
-    ----------
-    context : TargetContext
-        Model and encoder.
-    payload : Mapping
-        ``provider``, ``precision`` and ``tuning`` of the embedder.
+    """Make the embedder by the payload's ``provider``, ``precision`` and ``tuning``, and measure.
 
     Yields
     ------

@@ -184,26 +184,10 @@ def measure(
     more_seconds: float = 0.0,
     say: Say | None = None,
 ) -> tuple[SeriesSamples, ...]:
-    """Measure every series of a plan, block by block in turns.
+    """Measure every series of a plan, block by block in turns; return them in the plan's order.
 
-    Parameters
-    ----------
-    context : TargetContext
-        Holds the environments by the name that `SeriesSpec.target` uses.
-    plan : Plan
-        What to measure.
-    enough : callable, optional
-        Asked after the planned rounds with all samples so far; while it says no, rounds go on
-        for at most `more_seconds`.
-    more_seconds : float
-        See `enough`; counted from the end of the planned rounds.
-    say : callable, optional
-        Gets a line of progress after each round.
-
-    Returns
-    -------
-    tuple of SeriesSamples
-        In the order of ``plan.series``.
+    After the planned rounds ``enough`` is asked with all samples so far; while it says no, rounds
+    go on for at most ``more_seconds``.
 
     Raises
     ------

@@ -18,15 +18,7 @@ _SUFFIXES = (".so", ".dylib")
 
 @dataclass(frozen=True, kw_only=True)
 class Binaries:
-    """The arm64 images of one wheel.
-
-    Parameters
-    ----------
-    wheel : Path
-        The wheel file.
-    images : tuple of Image
-        In the order of their names.
-    """
+    """The arm64 images of one wheel, in the order of their names."""
 
     wheel: Path
     images: tuple[Image, ...]

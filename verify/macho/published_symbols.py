@@ -23,16 +23,9 @@ TABLES = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedWheel:
-    """A wheel of a table.
+    """A wheel of a table; ``minimum`` is the oldest macOS that its binaries ask for, ``13.3``.
 
-    Parameters
-    ----------
-    file, sha256 : str
-        Its name and what pins it.
-    minimum : str
-        The oldest macOS that its binaries ask for, ``13.3``.
-    imports : Mapping[str, tuple of str]
-        Library to the symbols that no wheel before it shows.
+    ``imports`` maps a library to the symbols that no wheel before it shows.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field

@@ -21,20 +21,10 @@ _SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """Why one difference from the official binary is right.
+    """Why one difference from the official binary is right; the reason is from the sources.
 
-    Parameters
-    ----------
-    check : str
-        Id of the check that meets it.
-    files : tuple of {"extension", "library"}
-        In which of the wheel's two binaries it may appear.
-    side : {"ours", "official"}
-        Who has the item and the other has not.
-    items : tuple of str
-        The differences, written as the check writes them.
-    reason : str
-        The cause, from the sources.
+    ``side`` has the items, written as the check writes them, and the other one has not. They may
+    appear in those of the wheel's two binaries that ``files`` names.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic, not a field
@@ -72,18 +62,9 @@ Explanations = Mapping[tuple[str, Difference], str]
 class Outcome:
     """What one check found in all of the wheel's binaries; it grows while the check looks.
 
-    Parameters
-    ----------
-    check : str
-        Its id.
-    compared : str
-        What was looked at, in a few words with numbers, for the summary of a pass.
-    problems : list of str
-        Broken rules: they cannot be explained away.
-    differences : list of Difference
-        Against the official binary.
-    evidence : dict
-        JSON values for the report.
+    ``compared`` is what was looked at, in a few words with numbers, for the summary of a pass.
+    ``problems`` are broken rules: they cannot be explained away as differences from the official
+    binary can. ``evidence`` holds JSON values for the report.
     """
 
     check: str

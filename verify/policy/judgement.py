@@ -14,14 +14,9 @@ Measured = float | str | Sequence[float] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What numbers say about limits.
+    """What numbers say about limits, with one phrase for each number that breaks its limit.
 
-    Parameters
-    ----------
-    status : {"passed", "failed", "inconclusive"}
-        ``inconclusive`` where an interval holds its limit, or there is no number.
-    broken : tuple of str
-        One phrase for each number that breaks its limit.
+    ``inconclusive`` where an interval holds its limit, or there is no number.
     """
 
     status: Literal["passed", "failed", "inconclusive"]
@@ -29,15 +24,9 @@ class Judgement:
 
 
 def judge_numbers(judged: Mapping[str, Measured], limits: Limits) -> Judgement:
-    """Compare numbers with limits; NaN breaks every limit.
+    """Compare numbers, by the names of their limits, with these; NaN breaks every limit.
 
-    Parameters
-    ----------
-    judged : Mapping[str, number, "nan", (low, high) or None]
-        Name of a limit to what was measured. An interval passes when both its ends do, and fails
-        when neither does.
-    limits : Limits
-        The policy's numbers.
+    An interval passes when both its ends do, and fails when neither does.
     """
     broken, undecided = [], False
     for name, measured in judged.items():

@@ -41,23 +41,10 @@ _SEED = 20_240_229
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyDifference:
-    """One quantile of one series in both runs.
+    """One quantile of one series in both runs, in milliseconds.
 
-    Parameters
-    ----------
-    series : str
-        Name of the series.
-    statistic : str
-        ``median`` or ``P95``.
-    before, after : float
-        Milliseconds in the first and in the second run.
-    ratio : float
-        ``after / before``: above 1 is slower.
-    low, high : float or None
-        Confidence interval of the ratio, corrected for the number of comparisons; None with too
-        few samples.
-    outcome : {"slower", "faster", "no real difference", "too few samples"}
-        The conclusion.
+    The ratio is ``after / before``: above 1 is slower. Its confidence interval is corrected for the
+    number of comparisons; None with too few samples.
     """
 
     series: str
@@ -76,19 +63,9 @@ class LatencyDifference:
 
 
 def differences(a: Series, b: Series, *, confidence: float) -> tuple[LatencyDifference, ...]:
-    """Compare the median and the P95 of two series.
+    """Compare the median and the P95 of two series, the same one in the first and the second run.
 
-    Parameters
-    ----------
-    a, b : Series
-        The same series in the first and in the second run.
-    confidence : float
-        Two-sided confidence of each interval, in (0, 1).
-
-    Returns
-    -------
-    tuple of LatencyDifference
-        One per quantile; deterministic.
+    ``confidence`` is that of each two-sided interval, in (0, 1).
     """
     smallest = min(a.values.size, b.values.size)
     sides: list[Blocks] = []

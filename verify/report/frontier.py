@@ -74,18 +74,10 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What a form keeps of fp32's vectors.
+    """What a form keeps of fp32's vectors: cosines over the reference texts, and neighbours.
 
-    Parameters
-    ----------
-    worst, mean : float
-        Cosine over the reference texts.
-    worst_text : str
-        The text with the worst one.
-    recall : float or None
-        Share of fp32's ten nearest passages that are among the form's ten nearest.
-    answered : float or None
-        Share of queries whose own passage is among the ten nearest.
+    ``recall`` is the share of fp32's ten nearest passages that are among the form's ten nearest,
+    ``answered`` the share of queries whose own passage is among these.
     """
 
     worst: float
@@ -203,19 +195,7 @@ class Frontier:
 
 @dataclass(frozen=True, kw_only=True)
 class FrontierRun:
-    """A frontier, and when, how and where it was measured.
-
-    Parameters
-    ----------
-    created, command : str
-        Time in UTC, and what was run.
-    wheel, wheel_sha256 : str
-        The wheel's file name and hash.
-    host : Host
-        The machine, as in verify.json.
-    frontier : Frontier
-        The numbers.
-    """
+    """A frontier, and when (in UTC), how and where it was measured."""
 
     created: str
     command: str
@@ -233,15 +213,7 @@ class FrontierRun:
 
 
 def shown(path: Path, document: Document) -> FrontierRun | str:
-    """Return the run that a verification's page may show, or why it shows none.
-
-    Parameters
-    ----------
-    path : Path
-        ``frontier-MODEL.json``.
-    document : Document
-        The verification.
-    """
+    """Return the run of ``frontier-MODEL.json`` that the page may show, or why it shows none."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         known = {name: data[name] for name in FrontierRun.__dataclass_fields__}

@@ -77,18 +77,10 @@ def write_report(
     history: Sequence[Document] = (),
     frontier: Path | None = None,
 ) -> None:
-    """Write the report of one run.
+    """Write the report of one run; the HTML file is replaced in one step.
 
-    Parameters
-    ----------
-    document : Document
-        The run.
-    path : Path
-        The HTML file; replaced in one step.
-    history : sequence of Document, optional
-        Earlier runs, in any order, for the comparison across runs.
-    frontier : Path, optional
-        ``frontier-MODEL.json``, shown where it is about the same wheel and model.
+    Earlier runs are compared in any order. ``frontier-MODEL.json`` is shown where it is about the
+    same wheel and model.
 
     Raises
     ------

@@ -26,16 +26,8 @@ def known_faults(
 ) -> tuple[str, ...]:
     """Return what the reader should know of a graph before deploying it to CoreML.
 
-    Parameters
-    ----------
-    half : bool
-        Whether any value is in half precision.
-    fixed_shapes : bool
-        Whether no input has a dynamic axis.
-    external : bool
-        Whether weights are outside the file.
-    model_format : {"NeuralNetwork", "MLProgram"}
-        What the provider writes.
+    ``half`` is whether any value is in half precision, ``fixed_shapes`` whether no input has a
+    dynamic axis, ``external`` whether weights are outside the file.
     """
     found = []
     if half and fixed_shapes and model_format == "MLProgram":

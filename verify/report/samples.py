@@ -74,18 +74,9 @@ def latency_series(document: Document) -> tuple[Series, ...]:
 def gate_series(series: Sequence[Series], named: str = "") -> tuple[Series, ...]:
     """Pick the series that the gate judges: one provider and precision, each workload.
 
-    Parameters
-    ----------
-    series : sequence of Series
-        All of a document's series.
-    named : str
-        The series that the check ``latency.p95`` names, if it does.
-
-    Returns
-    -------
-    tuple of Series
-        The candidate's series; CoreML before the CPU, fp32 before fp16. The judged one comes
-        first, then the worst case. Series that took turns with others are left out.
+    They are the candidate's; CoreML before the CPU, fp32 before fp16. The judged one, which the
+    check ``latency.p95`` may have named, comes first, then the worst case. Series that took turns
+    with others are left out.
     """
     candidates = [one for one in series if one.role == "candidate"] or list(series)
     if not candidates:

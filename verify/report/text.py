@@ -36,19 +36,10 @@ def mapping(value: object) -> Mapping[str, Any]:
 
 
 def number(value: float) -> str:
-    """Write a number with as many digits as matter.
+    """Write a number with as many digits as matter, NaN and infinities as words.
 
-    A cosine close to one keeps nine decimals: ``0.9999998`` must never read as ``1``.
-
-    Parameters
-    ----------
-    value : float
-        Any number; NaN and infinities are written as words.
-
-    Returns
-    -------
-    str
-        For example ``12.4``, ``12 400``, ``0.999999812``, ``1.2`` times a power of ten.
+    A cosine close to one keeps nine decimals: ``0.9999998`` must never read as ``1``. Other ones
+    are ``12.4``, ``12 400``, or ``1.2`` times a power of ten.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return "not a number" if math.isnan(value) else ("∞" if value > 0 else f"{_MINUS}∞")

@@ -44,24 +44,9 @@ class EmbeddingDrift:
 class Comparison:
     """What differs between two runs.
 
-    Parameters
-    ----------
-    same_host : bool
-        Whether both come from the same host fingerprint.
-    same_wheel : bool
-        Whether both judged the same wheel file.
-    decisions : tuple of str
-        Verdict's decision of the first and the second run.
-    confidence : float
-        Confidence that holds for all latency intervals together.
-    latency : tuple of LatencyDifference
-        Median and P95 of each series that both runs have.
-    statuses : tuple of StatusChange
-        Checks whose status differs.
-    drift : tuple of EmbeddingDrift
-        Numbers of the embedding checks that differ.
-    only_before, only_after : tuple of str
-        Series that only one of the runs has.
+    ``decisions`` are the verdicts' of the first and the second one. ``latency`` has the median and
+    P95 of each series that both runs have; ``confidence`` holds for all its intervals together.
+    ``only_before`` and ``only_after`` are series that one of the runs has.
     """
 
     same_host: bool
@@ -99,18 +84,6 @@ class Comparison:
 
 def compare(a: Document, b: Document, *, allow_other_host: bool = False) -> Comparison:
     """Compare two runs; ``a`` is the earlier or the reference run.
-
-    Parameters
-    ----------
-    a, b : Document
-        The runs.
-    allow_other_host : bool
-        Compare runs from different hosts as well.
-
-    Returns
-    -------
-    Comparison
-        Deterministic for the same two documents.
 
     Raises
     ------

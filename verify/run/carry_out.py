@@ -38,25 +38,10 @@ Say = Callable[[str, str], None]
 class Options:
     """What to verify and how.
 
-    Parameters
-    ----------
-    wheel : Path or None
-        The wheel; ``None`` for the one that ``manifest`` names.
-    manifest : Path
-        The build's manifest; used where it lies beside the wheel.
-    policy : Policy
-    selection : Selection
-    recipe : ModelRecipe
-    models : Path
-        Folder with the model's files.
-    work : Path
-        Folder for environments, graphs, logs and reports.
-    adaptive_seconds : float or None
-        How long sampling may go on.
-    official : bool
-        Whether to compare with the official wheel.
-    references : Path or None
-        Folder of the reference embeddings; ``None`` for the package's own.
+    Without a wheel it is the one that the manifest names; a manifest counts where it lies beside
+    the wheel. ``work`` is for environments, graphs, logs and reports. Sampling may go on for
+    ``adaptive_seconds``. ``references`` is another folder of reference embeddings than the
+    package's own.
     """
 
     wheel: Path | None

@@ -40,20 +40,8 @@ def get_official(
 ) -> Official:
     """Get the official wheel of the wheel's own version, in the forms that the checks want.
 
-    A wheel that is the official one itself is not compared with itself, and says so.
-
-    Parameters
-    ----------
-    selection, policy : Selection, Policy
-        Say which checks run.
-    wheel : WheelFile
-        The wheel under test.
-    work : Path
-        Folder for environments and files.
-    wanted : bool
-        Whether to compare at all (``--no-official``).
-    say : callable
-        Takes a line for a person.
+    A wheel that is the official one itself is not compared with itself, and says so. ``wanted`` is
+    whether to compare at all (``--no-official``).
     """
     places = {
         check.place

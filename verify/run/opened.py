@@ -23,14 +23,8 @@ def opened_context(
 ) -> Iterator[tuple[TargetContext, WheelFile]]:
     """Give a context with the wheel's environment, and the wheel; files go when it ends.
 
-    Parameters
-    ----------
-    options : argparse.Namespace
-        With what ``add_wheel`` and ``add_model`` of :mod:`verify.commands.command` ask for.
-    official : bool
-        Whether the official wheel of the same version gets an environment too.
-    say : callable
-        Takes a line for a person.
+    The options are those of ``add_wheel`` and ``add_model`` of :mod:`verify.commands.command`. With
+    ``official`` the official wheel of the same version gets an environment too.
 
     Raises
     ------

@@ -26,20 +26,12 @@ LATENCY = "latency.p95"
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a verdict is about.
+    """What a verdict is about, in the words that it uses.
 
-    Parameters
-    ----------
-    policy : Policy
-        Says which checks are required.
-    host : str
-        Host kind, for the words.
-    built : str
-        How the wheel was built, where that is worth saying: cross-built, never executed.
-    compared : str
-        A sentence that says which official wheel it was compared with, or why with none.
-    python : str
-        Which Python the wheel is for, where it was only read because this host has another one.
+    ``built`` says how the wheel was built, where that is worth saying: cross-built, never executed.
+    ``compared`` is a sentence that says which official wheel it was compared with, or why with
+    none. ``python`` is the one that the wheel is for, where it was only read because this host has
+    another one.
     """
 
     policy: Policy
@@ -61,17 +53,7 @@ class _Sorted:
 
 
 def decide(results: Sequence[CheckResult], *, selection: Selection, setting: Setting) -> Verdict:
-    """Draw the conclusion from every check's outcome.
-
-    Parameters
-    ----------
-    results : sequence of CheckResult
-        One per check of the table; a check that is absent counts as not run.
-    selection : Selection
-        Says which were left out by the user.
-    setting : Setting
-        What it is about; names the policy.
-    """
+    """Draw the conclusion from every check's outcome; one that is absent counts as not run."""
     policy = setting.policy
     by_id = {result.id: result for result in results}
     found = _sort(by_id, policy, selection)

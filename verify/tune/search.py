@@ -40,16 +40,7 @@ _SECONDS = 600.0
 class Bench:
     """Where and how long to measure.
 
-    Parameters
-    ----------
-    context : TargetContext
-        With the wheel's environment.
-    precision : str
-        Form of the encoder.
-    say : callable
-        Takes a line for a person.
-    rounds, queries : int
-        Rounds of each comparison, and queries of the mix in a block.
+    Each comparison has so many rounds, and each block so many queries of the mix.
     """
 
     context: TargetContext
@@ -133,24 +124,12 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """What was found.
+    """What was found; the tuning is empty where the default is the fastest.
 
-    Parameters
-    ----------
-    tuning : Tuning
-        What is to be set; nothing where the default is the fastest.
-    trials : tuple of Compared
-        Every setting tried, against what stood before it.
-    default : tuple of Compared
-        Our default against onnxruntime's own settings.
-    chosen : tuple of Compared
-        What the trials kept against our default; empty where they kept nothing.
-    why : str
-        Why that was given up after all, or empty.
-    onnxruntime : str
-        Its version.
-    machine : Mapping
-        What the machine did during the last measurement.
+    ``trials`` has every setting tried, against what stood before it; ``default`` our default
+    against onnxruntime's own settings; ``chosen`` what the trials kept against our default, nothing
+    where they kept nothing. ``why`` says why that was given up after all. ``onnxruntime`` is its
+    version, ``machine`` what the machine did during the last measurement.
     """
 
     tuning: Tuning
@@ -194,16 +173,7 @@ def steps(cores: int) -> tuple[tuple[str, tuple[Any, ...]], ...]:
 
 
 def search(bench: Bench, *, workload: str, cores: int) -> Tuned:
-    """Measure every setting.
-
-    Parameters
-    ----------
-    bench : Bench
-        Where and how long.
-    workload : {"mix", "tokens-N"}
-        What has to become faster.
-    cores : int
-        That this process may use.
+    """Measure every setting, for the workload that has to become faster, on so many cores.
 
     Raises
     ------
@@ -260,12 +230,8 @@ def winner(tried: Sequence[Compared]) -> int | None:
 def reason_against(chosen: Sequence[Compared], cosine: float) -> str:
     """Say why the settings that the trials kept are given up, or nothing.
 
-    Parameters
-    ----------
-    chosen : sequence of Compared
-        Against our default: the workload that has to become faster, then others.
-    cosine : float
-        The worst one between both settings' vectors.
+    ``chosen`` is against our default: the workload that has to become faster, then others;
+    ``cosine`` is the worst one between both settings' vectors.
     """
     if not chosen[0].faster:
         return "measured again beside the default they are not faster by an interval"

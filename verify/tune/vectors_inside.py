@@ -13,12 +13,8 @@ from ..latency.queries import QUERIES
 def embed_some(context: TargetContext, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Embed every fifth query by ``payload["tuning"]`` in the form ``payload["precision"]``.
 
-    One embedder a process: onnxruntime sets some of this once in a process.
-
-    Returns
-    -------
-    dict
-        ``vectors``, and the version of ``onnxruntime``.
+    One embedder a process: onnxruntime sets some of this once in a process. Return the ``vectors``,
+    and the version of ``onnxruntime``.
     """
     import onnxruntime
 

@@ -121,12 +121,8 @@ def debian_mirrors(root: Path = Path("/")) -> tuple[str, ...]:
     """Return the addresses of the main Debian archive, best first, without a final slash.
 
     Entries signed with the Debian archive's key ring come first, then addresses whose path is
-    just ``/debian``: third parties also name a folder so. Equal ones keep apt's order.
-
-    Parameters
-    ----------
-    root : Path, optional
-        The folder that holds ``etc/apt``.
+    just ``/debian``: third parties also name a folder so. Equal ones keep apt's order. ``root``
+    holds ``etc/apt``.
     """
     found: list[tuple[tuple[bool, bool], str]] = []
     for entry in filter(is_main_archive, _entries(root)):

@@ -180,17 +180,8 @@ def fetch_release(
 ) -> list[tuple[PypiOrigin, Path]]:
     """Fetch some files of a release that nobody has pinned yet, and pin them.
 
-    Parameters
-    ----------
-    project, release : str
-        Which release.
-    choose : callable
-        Given the names of its files, returns those that are wanted.
-
-    Returns
-    -------
-    list of (PypiOrigin, Path)
-        From the first place that has the release; nothing where none has.
+    ``choose`` gets the names of the release's files and returns those that are wanted. They come
+    from the first place that has the release; there are none where none has.
 
     Raises
     ------

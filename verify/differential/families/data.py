@@ -90,17 +90,9 @@ def specials(dtype: DTypeLike) -> Array:
 
 
 def make(name: str, dtype: DTypeLike, shape: Shape, content: Content = "special") -> Array:
-    """Make one input.
+    """Make one input, seeded by ``name``: the case's name and the input's.
 
-    Parameters
-    ----------
-    name : str
-        Seeds the content; use the case's name and the input's.
-    dtype : DTypeLike
-        A numpy type: float, integer or bool.
-    shape : tuple[int, ...]
-    content : Content
-        For integers and booleans everything but ``special`` means small numbers.
+    For integers and booleans every content but ``special`` means small numbers.
     """
     rng = generator(name)
     kind = np.dtype(dtype)

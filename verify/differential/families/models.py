@@ -55,22 +55,11 @@ def graph_case(
     constants: Mapping[str, Input] | None = None,
     opset: int = OPSET,
 ) -> Case:
-    """Make a case of several nodes.
+    """Make a case of several nodes, called ``name``.
 
-    Parameters
-    ----------
-    name : str
-        The case's id.
-    nodes : Sequence[onnx.NodeProto]
-    inputs : Mapping[str, Input]
-        Arrays, what is drawn, or raw tensors for types that numpy lacks. Their ranks are declared,
-        their dimensions are left open, so that nothing is decided before the run.
-    outputs : Sequence[str]
-        Names of the outputs; their types are inferred by ONNX Runtime.
-    constants : Mapping[str, Input], optional
-        Initializers.
-    opset : int
-        Version of the default domain.
+    The inputs' ranks are declared, their dimensions are left open, so that nothing is decided
+    before the run; the outputs' types are inferred by ONNX Runtime. ``constants`` are initializers,
+    ``opset`` is the version of the default domain.
     """
     feeds = {key: _tensor(name, value) for key, value in inputs.items()}
     graph = helper.make_graph(
@@ -108,22 +97,10 @@ def op_case(
     opset: int = OPSET,
     **attributes: Any,
 ) -> Case:
-    """Make a case of one node.
+    """Make a case of one node, called ``name``.
 
-    Parameters
-    ----------
-    name : str
-        The case's id.
-    op : str
-    inputs : sequence of Input, Constant or None
-        In the node's order; they are named ``x0``, ``x1`` … by their places. None is an input
-        that is left out.
-    outputs : int
-        How many outputs to ask for.
-    domain : str
-    opset : int
-    **attributes
-        Attributes of the node.
+    The inputs are in the node's order and are named ``x0``, ``x1`` … by their places; None is one
+    that is left out. ``attributes`` are the node's.
     """
     feeds: dict[str, Input] = {}
     constants: dict[str, Input] = {}

@@ -73,14 +73,7 @@ class Calibration:
 def calibrate(tensors: Mapping[str, Array], encoder: EncoderSpec, tokenizer: Path) -> Calibration:
     """Run the encoder over the calibration texts and keep its inputs' moments.
 
-    Parameters
-    ----------
-    tensors : Mapping[str, ndarray]
-        The weights by name.
-    encoder : EncoderSpec
-        The encoder.
-    tokenizer : Path
-        ``tokenizer.json``. An encoder with random weights has none: random tokens serve alone.
+    An encoder with random weights has no ``tokenizer.json``: random tokens serve alone.
     """
     encoded = calibration_tokens(encoder, tokenizer)
     digest = hashlib.sha256(repr(encoded).encode()).hexdigest()

@@ -15,14 +15,7 @@ from ..weights import Array
 class TextRunner:
     """Runs the layers over the tokens of all texts, which stand below each other as rows.
 
-    Parameters
-    ----------
-    tensors : Mapping[str, ndarray]
-        The weights by name.
-    encoder : EncoderSpec
-        The encoder.
-    encoded : sequence of sequences of int
-        Token ids of each text, at least one.
+    ``encoded`` are the token ids of each text, at least one.
     """
 
     def __init__(

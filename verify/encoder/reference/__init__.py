@@ -69,10 +69,7 @@ def default_folder() -> Path:
 def load_texts(folder: Path) -> tuple[tuple[Text, ...], tuple[Rank, ...], str]:
     """Read ``texts.json`` (the package's own where the folder has none).
 
-    Returns
-    -------
-    tuple
-        Texts, similarity set, and the sha256 of the file.
+    Return texts, similarity set, and the sha256 of the file.
     """
     own = folder / "texts.json"
     content = (own if own.is_file() else default_folder() / "texts.json").read_bytes()

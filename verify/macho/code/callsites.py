@@ -50,15 +50,7 @@ class CallSite:
 
 
 class Reader:
-    """Reads the calls of one image.
-
-    Parameters
-    ----------
-    image : Image
-        The image.
-    functions : frozenset of str
-        Imported C functions whose calls are wanted as well as the messages.
-    """
+    """Reads the calls of one image: messages, and the imported C functions that are wanted."""
 
     def __init__(self, image: Image, functions: frozenset[str]) -> None:
         self._image = image

@@ -62,17 +62,10 @@ class Function:
 
 
 class Flow:
-    """The data flow of one function.
+    """The data flow of one function; the image holds its jump tables.
 
-    Parameters
-    ----------
-    function : Function
-    image : Image
-        Holds the jump tables.
-    load : callable
-        Says what an address of the image's tables holds.
-    callee : callable
-        Says who an instruction calls; ``None`` for one that is no call.
+    ``load`` says what an address of the image's tables holds, ``callee`` who an instruction calls;
+    ``None`` for one that is no call.
     """
 
     def __init__(self, function: Function, image: Image, *, load: Load, callee: Callee) -> None:

@@ -115,15 +115,9 @@ def after_call(state: State) -> State:
 
 
 def step(state: State, entry: Instruction, load: Load) -> None:
-    """Change ``state`` by one instruction that is no call.
+    """Change ``state`` in place by one instruction that is no call.
 
-    Parameters
-    ----------
-    state : dict
-        Changed in place.
-    entry : Instruction
-    load : callable
-        Says what an address of the image's tables holds, or an empty string.
+    ``load`` says what an address of the image's tables holds, or gives an empty string.
     """
     value = _result(state, entry.mnemonic, entry.operands, load)
     pair = _restored(state, entry)

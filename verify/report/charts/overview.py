@@ -157,12 +157,7 @@ def ecdf(curves: Sequence[Series], *, budget: float | None, key: str) -> Markup:
 def stages(medians: Mapping[str, Mapping[str, float]], *, key: str) -> Markup:
     """Draw the median time of each stage as stacked bars, one bar per series.
 
-    Parameters
-    ----------
-    medians : Mapping[str, Mapping[str, float]]
-        Series name to stage name to milliseconds.
-    key : str
-        Prefix of the picture's ids.
+    ``medians`` maps a series to its stages, each in milliseconds.
     """
     medians = dict(list(medians.items())[:8])
     if not medians:

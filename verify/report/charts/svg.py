@@ -99,19 +99,9 @@ def picture(
 ) -> Markup:
     """Draw a figure in both widths and join them; the page shows the one that fits.
 
-    Parameters
-    ----------
-    build : callable
-        Draws the figure for one form; ``None`` means that there is nothing to draw.
-    key : str
-        Letters and digits, one per picture on a page: prefix of every id.
-    label, description : str
-        The text alternative.
-
-    Returns
-    -------
-    Markup
-        Two ``<svg role="img">`` elements, or empty markup.
+    ``build`` draws it for one form; ``None`` means that there is nothing to draw, and the markup is
+    empty. ``key``, letters and digits, is the prefix of every id: one per picture on a page.
+    ``label`` and ``description`` are the text alternative.
     """
     import warnings
 

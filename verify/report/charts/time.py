@@ -22,18 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPoint:
-    """One run in the comparison across runs.
+    """One run in the comparison across runs; times in milliseconds.
 
-    Parameters
-    ----------
-    label : str
-        Short text under the point.
-    p95 : float
-        Milliseconds.
-    bound : float or None
-        Upper confidence bound of it.
-    same_host : bool
-        Whether the run comes from this document's host.
+    ``bound`` is the upper confidence bound of the P95; ``same_host`` is whether the run comes from
+    this document's host.
     """
 
     label: str
