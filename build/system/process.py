@@ -144,6 +144,7 @@ class Run(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
 class LoggedRun:
     """A :class:`Run` with the whole output in a log, whose failures are one class of error.
 
@@ -152,17 +153,11 @@ class LoggedRun:
     program while it runs, for :func:`build.system.session.end_leftover`.
     """
 
-    def __init__(
-        self,
-        *,
-        env: Mapping[str, str],
-        log: Path,
-        error: type[BuildError] = CompileError,
-        on_line: Callable[[str], None] | None = None,
-        note: Path | None = None,
-    ) -> None:
-        self._env, self._log, self._error, self._on_line = env, log, error, on_line
-        self._note = note
+    env: Mapping[str, str]
+    log: Path
+    error: type[BuildError] = CompileError
+    on_line: Callable[[str], None] | None = None
+    note: Path | None = None
 
     def __call__(
         self,
@@ -182,14 +177,14 @@ class LoggedRun:
         BuildError
             The program failed; the tail of its output and the log's path are in the context.
         """
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("a", encoding="utf-8", errors="replace") as stream:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("a", encoding="utf-8", errors="replace") as stream:
             stream.write(f"$ {' '.join(argv)}\n")
             stream.flush()
             try:
                 child = start(
                     argv,
-                    env=self._env if env is None else env,
+                    env=self.env if env is None else env,
                     cwd=cwd,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -203,8 +198,8 @@ class LoggedRun:
             reader = threading.Thread(target=self._read, args=(child, stream, lines), daemon=True)
             reader.start()
             try:
-                if self._note:
-                    write_note(self._note, child.pid)
+                if self.note:
+                    write_note(self.note, child.pid)
                 code = child.wait()
             except KeyboardInterrupt:
                 end_child(child)
@@ -217,14 +212,14 @@ class LoggedRun:
                 end_child(child)
                 raise
             finally:
-                if self._note:
-                    self._note.unlink(missing_ok=True)
+                if self.note:
+                    self.note.unlink(missing_ok=True)
             reader.join()
         if code:
-            raise self._error(
+            raise self.error(
                 f"{_name(argv)} ended with status {code}",
                 hint="the whole output is in the log",
-                context={"log": str(self._log), "output": "\n" + first_error(lines)},
+                context={"log": str(self.log), "output": "\n" + first_error(lines)},
             )
         return "\n".join(lines) + "\n" if lines else ""
 
@@ -233,8 +228,8 @@ class LoggedRun:
             for line in output:
                 stream.write(line)
                 lines.append(line.rstrip("\n"))
-                if self._on_line:
-                    self._on_line(lines[-1])
+                if self.on_line:
+                    self.on_line(lines[-1])
 
 
 def first_error(lines: Sequence[str]) -> str:

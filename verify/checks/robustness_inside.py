@@ -154,11 +154,7 @@ def outcome(case: Case, embedder: Embedder, reference: Array) -> str:
 
 def _run(embedder: Embedder, **changes: Any) -> Array:
     """Run the session itself with good feeds but for `changes`; None leaves an input out."""
-    feeds: Feeds = {
-        "input_ids": np.full((1, WIDTH), 2, dtype=np.int64),
-        "attention_mask": np.ones((1, WIDTH), dtype=np.int64),
-        "token_type_ids": np.zeros((1, WIDTH), dtype=np.int64),
-    }
+    feeds = _of_length(WIDTH)
     width = embedder.encoder.bucket(WIDTH) if embedder.padded else 0
     if width:
         feeds = {name: np.resize(value, (1, width)) for name, value in feeds.items()}

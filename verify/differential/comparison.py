@@ -162,19 +162,7 @@ class Comparison:
             "undefined": [item.case for item in self.undefined if item.group == group][:_LISTED],
             "worst": [item.to_json() for item in self.close if item.group == group][:_WORST],
         }
-        if found:
-            return CheckResult(
-                id=check,
-                status="failed",
-                summary=f"{len({item.case for item in found})} of {side.cases} {noun} differ from "
-                f"the official wheel, first {found[0].text()}",
-                measured=len(found),
-                limit=0,
-                unit="differences",
-                evidence=evidence,
-                hint="Run python -m verify differential for the whole list.",
-            )
-        if side.ran == 0:
+        if not found and side.ran == 0:
             return CheckResult(
                 id=check,
                 status="not-run",
@@ -185,13 +173,17 @@ class Comparison:
         passed = f"the same {side.official.get('passed', 0)} pass, " if group == "node" else ""
         return CheckResult(
             id=check,
-            status="passed",
-            summary=f"{side.cases} {noun}: {passed}{side.identical} of {side.ran} runs bitwise "
+            status="failed" if found else "passed",
+            summary=f"{len({item.case for item in found})} of {side.cases} {noun} differ from "
+            f"the official wheel, first {found[0].text()}"
+            if found
+            else f"{side.cases} {noun}: {passed}{side.identical} of {side.ran} runs bitwise "
             f"equal to the official wheel, {side.within} within the tolerance",
-            measured=0,
+            measured=len(found),
             limit=0,
             unit="differences",
             evidence=evidence,
+            hint="Run python -m verify differential for the whole list." if found else "",
         )
 
 
