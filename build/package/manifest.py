@@ -1,7 +1,7 @@
 """The manifest: where every byte of the two artefacts came from, as versioned JSON.
 
 The classes below are the only description of ``wheels/manifest.json``; its JSON schema,
-``wheels/manifest.schema.json``, is generated from them and kept fresh by a test.
+``wheels/manifest.schema.json``, is generated from them (``nox -s gen``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -20,7 +20,6 @@ from ..recipe.format import Commit, DefineValue, Identifier, PlatformName, Relat
 from ..system.files import replacing
 
 MANIFEST_NAME = "manifest.json"
-SCHEMA_NAME = "manifest.schema.json"
 # RelativePath looks ahead, which only Python's own engine can.
 _STRICT = ConfigDict(extra="forbid", strict=True, regex_engine="python-re")
 
@@ -210,18 +209,3 @@ def load_manifest(path: Path) -> Manifest:
             hint="run the build again; it writes a new one",
             context={"all faults": "; ".join(faults)},
         ) from error
-
-
-def manifest_schema() -> dict[str, Any]:
-    """Return the JSON schema (2020-12) of the manifest."""
-    schema = _ADAPTER.json_schema()
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "ortmill build manifest",
-    }
-
-
-def schema_text() -> str:
-    """Return what ``wheels/manifest.schema.json`` must hold."""
-    return json.dumps(manifest_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"

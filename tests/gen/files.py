@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from build.package import manifest
 from build.recipe.schema import SCHEMAS, schema_text
-from tests.gen import commands, reference, verify_document
+from tests.gen import build_manifest, commands, reference, verify_document
 from tests.gen.check_table import check_table
 from tests.house import picture
 
@@ -32,7 +31,7 @@ def _of_the_code() -> dict[str, str]:
     own = Path(__file__).resolve().parents[2]
     return {
         **{f"recipes/{name}": schema_text(name) for name in SCHEMAS},
-        "wheels/manifest.schema.json": manifest.schema_text(),
+        "wheels/manifest.schema.json": build_manifest.schema_text(),
         "verify/report/verify.schema.json": verify_document.schema_text(),
         picture.FILE: picture.draw(own),
         "docs/commands.md": commands.page(),

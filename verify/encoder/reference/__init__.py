@@ -54,7 +54,6 @@ class References:
 
     texts: tuple[Text, ...]
     kinds: tuple[Kind, ...]
-    ranks: tuple[Rank, ...]
     embeddings: NDArray[np.float32]
     tokens: tuple[int, ...]
     weights_sha256: str
@@ -117,7 +116,7 @@ def load(encoder: EncoderSpec, folder: Path | None = None) -> References:
             f"There are no reference embeddings for the encoder {encoder.name}.",
             hint=f"Make them with {again}.",
         )
-    texts, ranks, digest = load_texts(home)
+    texts, _, digest = load_texts(home)
     key = f"embeddings_{encoder.max_length}"
     with np.load(path, allow_pickle=False) as data:
         if str(data["texts_sha256"]) != digest:
@@ -139,7 +138,6 @@ def load(encoder: EncoderSpec, folder: Path | None = None) -> References:
         tokens = f"tokens_{encoder.max_length}"
         return References(
             texts=texts,
-            ranks=ranks,
             kinds=kinds_of(encoder, len(texts)),
             embeddings=np.asarray(data[key], dtype=np.float32),
             tokens=tuple(map(int, data[tokens])) if tokens in data else (),
