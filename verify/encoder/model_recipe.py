@@ -83,29 +83,32 @@ class EncoderSpec:
 
     def __post_init__(self) -> None:
         """Refuse sizes that contradict each other."""
-        if problem := self._contradiction():
-            raise PolicyError(problem, hint="Correct the recipe's [encoder] table.")
-
-    def _contradiction(self) -> str:
         sizes = {"layers": self.layers, "heads": self.heads, "intermediate": self.intermediate}
         missing = [name for name, size in sizes.items() if size < 1]
         if missing and self.architecture != "onnx":
-            return f"{', '.join(missing)}: missing, or below 1."
+            raise PolicyError(
+                f"{', '.join(missing)}: missing, or below 1.",
+                hint="Correct the recipe's [encoder] table.",
+            )
         if self.heads and self.hidden % self.heads:
-            return f"hidden = {self.hidden} is not a multiple of heads = {self.heads}."
+            raise PolicyError(
+                f"hidden = {self.hidden} is not a multiple of heads = {self.heads}.",
+                hint="Correct the recipe's [encoder] table.",
+            )
         if self.max_length > self.longest:
             counted = f", counted from {self.first_position}" if self.first_position else ""
-            return (
+            raise PolicyError(
                 f"max_length = {self.max_length} is more than the model's {self.positions} "
-                f"positions{counted}."
+                f"positions{counted}.",
+                hint="Correct the recipe's [encoder] table.",
             )
         ascending = list(self.buckets) == sorted(set(self.buckets))
         if not self.buckets or not ascending or self.buckets[-1] < self.max_length:
-            return (
+            raise PolicyError(
                 f"buckets = {list(self.buckets)} must ascend and the last must hold max_length "
-                f"= {self.max_length}."
+                f"= {self.max_length}.",
+                hint="Correct the recipe's [encoder] table.",
             )
-        return ""
 
     @property
     def first_position(self) -> int:
