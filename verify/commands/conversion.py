@@ -247,7 +247,7 @@ def text(
         )
         lines.append(
             f"{entry['label']:24} {entry['facts'].get('operations', '?'):>4} "
-            f"{_worst(exact, 9):>12} "
+            f"{_worst(exact):>12} "
             f"{_distance(exact):>9} "
             f"{_below(half, min):>9} {_below(half, median):>9} {_below(rough, min):>10}"
         )
@@ -292,8 +292,8 @@ def _devices(measured: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _worst(mode: Mapping[str, Any] | None, digits: int) -> str:
-    return "not run" if mode is None else format(mode["worst_cosine"], f".{digits}f")
+def _worst(mode: Mapping[str, Any] | None) -> str:
+    return "not run" if mode is None else f"{mode['worst_cosine']:.9f}"
 
 
 def _below(mode: Mapping[str, Any] | None, pick: Callable[[Sequence[float]], float]) -> str:

@@ -19,7 +19,7 @@ from ..policy.findings import Outcome
 from .image import Image
 
 CHECK = "macho.signature"
-SUPERBLOB, DIRECTORY, REQUIREMENTS = 0xFADE0CC0, 0xFADE0C02, 0xFADE0C01
+SUPERBLOB, DIRECTORY = 0xFADE0CC0, 0xFADE0C02
 ADHOC = 0x2
 _HASHES = {1: ("sha1", 20), 2: ("sha256", 32), 3: ("sha256", 20), 4: ("sha384", 48)}
 _SPECIAL = {
