@@ -74,8 +74,7 @@ def make_request(
     platform: PlatformName = arguments.platform or host_platform()
     if platform not in recipe.platforms:
         raise UsageError(
-            f"{file.name} has no platform {platform}",
-            hint=f"it has {', '.join(recipe.platforms)}",
+            f"{file.name} has no platform {platform}", hint=f"it has {', '.join(recipe.platforms)}"
         )
     host = _host(arguments, recipe, platform)
     sdk = getattr(arguments, "sdk", None)

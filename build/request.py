@@ -107,11 +107,7 @@ def fetch_inputs(request: Request, reporter: Reporter) -> list[tuple[Wanted, Fet
         )
     context = _context(request, reporter)
     items = plan_fetch(
-        request.recipe,
-        request.platform,
-        request.choice,
-        host=request.host,
-        cross=request.cross,
+        request.recipe, request.platform, request.choice, host=request.host, cross=request.cross
     )
     return list(zip(items, fetch_all(items, context), strict=True))
 

@@ -180,12 +180,7 @@ def macho_weaknesses(
 
 
 def compare_macho(
-    facts: MachoFacts,
-    reference: MachoFacts,
-    *,
-    architecture: str,
-    minimum_os: str,
-    file: str = "",
+    facts: MachoFacts, reference: MachoFacts, *, architecture: str, minimum_os: str, file: str = ""
 ) -> list[str]:
     """Return where a Mach-O file of ours is weaker than the official one; empty when it is not.
 

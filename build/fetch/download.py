@@ -76,11 +76,7 @@ def download(url: str, *, pin: Pin, transfer: Transfer, label: str) -> Path:
         if found := find_pinned(transfer.cache, pin):
             return found
         job = _Job(
-            url=url,
-            pin=pin,
-            transfer=transfer,
-            label=label,
-            part=transfer.cache.partial(pin.key),
+            url=url, pin=pin, transfer=transfer, label=label, part=transfer.cache.partial(pin.key)
         )
         resumed = job.run()
         hashes = hash_file(job.part)

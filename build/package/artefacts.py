@@ -173,12 +173,7 @@ def pack_sdk(packing: Packing) -> SdkArtifact:
 
 
 def publish(
-    packing: Packing,
-    wheel: FinishedWheel,
-    sdk: SdkArtifact,
-    *,
-    timings: Sequence[Timing],
-    key: str,
+    packing: Packing, wheel: FinishedWheel, sdk: SdkArtifact, *, timings: Sequence[Timing], key: str
 ) -> Artefacts:
     """Write the manifest, and note under which key all was made.
 

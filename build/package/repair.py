@@ -110,12 +110,7 @@ def _renamed(wheel: Path, into: Path, repair: Repair, source_date_epoch: int) ->
 
 
 def repair_wheel(
-    wheel: Path,
-    *,
-    into: Path,
-    repair: Repair,
-    source_date_epoch: int,
-    run: Run,
+    wheel: Path, *, into: Path, repair: Repair, source_date_epoch: int, run: Run
 ) -> Path:
     """Repair one wheel and return the new file in ``into``, an empty folder.
 

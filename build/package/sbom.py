@@ -29,10 +29,7 @@ _NAMESPACE = uuid.UUID("6f1f6f0e-3b0c-5c55-9d7e-8a0f6b3c1d21")
 _TREES = ("git", "overlay")
 _REGISTRIES = ("pypi", "debian")
 _POOL_DEPTH = 4
-_REFERENCES = {
-    "git": ExternalReferenceType.VCS,
-    "archive": ExternalReferenceType.DISTRIBUTION,
-}
+_REFERENCES = {"git": ExternalReferenceType.VCS, "archive": ExternalReferenceType.DISTRIBUTION}
 
 
 _GITHUB = re.compile(

@@ -38,11 +38,7 @@ def write_dependencies(writing: Writing) -> None:
     """
     recipe, say = writing.recipe, writing.say
     asked = asked_for(
-        writing.tree,
-        writing.facts,
-        build_pairs(recipe),
-        args=writing.args,
-        defines=recipe.defines,
+        writing.tree, writing.facts, build_pairs(recipe), args=writing.args, defines=recipe.defines
     )
     archives = writing.facts.archives
     if unlisted := sorted(asked.keys() - archives.keys()):

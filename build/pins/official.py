@@ -66,11 +66,7 @@ def read_official(
         return list(chosen)
 
     found = fetch_release(
-        project,
-        release,
-        choose,
-        settings=context.pip_settings(),
-        transfer=context.transfer,
+        project, release, choose, settings=context.pip_settings(), transfer=context.transfer
     )
     minimum = next((_minimum(path) for o, path in found if chosen[o.file] == "macos-arm64"), "")
     wheels = {chosen[origin.file]: origin for origin, _ in found}

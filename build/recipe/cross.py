@@ -9,15 +9,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 
 from ..errors import UsageError
-from .format import (
-    Cross,
-    CrossTools,
-    DebianOrigin,
-    OverlayOrigin,
-    PlatformName,
-    PypiOrigin,
-    Recipe,
-)
+from .format import Cross, CrossTools, DebianOrigin, OverlayOrigin, PlatformName, PypiOrigin, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,8 +51,7 @@ def read_toml(
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RecipeError(
-            f"cannot read the recipe {path}: {error.strerror or error}",
-            hint=hint,
+            f"cannot read the recipe {path}: {error.strerror or error}", hint=hint
         ) from error
     except UnicodeDecodeError as error:
         raise RecipeError(

@@ -31,9 +31,5 @@ def schema_text(name: str) -> str:
     for part in (schema, *(schema["$defs"].get(each, {}) for each in _PARTS)):
         if kind is Recipe:
             part.pop("required", None)
-    document = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": title,
-    }
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
     return json.dumps(document, indent=1, sort_keys=True) + "\n"

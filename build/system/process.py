@@ -134,11 +134,7 @@ class Run(Protocol):
     """
 
     def __call__(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> str:
         """Run ``argv`` and return its standard output as text."""
         ...
@@ -160,11 +156,7 @@ class LoggedRun:
     note: Path | None = None
 
     def __call__(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> str:
         """Run ``argv``; return what it wrote to its standard output.
 

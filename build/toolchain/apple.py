@@ -48,8 +48,7 @@ def find_apple_compiler(env: Mapping[str, str], requirements: Platform) -> Compi
         found = ask([xcrun, *words], env=plain_environment(env), seconds=120)
         if found.code:
             raise ToolchainError(
-                f"`xcrun {' '.join(words)}` failed: {found.err.strip() or found.code}",
-                hint=_CHOICE,
+                f"`xcrun {' '.join(words)}` failed: {found.err.strip() or found.code}", hint=_CHOICE
             )
         return found.out.strip()
 

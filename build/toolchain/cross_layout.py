@@ -15,14 +15,7 @@ from ..recipe.cross import CrossBuild
 from ..system.environment import plain_environment
 from ..system.process import ask
 from ..tree.unpack import unpack
-from .cross import (
-    CrossPlaces,
-    filled,
-    flags_of,
-    packing_texts,
-    toolchain_text,
-    wrapper_texts,
-)
+from .cross import CrossPlaces, filled, flags_of, packing_texts, toolchain_text, wrapper_texts
 
 _DONE = "complete"
 

@@ -179,10 +179,7 @@ def write_page(measured: Measured, path: Path) -> None:
         page_environment(__package__)
         .get_template("beside.html.j2")
         .render(
-            wheel=measured.wheel,
-            machine=describe()["cpu"],
-            tables=tables(measured),
-            charts=charts,
+            wheel=measured.wheel, machine=describe()["cpu"], tables=tables(measured), charts=charts
         )
     )
     write_text(path, page)

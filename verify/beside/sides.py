@@ -105,12 +105,7 @@ def _settings(encoder: EncoderSpec) -> dict[str, Any]:
         },
         "sentence_bert_config.json": {"max_seq_length": encoder.max_length, "do_lower_case": False},
         "modules.json": [
-            {
-                "idx": row,
-                "name": str(row),
-                "path": path,
-                "type": f"{where}.{kind}",
-            }
+            {"idx": row, "name": str(row), "path": path, "type": f"{where}.{kind}"}
             for row, (path, kind) in enumerate(parts)
         ],
         "1_Pooling/config.json": {

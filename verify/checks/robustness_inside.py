@@ -216,8 +216,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case(name="token id far beyond", attempt=lambda e: _run(e, input_ids=_ids(2**40))),
     Case(
-        name="token id below zero",
-        attempt=lambda e: _run(e, input_ids=_ids(-e.encoder.vocab - 1)),
+        name="token id below zero", attempt=lambda e: _run(e, input_ids=_ids(-e.encoder.vocab - 1))
     ),
     Case(
         name="sequence longer than the positions",

@@ -27,7 +27,5 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 COMMAND = Command(
-    help="list every check with what it catches",
-    add_arguments=lambda parser: None,
-    run=run,
+    help="list every check with what it catches", add_arguments=lambda parser: None, run=run
 )

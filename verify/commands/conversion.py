@@ -99,19 +99,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
     wheel = inspect_wheel(path, manifest)
     if not subject.model:
         subject.recipe.check_files(subject.models)
-    setting = Setting(
-        minimum_os=options.minimum_os or promised_macos(path.name),
-        device=device,
-    )
+    setting = Setting(minimum_os=options.minimum_os or promised_macos(path.name), device=device)
     if setting.minimum_os:
         allowed_spec_version(setting.minimum_os)  # an unknown macOS is refused at once
     work = options.work.resolve()
     scratch = work / "verify"
     scratch.mkdir(parents=True, exist_ok=True)
-    with (
-        Progress(console) as progress,
-        environment.opened(wheel, work, say=progress.say) as python,
-    ):
+    with Progress(console) as progress, environment.opened(wheel, work, say=progress.say) as python:
         context = TargetContext(
             role="candidate",
             work=scratch,

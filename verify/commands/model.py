@@ -47,7 +47,5 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 COMMAND = Command(
-    help="build the encoder's graphs and print their hashes",
-    add_arguments=add_arguments,
-    run=run,
+    help="build the encoder's graphs and print their hashes", add_arguments=add_arguments, run=run
 )

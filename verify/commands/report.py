@@ -40,7 +40,5 @@ def write_pages(document: Document, folder: Path, history: Sequence[Document]) -
 
 
 COMMAND = Command(
-    help="write report.html and junit.xml for a finished run",
-    add_arguments=add_arguments,
-    run=run,
+    help="write report.html and junit.xml for a finished run", add_arguments=add_arguments, run=run
 )

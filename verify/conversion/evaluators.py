@@ -182,11 +182,7 @@ def avg_pool(given: Arguments, total: Total = np.sum) -> Array:
 
 
 def padding(
-    kind: Any,
-    pad: Any,
-    sizes: Sequence[int],
-    spans: Sequence[int],
-    strides: Sequence[int],
+    kind: Any, pad: Any, sizes: Sequence[int], spans: Sequence[int], strides: Sequence[int]
 ) -> list[tuple[int, int]]:
     """Return before and after for each spatial axis."""
     kind = "valid" if kind is None else str(kind)

@@ -109,12 +109,7 @@ def given_options(options: argparse.Namespace) -> list[str]:
 
 
 def prove_model(
-    context: TargetContext,
-    path: Path,
-    options: argparse.Namespace,
-    setting: Setting,
-    *,
-    say: Say,
+    context: TargetContext, path: Path, options: argparse.Namespace, setting: Setting, *, say: Say
 ) -> Proven:
     """Measure every package that the provider emits for a model.
 
@@ -292,11 +287,7 @@ def parse_ranges(pairs: Sequence[str]) -> dict[str, tuple[float, float]]:
 
 
 def draw_inputs(
-    inputs: Sequence[Input],
-    *,
-    count: int,
-    seed: int,
-    ranges: Mapping[str, tuple[float, float]],
+    inputs: Sequence[Input], *, count: int, seed: int, ranges: Mapping[str, tuple[float, float]]
 ) -> dict[str, Array]:
     """Draw inputs ``[count, …]`` by name: the same seed gives the same bytes.
 

@@ -65,10 +65,7 @@ def run_case(case: Case, configuration: str) -> Outcome:
     values = [value for _, value in outputs]
     reason = judge(values, case.expected, rtol=case.rtol, atol=case.atol)
     return Outcome(
-        status="ok",
-        outputs=outputs,
-        verdict="failed" if reason else "passed",
-        detail=reason or "",
+        status="ok", outputs=outputs, verdict="failed" if reason else "passed", detail=reason or ""
     )
 
 
@@ -204,11 +201,7 @@ def run_cases(
 def _about(seconds: float) -> dict[str, Any]:
     import onnxruntime as ort
 
-    return {
-        "version": ort.__version__,
-        "build_info": ort.get_build_info(),
-        "seconds": seconds,
-    }
+    return {"version": ort.__version__, "build_info": ort.get_build_info(), "seconds": seconds}
 
 
 def serve(payload: Sequence[Any]) -> Generator[int]:

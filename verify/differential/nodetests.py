@@ -28,10 +28,7 @@ _MEMBER = re.compile(
     r"(?:^|/)onnx/backend/test/data/(?P<group>[^/]+)/(?P<test>[^/]+)/"
     r"(?P<file>model\.onnx|data\.json|test_data_set_\d+/(?:input|output)_\d+\.pb)$"
 )
-_PROTOS = {
-    "sequence_type": onnx.SequenceProto,
-    "optional_type": onnx.OptionalProto,
-}
+_PROTOS = {"sequence_type": onnx.SequenceProto, "optional_type": onnx.OptionalProto}
 
 
 def read_node_tests(archive: Path) -> Iterator[Case]:

@@ -22,14 +22,7 @@ from .graph import Output
 from .graph_pooling import normalise, pool
 from .model_recipe import EncoderSpec, Kind, load_model_recipe, recipe_path
 from .prepared.choice import Precision, chosen, ensure_form
-from .sessions import (
-    COREML,
-    COREML_OPTIONS,
-    CPU,
-    EmbedderError,
-    load_tokenizer,
-    make_session,
-)
+from .sessions import COREML, COREML_OPTIONS, CPU, EmbedderError, load_tokenizer, make_session
 from .settings import Profile, SessionSettings, Tuning, fitting_profile
 
 __all__ = [

@@ -286,9 +286,7 @@ def load_model_recipe(path: Path) -> ModelRecipe:
             hint="See recipes/models/all-minilm-l6-v2.toml for one.",
         )
     spec = strict.load(
-        EncoderSpec,
-        {"name": data.get("name"), **encoder},
-        where=f"The [encoder] table of {path}",
+        EncoderSpec, {"name": data.get("name"), **encoder}, where=f"The [encoder] table of {path}"
     )
     files = tuple(
         strict.load(PinnedFile, item, where=f"[[files]] of {path}")

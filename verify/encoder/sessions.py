@@ -22,11 +22,7 @@ class EmbedderError(VerifyError):
 
 
 def make_session(
-    path: Path,
-    provider: str,
-    *,
-    options: Any,
-    provider_options: Mapping[str, str] | None = None,
+    path: Path, provider: str, *, options: Any, provider_options: Mapping[str, str] | None = None
 ) -> Any:
     """Make a session that holds ``provider`` first.
 

@@ -91,11 +91,7 @@ class TargetContext:
             the CPU; inputs are int64, the output is float32.
         """
         return ensure_form(
-            self.model_dir,
-            self.encoder,
-            self.graphs_dir,
-            static=static,
-            precision=precision,
+            self.model_dir, self.encoder, self.graphs_dir, static=static, precision=precision
         )
 
     @property
@@ -156,8 +152,7 @@ class TargetContext:
         if role == self.role:
             return Path(sys.executable)
         raise VerifyError(
-            f"This run has no environment with the {role} wheel.",
-            hint="Run without --no-official.",
+            f"This run has no environment with the {role} wheel.", hint="Run without --no-official."
         )
 
     def call(

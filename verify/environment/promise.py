@@ -83,9 +83,7 @@ def read_promise(name: str) -> Promise:
     return Promise(
         version=version.public,
         system=system,
-        architectures=tuple(
-            sorted({each for name in processors for each in _processors(name)}),
-        ),
+        architectures=tuple(sorted({each for name in processors for each in _processors(name)})),
         oldest=min(oldest, default=None),
         pythons=tuple(sorted({tag.interpreter for tag in tags})),
     )

@@ -53,11 +53,7 @@ def embed_form(context: TargetContext, payload: Mapping[str, Any]) -> dict[str, 
             found["passages"] = embedder.embed(known.passages, kind="passage")
     path = context.work / f"vectors-{precision}.npz"
     np.savez(path, allow_pickle=False, **found)
-    return {
-        "vectors": path.name,
-        "graph_bytes": graph.stat().st_size,
-        "memory_mib": grown / _MIB,
-    }
+    return {"vectors": path.name, "graph_bytes": graph.stat().st_size, "memory_mib": grown / _MIB}
 
 
 def saturation(context: TargetContext, payload: None) -> dict[str, bool] | None:

@@ -152,11 +152,7 @@ class Blame:
 
 
 def judge_fairly(
-    conditions: Conditions,
-    *,
-    budget_ms: float,
-    min_samples: int,
-    confidence: float = 0.95,
+    conditions: Conditions, *, budget_ms: float, min_samples: int, confidence: float = 0.95
 ) -> Blame:
     """Judge a P95 against a budget, and tell the wheel's part from the machine's.
 

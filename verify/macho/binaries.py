@@ -72,7 +72,6 @@ def read_binaries(wheel: Path) -> Binaries:
         ) from None
     if not images:
         raise WheelNotUsable(
-            f"{wheel.name} holds no Mach-O file.",
-            hint="Give a macOS wheel, or another policy.",
+            f"{wheel.name} holds no Mach-O file.", hint="Give a macOS wheel, or another policy."
         )
     return Binaries(wheel=wheel, images=tuple(images))

@@ -120,8 +120,7 @@ def check_objc(ours: Binaries, official: Binaries | None) -> Outcome:
     selectors = len({name for use in uses.values() for name in use.selectors})
     calls = sum(profile.calls for use in uses.values() for profile in use.profiles.values())
     return replace(
-        found,
-        compared=f"{selectors} selectors, {calls} calls read back, each argument set",
+        found, compared=f"{selectors} selectors, {calls} calls read back, each argument set"
     )
 
 

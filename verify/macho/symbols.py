@@ -59,17 +59,11 @@ def check_imports(
             (f"weak look-up of {symbol}" for symbol in both & theirs.coalesced),
         )
         found.evidence[role] = {
-            "by_library": {
-                "ours": _counts(mine),
-                "official": _counts(theirs),
-            },
+            "by_library": {"ours": _counts(mine), "official": _counts(theirs)},
             "apple": sorted(_apple(mine)),
             "look_ups": len([1 for library in mine.imports.values() if library == DYNAMIC]),
         }
-    return replace(
-        found,
-        compared=f"{total} imports known on macOS {promise.to_macos()}",
-    )
+    return replace(found, compared=f"{total} imports known on macOS {promise.to_macos()}")
 
 
 def official_imports(official: Binaries) -> set[tuple[str, str]]:

@@ -68,8 +68,7 @@ class Host(_Model):
     os: str | None = Field(default=None, description="Operating system and its version.")
     python: str | None = Field(default=None, description="Python's version.")
     packages: dict[str, str | None] = Field(
-        default_factory=dict,
-        description="Versions of the packages that matter, by name.",
+        default_factory=dict, description="Versions of the packages that matter, by name."
     )
 
 
@@ -149,8 +148,7 @@ class CheckEntry(_Model):
     limit: JsonValue = Field(default=None, description="The policy's limit for it, or null.")
     unit: str = Field(default="", description="Unit of `measured` and `limit`, or empty.")
     evidence: dict[str, JsonValue] = Field(
-        default_factory=dict,
-        description="What lets a reader check the conclusion; free form.",
+        default_factory=dict, description="What lets a reader check the conclusion; free form."
     )
     hint: str = Field(default="", description="What to do about any status but `passed`.")
     seconds: Duration = Field(default=0.0, description="Wall time of the check in seconds.")
@@ -295,8 +293,7 @@ class Document(_Model):
     checks: list[CheckEntry] = Field(description="Every check, in the order of the table.")
     samples: Samples = Field(default_factory=Samples, description="Raw samples.")
     coverage: list[Coverage] = Field(
-        default_factory=list,
-        description="One entry per graph that the provider was asked about.",
+        default_factory=list, description="One entry per graph that the provider was asked about."
     )
 
     def check(self, name: str) -> CheckEntry | None:

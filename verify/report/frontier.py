@@ -168,8 +168,7 @@ class Frontier:
             axes.set(xlabel="P95, ms", ylabel="worst cosine")
             nines = range(round(-math.log10(_LEAST_ERROR)) + 1)
             axes.set_yticks(
-                [10.0**-count for count in nines],
-                [cosine_at(-count) for count in nines],
+                [10.0**-count for count in nines], [cosine_at(-count) for count in nines]
             )
             axes.set_yticks([], minor=True)
             for limit in LIMITS:

@@ -83,10 +83,7 @@ def gate_series(series: Sequence[Series], named: str = "") -> tuple[Series, ...]
         return ()
     first = next((one for one in candidates if named and one.name == named), None)
     if first is None:
-        first = min(
-            candidates,
-            key=lambda one: (one.provider != "coreml", one.precision != "fp32"),
-        )
+        first = min(candidates, key=lambda one: (one.provider != "coreml", one.precision != "fp32"))
     same = [
         one
         for one in candidates

@@ -30,13 +30,7 @@ class Official:
 
 
 def get_official(
-    selection: Selection,
-    policy: Policy,
-    *,
-    wheel: WheelFile,
-    work: Path,
-    wanted: bool,
-    say: Say,
+    selection: Selection, policy: Policy, *, wheel: WheelFile, work: Path, wanted: bool, say: Say
 ) -> Official:
     """Get the official wheel of the wheel's own version, in the forms that the checks want.
 

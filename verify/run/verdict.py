@@ -123,10 +123,7 @@ def _decision(found: _Sorted, executed: bool, setting: Setting) -> tuple[Decisio
 
 
 def _headline(
-    decision: Decision,
-    found: _Sorted,
-    by_id: Mapping[str, CheckResult],
-    setting: Setting,
+    decision: Decision, found: _Sorted, by_id: Mapping[str, CheckResult], setting: Setting
 ) -> str:
     policy, host = setting.policy, setting.host
     if decision == "NO-GO":
@@ -164,10 +161,7 @@ def _headline(
 
 
 def _paragraph(
-    decision: Decision,
-    found: _Sorted,
-    by_id: Mapping[str, CheckResult],
-    setting: Setting,
+    decision: Decision, found: _Sorted, by_id: Mapping[str, CheckResult], setting: Setting
 ) -> str:
     policy, host = setting.policy, setting.host
     required = [name for name, wanted in policy.required.items() if wanted]
@@ -224,12 +218,7 @@ def _paragraph(
     return " ".join([*map(ended_once, sentences), closing[decision]])
 
 
-def _next(
-    decision: Decision,
-    found: _Sorted,
-    executed: bool,
-    setting: Setting,
-) -> list[str]:
+def _next(decision: Decision, found: _Sorted, executed: bool, setting: Setting) -> list[str]:
     policy, host = setting.policy, setting.host
     steps = [
         f"{result.id}: {result.hint}"

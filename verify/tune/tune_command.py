@@ -75,10 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Measure, write the profile and show what it rests on."""
     here = hardware()
-    with (
-        Progress(console) as progress,
-        opened_context(options, say=progress.say) as (context, _),
-    ):
+    with Progress(console) as progress, opened_context(options, say=progress.say) as (context, _):
         bench = Bench(context=context, precision=options.precision, say=progress.say)
         if options.quick:
             bench = replace(bench, rounds=4, queries=20)

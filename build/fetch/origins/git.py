@@ -192,11 +192,7 @@ def _refused(git: _Git, url: str, outcome: Outcome, what: str, **more: str) -> T
         f"{what} ({said})",
         brief=said,
         hint=hint,
-        context={
-            "url": redact(url),
-            **more,
-            "git said": " | ".join(lines[-3:]),
-        },
+        context={"url": redact(url), **more, "git said": " | ".join(lines[-3:])},
     )
 
 
@@ -292,11 +288,7 @@ def _fetch_commit(git: _Git, origin: GitOrigin, label: str) -> None:
 def _keep(git: _Git, cache: ContentCache, origin: GitOrigin) -> Path:
     tar = git.folder / "commit.tar"
     written = git(
-        "archive",
-        "--format=tar",
-        f"--prefix={origin.commit}/",
-        f"--output={tar}",
-        origin.commit,
+        "archive", "--format=tar", f"--prefix={origin.commit}/", f"--output={tar}", origin.commit
     )
     if written.code:
         raise FetchError(

@@ -123,13 +123,7 @@ def http_options(settings: PipSettings, options: HttpOptions) -> HttpOptions:
     return options
 
 
-def fetch_pypi(
-    origin: IndexFile,
-    *,
-    settings: PipSettings,
-    transfer: Transfer,
-    label: str,
-) -> Path:
+def fetch_pypi(origin: IndexFile, *, settings: PipSettings, transfer: Transfer, label: str) -> Path:
     """Fetch one file of a package index, by its exact name, into the cache.
 
     Find-links folders come first, then the indexes in pip's order. Nothing is installed and no
@@ -249,13 +243,7 @@ def _links(finder: PackageFinder, origin: IndexFile) -> list[Link]:
 
 
 def _take(
-    link: Link,
-    *,
-    place: str,
-    pin: Pin,
-    settings: PipSettings,
-    transfer: Transfer,
-    label: str,
+    link: Link, *, place: str, pin: Pin, settings: PipSettings, transfer: Transfer, label: str
 ) -> Path:
     # A wheel that the machine rebuilt under the same name must not hide the pinned one.
     stated = (link.hash_option or {}).get("sha256", [])

@@ -114,11 +114,7 @@ def _download(lock: Path, folder: Path, context: FetchContext) -> None:
     words = ["download", "--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
     words += ["--dest", str(folder), "--requirement", str(lock)]
     result = run_module(
-        context.python,
-        "pip",
-        *words,
-        env=pip_environment(context.env),
-        cancel=context.cancel,
+        context.python, "pip", *words, env=pip_environment(context.env), cancel=context.cancel
     )
     if result.code == 0:
         return

@@ -34,12 +34,7 @@ class Constant:
 
 
 def node(
-    op: str,
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-    *,
-    domain: str = "",
-    **attributes: Any,
+    op: str, inputs: Sequence[str], outputs: Sequence[str], *, domain: str = "", **attributes: Any
 ) -> onnx.NodeProto:
     """Make one node; attributes that are None are left out."""
     given = {key: value for key, value in attributes.items() if value is not None}

@@ -27,7 +27,7 @@ WORST: dict[str, dict[str, float]] = {
     "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db": {
         "int8": 0.999,
         "int8-fast": 0.99,
-    },
+    }
 }
 """Worst cosine over the reference texts that is proven, by the weights' sha256. The check
 ``embedding.agreement`` measures it again; other weights have none, and auto is fp32 there."""

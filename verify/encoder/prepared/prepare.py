@@ -132,10 +132,7 @@ def prepared_graph(
 
 
 def coded_matrices(
-    tensors: Mapping[str, Array],
-    encoder: EncoderSpec,
-    variant: Variant,
-    calibration: Calibration,
+    tensors: Mapping[str, Array], encoder: EncoderSpec, variant: Variant, calibration: Calibration
 ) -> dict[str, CodedMatrix]:
     """Return every matrix of the variant in eight bits, by name without ``.weight``."""
     names = part_names(encoder)

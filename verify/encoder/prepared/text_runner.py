@@ -19,10 +19,7 @@ class TextRunner:
     """
 
     def __init__(
-        self,
-        tensors: Mapping[str, Array],
-        encoder: EncoderSpec,
-        encoded: Sequence[Sequence[int]],
+        self, tensors: Mapping[str, Array], encoder: EncoderSpec, encoded: Sequence[Sequence[int]]
     ) -> None:
         self.tensors = tensors
         self.encoder = encoder

@@ -136,9 +136,4 @@ def distribution(found: Sequence[Package], *, limit: float | None, key: str) -> 
         for entry in found
     )
     bound = "" if limit is None else f"; limit {limit:g}"
-    return picture(
-        build,
-        key=key,
-        label="Cosines in half precision",
-        description=f"{said}{bound}.",
-    )
+    return picture(build, key=key, label="Cosines in half precision", description=f"{said}{bound}.")

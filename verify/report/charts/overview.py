@@ -15,28 +15,13 @@ from markupsafe import Markup
 
 from ..samples import Series
 from ..text import milliseconds
-from .figures import (
-    MOST_CURVES,
-    budget_words,
-    facts,
-    figure,
-    legend,
-    mark,
-    short,
-    view_limit,
-)
+from .figures import MOST_CURVES, budget_words, facts, figure, legend, mark, short, view_limit
 from .svg import Form, paint, picture, series_paint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_DASHES: tuple[Any, ...] = (
-    "-",
-    (0, (5, 2)),
-    (0, (1.5, 1.6)),
-    (0, (7, 2, 1.5, 2)),
-    (0, (3, 1)),
-)
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.6)), (0, (7, 2, 1.5, 2)), (0, (3, 1)))
 _SHARED_AXIS = 3.0
 _BINS = {"wide": 48, "narrow": 30}
 
@@ -68,13 +53,7 @@ def histogram(curves: Sequence[Series], *, budget: float | None, key: str) -> Ma
             axes.set_yticks([0, _round_tick(top)])
             axes.set_title(short(curve.name), loc="left", fontsize=form.font, pad=8)
             marks = [
-                (
-                    curve.quantile(0.95),
-                    "P95",
-                    paint("ink"),
-                    (0, (1.5, 1.6)),
-                    1.06,
-                ),
+                (curve.quantile(0.95), "P95", paint("ink"), (0, (1.5, 1.6)), 1.06),
                 (curve.bound, "upper bound", paint("s2"), (0, (5, 2)), 1.24),
                 (budget, "budget", paint("bad"), "-", 1.42),
             ]
@@ -93,10 +72,7 @@ def histogram(curves: Sequence[Series], *, budget: float | None, key: str) -> Ma
 
     said = "; ".join(facts(curve) for curve in curves)
     return picture(
-        build,
-        key=key,
-        label="Histogram of latency",
-        description=f"{said}{budget_words(budget)}.",
+        build, key=key, label="Histogram of latency", description=f"{said}{budget_words(budget)}."
     )
 
 

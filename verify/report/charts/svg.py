@@ -91,11 +91,7 @@ def settings(form: Form) -> Any:
 
 
 def picture(
-    build: Callable[[Form], Figure | None],
-    *,
-    key: str,
-    label: str,
-    description: str = "",
+    build: Callable[[Form], Figure | None], *, key: str, label: str, description: str = ""
 ) -> Markup:
     """Draw a figure in both widths and join them; the page shows the one that fits.
 
@@ -127,20 +123,10 @@ def picture(
 def inline(figure: Figure, *, key: str, label: str, description: str, form: Form) -> Markup:
     """Turn one figure into ``<svg>`` markup for the middle of a page."""
     buffer = io.StringIO()
-    nothing: Mapping[str, None] = {
-        "Date": None,
-        "Creator": None,
-        "Format": None,
-        "Type": None,
-    }
+    nothing: Mapping[str, None] = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(buffer, format="svg", metadata=nothing)
     return Markup(  # noqa: S704 - matplotlib escapes text; the label is escaped here
-        _clean(
-            buffer.getvalue(),
-            key=key,
-            alternative=_alternative(label, description),
-            form=form,
-        )
+        _clean(buffer.getvalue(), key=key, alternative=_alternative(label, description), form=form)
     )
 
 
@@ -186,9 +172,7 @@ def _attributes(text: str) -> str:
 def _own_ids(text: str, key: str) -> str:
     used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
     text = re.sub(
-        r'\sid="([^"]*)"',
-        lambda match: f' id="{key}-{match[1]}"' if match[1] in used else "",
-        text,
+        r'\sid="([^"]*)"', lambda match: f' id="{key}-{match[1]}"' if match[1] in used else "", text
     )
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", text)
     return re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{key}-\1"', text)

@@ -48,25 +48,13 @@ def timeline(series: Series, *, budget: float | None, key: str) -> Markup:
         rows = -(-(named + bool(warm.size)) // (2 if form.narrow else 4))
         drawn, (axes,) = figure(form, heights=[226.0 + 21.0 * rows])
         span = series.values.size + lead
-        axes.set(
-            xlim=(-lead - 0.01 * span, series.values.size * 1.01),
-            ylim=(0, limit * 1.06),
-        )
+        axes.set(xlim=(-lead - 0.01 * span, series.values.size * 1.01), ylim=(0, limit * 1.06))
         axes.grid(axis="y")
         size = (0.0055 * span * (1.6 if form.narrow else 1.0), 0.011 * limit)
         if warm.size:
             axes.axvline(-0.004 * span, color=paint("rule"), linewidth=1)
             at = np.linspace(-lead, -0.02 * span, warm.size)
-            _points(
-                axes,
-                at,
-                warm,
-                limit,
-                size,
-                shape=4,
-                colour=paint("muted"),
-                label="warm-up",
-            )
+            _points(axes, at, warm, limit, size, shape=4, colour=paint("muted"), label="warm-up")
         for index, process in enumerate(labels):
             chosen = np.flatnonzero(series.process == process)
             name = f"process {process}" if index < MOST_CURVES else ""
@@ -103,11 +91,7 @@ def trend(points: Sequence[RunPoint], *, budget: float | None, key: str) -> Mark
         at = np.arange(len(points))
         here = [index for index, point in enumerate(points) if point.same_host]
         axes.plot(
-            here,
-            [points[index].p95 for index in here],
-            color=paint("s1"),
-            linewidth=1.2,
-            alpha=0.6,
+            here, [points[index].p95 for index in here], color=paint("s1"), linewidth=1.2, alpha=0.6
         )
         for index, point in enumerate(points):
             colour = paint("s1") if point.same_host else paint("muted")
@@ -134,10 +118,7 @@ def trend(points: Sequence[RunPoint], *, budget: float | None, key: str) -> Mark
         for p in points
     )
     return picture(
-        build,
-        key=key,
-        label="P95 across runs",
-        description=f"{said}{budget_words(budget)}.",
+        build, key=key, label="P95 across runs", description=f"{said}{budget_words(budget)}."
     )
 
 
