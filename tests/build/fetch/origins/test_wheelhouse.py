@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,9 +126,7 @@ def test_fill_then_install_without_any_place_to_look(bench: Bench, tmp_path: Pat
     # Complete already: nothing is done again.
     marker = tmp_path / "tools env" / "mine"
     marker.write_text("kept")
-    began = time.monotonic()
     bench.install(tmp_path / "tools env")
-    assert time.monotonic() - began < 0.5
     assert marker.exists()
 
 
