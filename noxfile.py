@@ -19,9 +19,13 @@ import argparse
 import hashlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nox
+from filelock import FileLock, Timeout
 
 if sys.version_info < (3, 11):  # noqa: UP036 - nox itself runs with older ones
     raise SystemExit(
@@ -41,6 +45,18 @@ LOCKS = {
     "tests": "tests/requirements.txt",
     "docs": "docs/requirements.txt",
 }
+_TO_END_SECONDS = 60.0
+
+
+def start(session: nox.Session, *words: str, **more: Any) -> Any:
+    """Run a program, and leave it the time that it needs to end when Ctrl-C arrives.
+
+    nox alone kills it after half a second: what it had started would go on, compilers among it.
+    """
+    return session.run(
+        *words, external=True, interrupt_timeout=_TO_END_SECONDS,
+        terminate_timeout=_TO_END_SECONDS, **more,
+    )  # fmt: skip
 
 
 def environment(session: nox.Session, name: str) -> str:
@@ -54,29 +70,51 @@ def environment(session: nox.Session, name: str) -> str:
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     wanted = f"{hashlib.sha256(lock.read_bytes()).hexdigest()} {sys.version}"
     stamp = folder / "ortmill.stamp"
-    if not (python.exists() and stamp.exists() and stamp.read_text() == wanted):
-        session.run(
-            sys.executable, "-m", "venv", "--clear", str(folder), external=True, silent=True
-        )
-        session.run(
-            str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-            "--require-hashes", "--no-deps", "--requirement", str(lock), external=True,
-        )  # fmt: skip
-        stamp.write_text(wanted)
+
+    def stands() -> bool:
+        return python.exists() and stamp.exists() and stamp.read_text() == wanted
+
+    if stands():
+        return str(python)
+    with alone(session, folder.with_suffix(".lock")):
+        if not stands():  # whoever held the lock may have made it
+            start(session, sys.executable, "-m", "venv", "--clear", str(folder), silent=True)
+            start(
+                session, str(python), "-m", "pip", "install", "--quiet",
+                "--disable-pip-version-check", "--require-hashes", "--no-deps",
+                "--requirement", str(lock),
+            )  # fmt: skip
+            stamp.write_text(wanted)
     return str(python)
+
+
+@contextmanager
+def alone(session: nox.Session, path: Path) -> Iterator[None]:
+    """Hold a lock; wait for another nox in this checkout, and say so."""
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        lock.acquire(timeout=0)
+    except PermissionError:
+        session.error(f"{path.parent} cannot be written: nox runs in a checkout of your own")
+    except Timeout:
+        session.log(f"another nox is making .nox/{path.stem}; waiting until it ends")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def ortmill(session: nox.Session, package: str, *command: str) -> None:
     """Run ``python -m build …`` or ``python -m verify …`` in its environment."""
-    session.run(environment(session, package), "-m", package, *command, external=True)
+    start(session, environment(session, package), "-m", package, *command)
 
 
 def tool(session: nox.Session, module: str, *command: str, own: str = "") -> None:
     """Run a module with what is installed for the tests, or with the Python ``own``."""
     python = own or environment(session, "tests")
-    session.run(
-        python, "-m", module, *command, external=True, env={"PYTHONPATH": str(HERE)},
-    )  # fmt: skip
+    start(session, python, "-m", module, *command, env={"PYTHONPATH": str(HERE)})
 
 
 def pythons(session: nox.Session) -> list[str]:
@@ -120,7 +158,7 @@ def doctor(session: nox.Session) -> None:
     ortmill(session, "build", "doctor", *session.posargs)
     python = environment(session, "verify")
     # Open points are no fault of this machine's: nothing may be built or verified yet.
-    session.run(python, "-m", "verify", "decisions", external=True, success_codes=[0, 1, 2])
+    start(session, python, "-m", "verify", "decisions", success_codes=[0, 1, 2])
 
 
 @nox.session
@@ -178,9 +216,10 @@ def verify(session: nox.Session) -> None:
 @nox.session
 def differential(session: nox.Session) -> None:
     """Compare answers with the official wheel's, case by case."""
-    archive = session.run(
+    archive = start(
+        session,
         environment(session, "build"), "-m", "build", "input", "--name", "onnx", "--quiet",
-        external=True, silent=True,
+        silent=True,
     )  # fmt: skip
     ortmill(
         session, "verify", "differential", "--onnx-archive", str(archive).strip().splitlines()[-1],
@@ -285,10 +324,11 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def patches(session: nox.Session) -> None:
     """Build without each patch and see its tests fail; `-- cost`."""
-    session.run(
+    start(
+        session,
         environment(session, "tests"), "-m", "tests.bench.patches",
         "--build-python", environment(session, "build"), *session.posargs,
-        external=True, env={"PYTHONPATH": str(HERE)},
+        env={"PYTHONPATH": str(HERE)},
     )  # fmt: skip
 
 
@@ -296,16 +336,16 @@ def patches(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Run every pre-commit hook on all files: style, spelling."""
     python = environment(session, "tests")
-    session.run(python, "-m", "pre_commit", "run", "--all-files", *session.posargs, external=True)
+    start(session, python, "-m", "pre_commit", "run", "--all-files", *session.posargs)
     # What is not yet added to git: pre-commit passes it over.
-    session.run(python, "-m", "ruff", "check", ".", external=True)
-    session.run(python, "-m", "ruff", "format", "--check", ".", external=True)
+    start(session, python, "-m", "ruff", "check", ".")
+    start(session, python, "-m", "ruff", "format", "--check", ".")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types with mypy."""
-    session.run(environment(session, "tests"), "-m", "mypy", external=True)
+    start(session, environment(session, "tests"), "-m", "mypy")
 
 
 @nox.session
@@ -314,9 +354,10 @@ def docs(session: nox.Session) -> None:
     words = [word for word in session.posargs if word != "--external"]
     external = "--external" in session.posargs
     builder, folder = ("linkcheck", ".work/links") if external else ("html", ".work/site")
-    session.run(
+    start(
+        session,
         environment(session, "docs"), "-m", "sphinx", "-W", "--keep-going", "-q", "-b", builder,
-        "docs", folder, *words, external=True,
+        "docs", folder, *words,
     )  # fmt: skip
 
 
@@ -330,8 +371,8 @@ def gen(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Compile every lock file again from its .in file."""
     folder = HERE / ".nox" / "lock"
-    session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True, silent=True)
-    session.run(str(folder / "bin" / "pip"), "install", "--quiet", "uv", external=True)
+    start(session, sys.executable, "-m", "venv", "--clear", str(folder), silent=True)
+    start(session, str(folder / "bin" / "pip"), "install", "--quiet", "uv")
     inputs = [
         *(str(Path(path).with_suffix(".in")) for path in LOCKS.values()),
         "verify/requirements/target.in",
@@ -341,20 +382,21 @@ def lock(session: nox.Session) -> None:
         "recipes/tools/requirements.in",
     ]
     for source in inputs:
-        session.run(
-            str(folder / "bin" / "uv"), "pip", "compile", "--quiet", "--universal",
+        start(
+            session, str(folder / "bin" / "uv"), "pip", "compile", "--quiet", "--universal",
             "--python-version", "3.11", "--generate-hashes", "--no-annotate", "--no-header",
             "--no-emit-index-url", "--no-emit-find-links", *session.posargs,
-            source, "--output-file", str(Path(source).with_suffix(".txt")), external=True,
+            source, "--output-file", str(Path(source).with_suffix(".txt")),
         )  # fmt: skip
     # For another platform alone, so not universal: what the emulated wheel needs beside it.
-    session.run(
+    start(
+        session,
         str(folder / "bin" / "uv"), "pip", "compile", "--quiet",
         "--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.11",
         "--only-binary", ":all:", "--generate-hashes", "--no-annotate", "--no-header",
         "--no-emit-index-url", "--no-emit-find-links", *session.posargs,
         "tests/emulation/requirements.in",
-        "--output-file", "tests/emulation/requirements.txt", external=True,
+        "--output-file", "tests/emulation/requirements.txt",
     )  # fmt: skip
 
 
@@ -365,10 +407,10 @@ def references(session: nox.Session) -> None:
     if "torch" in session.posargs:
         folder = HERE / ".nox" / "references"
         python = str(folder / "bin" / "python")
-        session.run(sys.executable, "-m", "venv", str(folder), external=True, silent=True)
-        session.run(
-            python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "numpy==2.4.6", "scipy",
-            "onnx", "tokenizers", "pydantic", external=True,
+        start(session, sys.executable, "-m", "venv", str(folder), silent=True)
+        start(
+            session, python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "numpy==2.4.6",
+            "scipy", "onnx", "tokenizers", "pydantic",
         )  # fmt: skip
     fetch_asked(session)
     tool(session, "tests.references", *session.posargs, own=python)

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from . import __version__
 from .commands.command import EXIT_CODES, Command, Help, Output, Parser
-from .errors import VerifyError, machines_own
+from .errors import VerifyError, machines_own, not_installed
 from .program import as_called
 
 EXIT_INTERRUPTED = 130
@@ -97,6 +97,8 @@ def _carry_out(
         if "--debug" in arguments:
             console.print_exception()
         told = machines_own(error) or _fault_of_ours(error)
+        if isinstance(error, ModuleNotFoundError):
+            told = not_installed(error)
         _report(told, console)
         return told.exit_code
     except KeyboardInterrupt:

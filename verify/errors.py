@@ -7,6 +7,7 @@ for a failed check (1) or an inconclusive one (2).
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Mapping
 
 from .program import as_called
@@ -60,6 +61,15 @@ class CannotWrite(VerifyError):
     """The machine takes no more: its disk is full, or a folder cannot be written."""
 
     title = "disk"
+
+
+def not_installed(missing: ModuleNotFoundError) -> VerifyError:
+    """Return what to say where this Python has not what the verification imports."""
+    return EnvironmentFailed(
+        f"{missing.name} is not installed for {sys.executable}.",
+        hint="Take .nox/verify/bin/python, which `nox -s doctor` makes, or install ortmill: "
+        "`pip install .` in its checkout.",
+    )
 
 
 _MACHINES_OWN = {

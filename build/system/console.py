@@ -53,7 +53,8 @@ class Reporter:
         self._console = _Output(
             file=stream or sys.stderr, highlight=False, soft_wrap=True, emoji=False
         )
-        self._live = self._console.is_terminal and not quiet
+        # A terminal that moves no cursor (TERM=dumb) shows no live line, so it gets plain ones.
+        self._live = self._console.is_interactive and not quiet
         self._github = env.get("GITHUB_ACTIONS") == "true" and not quiet
         self._quiet = quiet
         self._lock = threading.Lock()

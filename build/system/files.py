@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import ResourceError
 
-_HINT = "make the folder writable, or set ORTMILL_CACHE to a folder of yours"
+_HINT = "make the folder writable; for the cache, set ORTMILL_CACHE to a folder of yours"
 
 _BLOCK = 512  # the unit of st_blocks, stat(2)
 

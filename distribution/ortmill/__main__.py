@@ -16,6 +16,7 @@ _HALVES = {
     "verify": "prove what a wheel can do on this host",
 }
 _SHORT = ("bridge", "tune")
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Arguments without the program's name; the process's own by default.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # before a half could say so
+        print("interrupted: nothing was begun", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _run(words: list[str]) -> int:
     if words and words[0] in _SHORT:
         words.insert(0, "verify")
     if words[:1] == ["build"]:
@@ -62,7 +70,9 @@ def _bring(model: str, work: Path) -> None:
     where it needs none of them. The record is written last, so with it the files are there.
     """
     if not (work / "models" / Path(model).stem / "model.json").is_file():
-        _half("build").main(["fetch-model", model, "--work", str(work)])
+        code = _half("build").main(["fetch-model", model, "--work", str(work)])
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -114,3 +114,17 @@ def test_a_stage_without_a_key_always_runs_and_leaves_nothing(bench: Bench) -> N
 def test_the_digest_counts_values_and_not_their_order() -> None:
     assert inputs_digest(a=1, b=[2]) == inputs_digest(b=[2], a=1)
     assert inputs_digest(a=1) != inputs_digest(a=2)
+
+
+class Terminal(io.StringIO):
+    """A terminal, by its own word."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_that_moves_no_cursor_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    said = Terminal()
+    with Reporter(env={}, stream=said).stage("compile", "title"):
+        assert "compile title" in said.getvalue()

@@ -275,6 +275,35 @@ def test_a_checkout_is_worked_in_where_there_is_one(installed: Installed, tmp_pa
     assert "1.26.0" in installed("ortmill", "build", "recipes")
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["build", "recipes"], "interrupted: nothing was begun"),
+        # While the model is fetched for a verification, which then does not go on.
+        (["verify", "model"], "nothing was judged"),
+    ],
+)
+def test_ctrl_c_ends_the_command(
+    installed: Installed, words: list[str], says: str, tmp_path: Path
+) -> None:
+    lines = f"""
+import ortmill.__main__ as command
+from types import SimpleNamespace
+
+real = command._half
+def half(name):
+    if {words} == ["build", "recipes"]:
+        raise KeyboardInterrupt
+    return real(name) if name == "verify" else SimpleNamespace(main=lambda words: 130)
+
+command._half = half
+raise SystemExit(command.main({words}))
+"""
+    text = installed("python", "-c", lines, code=130, cwd=tmp_path)
+    assert says in text
+    assert "Traceback" not in text
+
+
 def test_checks_are_listed_as_in_the_checkout(installed: Installed) -> None:
     assert installed("ortmill", "verify", "checks") == in_the_checkout(
         installed, "verify", "checks"

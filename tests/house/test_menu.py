@@ -15,7 +15,9 @@ def _sessions(tree: ast.Module) -> dict[str, str]:
     """Return the first line about each session, by its name, in the order of definition."""
     found = {}
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.decorator_list:
+        if isinstance(node, ast.FunctionDef) and any(
+            ast.unparse(mark).startswith("nox.session") for mark in node.decorator_list
+        ):
             words = [word for mark in node.decorator_list for word in ast.walk(mark)]
             names = [ast.literal_eval(word.value) for word in words if _is_name(word)]
             found[names[0] if names else node.name] = (ast.get_docstring(node) or "").split("\n")[0]

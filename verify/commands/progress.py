@@ -14,7 +14,8 @@ class Progress:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.started = time.monotonic()
-        self.status = console.status("starting") if console.is_terminal else None
+        # A terminal that moves no cursor (TERM=dumb) would show nothing of a status.
+        self.status = console.status("starting") if console.is_interactive else None
         self.last = ""
 
     def __enter__(self) -> Progress:

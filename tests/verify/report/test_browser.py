@@ -110,6 +110,14 @@ def test_the_page_loads_alone_and_without_complaint(shown: tuple[Any, int, str])
     assert browser.execute_script("return document.scripts.length") == 0
 
 
+def test_the_figures_are_on_the_first_screen(shown: tuple[Any, int, str]) -> None:
+    browser, _, _ = shown
+    bottom = browser.execute_script(
+        "return document.querySelector('.five').getBoundingClientRect().bottom"
+    )
+    assert bottom <= 900
+
+
 def test_nothing_is_wider_than_the_page(shown: tuple[Any, int, str]) -> None:
     browser, width, _ = shown
     assert browser.execute_script("return document.documentElement.scrollWidth") == width

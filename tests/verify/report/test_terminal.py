@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from tests.kit.report_example import example, example_document
+from verify.commands.progress import Progress
 from verify.report.document import parse
 from verify.report.terminal import show, show_comparison
 from verify.report.two_runs import Comparison, compare
@@ -110,3 +111,11 @@ def test_nothing_that_differs_is_no_table() -> None:
     to = console(80)
     show_comparison(compare(parse(one), parse(one)), to)
     assert len(printed(to).splitlines()) == 1
+
+
+def test_progress_is_told_where_no_cursor_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    to = console(80)
+    with Progress(to) as progress:
+        progress.say("installing")
+    assert "installing" in printed(to)

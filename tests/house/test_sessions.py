@@ -1,0 +1,113 @@
+"""The programs as a shell starts them: the noxfile under nox itself, and the two packages."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+# In place of the build: it needs longer to end than nox waits by itself.
+SLOW_TO_END = """
+import pathlib, sys, time
+here = pathlib.Path(__file__).parent
+try:
+    (here / "began").touch()
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(1.5)
+    (here / "tidied").touch()
+    print("interrupted: stopped", file=sys.stderr)
+    sys.exit(130)
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a folder with our noxfile, locks that name nothing, and a build that does nothing."""
+    shutil.copy(ROOT / "noxfile.py", tmp_path)
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "__main__.py").write_text("")
+    (tmp_path / "build" / "requirements.txt").write_text("# nothing\n")
+    return tmp_path
+
+
+def started(checkout: Path) -> subprocess.Popen[str]:
+    """Start `nox -s build` in a process group of its own, as a shell does."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "nox", "-s", "build"],
+        cwd=checkout,
+        env={**os.environ, "NO_COLOR": "1", "PIP_NO_INDEX": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_ctrl_c_leaves_a_session_the_time_to_end(checkout: Path) -> None:
+    (checkout / "build" / "__main__.py").write_text(SLOW_TO_END)
+    folder = checkout / ".nox" / "build"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    lock = (checkout / "build" / "requirements.txt").read_bytes()
+    (folder / "ortmill.stamp").write_text(f"{hashlib.sha256(lock).hexdigest()} {sys.version}")
+    nox = started(checkout)
+    deadline = time.monotonic() + 60
+    while not (checkout / "build" / "began").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(nox.pid, signal.SIGINT)
+    said, _ = nox.communicate(timeout=60)
+    assert nox.returncode == 130, said
+    assert (checkout / "build" / "tidied").exists(), said
+    assert "interrupted: stopped" in said
+    assert "Traceback" not in said
+
+
+def test_two_at_once_make_one_environment(checkout: Path) -> None:
+    both = [started(checkout) for _ in range(2)]
+    said = [nox.communicate(timeout=120)[0] for nox in both]
+    assert [nox.returncode for nox in both] == [0, 0], said
+    assert sum("-m pip install" in each for each in said) == 1, said
+    assert sum("another nox is making .nox/build" in each for each in said) == 1, said
+
+
+@pytest.mark.parametrize(("package", "code"), [("build", 7), ("verify", 3)])
+def test_a_python_without_the_packages_is_named(package: str, code: int) -> None:
+    """As in a shell where the environment of nox is switched on."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", package, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert f"is not installed for {sys.executable}" in done.stderr
+    assert f".nox/{package}/bin/python" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("package", ["build", "verify"])
+def test_ctrl_c_while_it_loads_is_one_line(package: str, tmp_path: Path) -> None:
+    (tmp_path / "rich").mkdir()
+    (tmp_path / "rich" / "__init__.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [sys.executable, "-m", package, "--help"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130
+    assert done.stderr == "interrupted: nothing was begun\n"
