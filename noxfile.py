@@ -26,6 +26,7 @@ from typing import Any
 
 import nox
 from filelock import FileLock, Timeout
+from nox.command import CommandFailed
 
 if sys.version_info < (3, 11):  # noqa: UP036 - nox itself runs with older ones
     raise SystemExit(
@@ -79,11 +80,17 @@ def environment(session: nox.Session, name: str) -> str:
     with alone(session, folder.with_suffix(".lock")):
         if not stands():  # whoever held the lock may have made it
             start(session, sys.executable, "-m", "venv", "--clear", str(folder), silent=True)
-            start(
-                session, str(python), "-m", "pip", "install", "--quiet",
-                "--disable-pip-version-check", "--require-hashes", "--no-deps",
-                "--requirement", str(lock),
-            )  # fmt: skip
+            try:
+                start(
+                    session, str(python), "-m", "pip", "install", "--quiet",
+                    "--disable-pip-version-check", "--require-hashes", "--no-deps",
+                    "--requirement", str(lock),
+                )  # fmt: skip
+            except CommandFailed:
+                session.error(
+                    f"pip could not install {LOCKS[name]}, its own lines say why; it asks the index "
+                    "of `pip config list`, through HTTPS_PROXY (docs/troubleshooting.md)"
+                )
             stamp.write_text(wanted)
     return str(python)
 

@@ -111,3 +111,12 @@ def test_ctrl_c_while_it_loads_is_one_line(package: str, tmp_path: Path) -> None
     )
     assert done.returncode == 130
     assert done.stderr == "interrupted: nothing was begun\n"
+
+
+def test_an_index_that_has_nothing_is_told_with_what_to_look_at(checkout: Path) -> None:
+    (checkout / "build" / "requirements.txt").write_text(f"none==1 --hash=sha256:{64 * '0'}\n")
+    nox = started(checkout)
+    said, _ = nox.communicate(timeout=120)
+    assert nox.returncode == 1, said
+    assert "pip could not install build/requirements.txt" in said
+    assert "Traceback" not in said

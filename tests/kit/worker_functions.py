@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -57,6 +58,10 @@ def crashes_after_its_answer(payload: str) -> Any:
 
     atexit.register(os.kill, os.getpid(), signal.SIGSEGV)
     return payload
+
+
+def finds_the_disk_full(payload: str) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", payload)
 
 
 def adds_up(payload: int) -> Generator[int, int]:

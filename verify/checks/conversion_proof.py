@@ -9,7 +9,7 @@ from ..conversion.outcome import EXACT, HALF, PACKAGE, judge
 from ..conversion.package import promised_macos
 from ..conversion.proof import Setting, prove
 from ..environment.context import TargetContext
-from ..errors import VerifyError
+from ..errors import CannotWrite, VerifyError
 from ..policy.result import CheckResult
 
 _TEXTS, _QUICK_TEXTS = 16, 4
@@ -35,6 +35,8 @@ def conversion(context: TargetContext) -> Sequence[CheckResult]:
             texts=_QUICK_TEXTS if context.quick else _TEXTS,
             say=context.say,
         )
+    except CannotWrite:
+        raise  # which says nothing of the wheel
     except VerifyError as error:
         return [
             CheckResult(id=name, status="not-run", summary=error.problem, hint=error.hint)

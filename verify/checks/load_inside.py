@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..environment.context import TargetContext
+from ..errors import machines_own
 from ..latency.meter_inside import peak_mib
 from ..latency.queries import QUERIES
 from ..policy.judgement import judge_numbers
@@ -133,6 +134,11 @@ def run_load(
 
     Every thread embeds each text ``rounds`` times with ``Embedder.embed_timed``, or anything with
     its signature. An exception is kept as text, and its thread goes on.
+
+    Raises
+    ------
+    OSError, CannotWrite
+        What the machine has caused, such as a full disk, ends the load.
     """
     start = Barrier(threads)
 
@@ -147,7 +153,10 @@ def run_load(
             try:
                 vector, times = embed_timed(texts[index])
             except Exception as error:
-                # Whatever a thread meets is a finding, and the others go on.
+                # A full disk is no finding about the wheel, and would be met at every call.
+                if machines_own(error):
+                    raise
+                # Whatever else a thread meets is one, and the others go on.
                 errors.append(f"{type(error).__name__}: {error}")
                 continue
             done.append((index, times.total, vector))

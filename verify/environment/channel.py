@@ -2,7 +2,8 @@
 
 Host and worker speak in lines of JSON. The worker gets one line that names the function, and
 answers with its value; a function that yields is asked again, one line for each value. The worker
-may crash, hang or raise: all of that comes back as an :class:`Answer`, never as an exception.
+may crash, hang or raise: all of that comes back as an :class:`Answer`. Only what the machine under
+both has caused, a full disk say, is an exception here too: it says nothing of what was asked.
 The other end is :mod:`~verify.environment.worker_inside`.
 """
 
@@ -22,6 +23,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
+
+from ..errors import CannotWrite
 
 _PACKAGE = __name__.rsplit(".", 2)[0]
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "SYSTEMROOT", "OMP_NUM_THREADS")
@@ -126,7 +129,13 @@ class Worker:
         self._errors.close()
 
     def answer(self, seconds: float) -> Answer:
-        """Wait for the next value, at most for so long; a worker that is late is ended."""
+        """Wait for the next value, at most for so long; a worker that is late is ended.
+
+        Raises
+        ------
+        CannotWrite
+            The machine took no more from the worker.
+        """
         deadline = time.monotonic() + seconds
         while not self._died:
             line = self._line(deadline)
@@ -140,6 +149,8 @@ class Worker:
                 self._say(*message["say"])
             elif "error" in message:
                 code = self.close(_END_SECONDS)
+                if message["kind"] == CannotWrite.__name__:
+                    raise CannotWrite(message["error"], hint=message["hint"])
                 found = self._failed(f"raised {message['kind']}: {message['error']}", code)
                 return replace(found, **message)
             else:

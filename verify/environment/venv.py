@@ -8,12 +8,14 @@ and the certificates that pip is set up with are the ones used.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from filelock import FileLock, Timeout
 from packaging.utils import parse_wheel_filename
 
 from ..encoder.model_recipe import file_sha256
-from ..errors import EnvironmentFailed
+from ..errors import CannotWrite, EnvironmentFailed
 from ..files import made_folder
 from ..policy.limits import wheel_kind
 from ..program import recipes_folder
@@ -224,8 +226,14 @@ def _installed(folder: Path, name: str, *, say: Say) -> Path:
     home.mkdir(parents=True)
     say(f"installing the locked dependencies of an environment, {lock.name} (once)")
     arguments = ["install", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
-    _pip([*arguments, "--target", str(site), "-r", str(lock)], "install the dependencies", folder)
-    (home / ".complete").touch()
+    arguments += ["--target", str(site), "-r", str(lock)]
+    try:
+        _pip(arguments, "install the dependencies", folder)
+        (home / ".complete").touch()
+    except BaseException:
+        # What is there is of no use, and it may be what has filled the disk.
+        shutil.rmtree(home, ignore_errors=True)
+        raise
     return site
 
 
@@ -300,6 +308,13 @@ def _run(argv: list[str], purpose: str, folder: Path) -> None:
         argv, capture_output=True, text=True, errors="replace", env=environment, check=False
     )
     if done.returncode:
+        if os.strerror(errno.ENOSPC) in done.stderr:
+            raise CannotWrite(
+                f"Could not {purpose}: {folder} is on a full disk, or the folder for temporary "
+                f"files, {tempfile.gettempdir()}, is.",
+                hint="Free some space; --work DIR names another work directory, TMPDIR another "
+                "folder for temporary files.",
+            )
         log = folder.parent / f"{folder.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(done.stdout + done.stderr, encoding="utf-8")

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any, TextIO
 
-from ..errors import VerifyError
+from ..errors import VerifyError, machines_own
 from .channel import load_function
 from .context import TargetContext
 
@@ -30,9 +30,10 @@ def main() -> int:
     except Exception as error:
         # Whatever the wheel throws is a finding, and belongs to the host.
         traceback.print_exc()
-        message = error.problem if isinstance(error, VerifyError) else str(error)
-        hint = error.hint if isinstance(error, VerifyError) else ""
-        _write(answers, {"error": message, "kind": type(error).__name__, "hint": hint})
+        told = machines_own(error) or error
+        message = told.problem if isinstance(told, VerifyError) else str(told)
+        hint = told.hint if isinstance(told, VerifyError) else ""
+        _write(answers, {"error": message, "kind": type(told).__name__, "hint": hint})
         return 1
     return 0
 

@@ -15,6 +15,7 @@ import pytest
 from tests.kit.verify_examples import TINY, policy
 from verify.environment.channel import Answer, Worker, call
 from verify.environment.context import TargetContext
+from verify.errors import CannotWrite
 
 HERE = Path(sys.executable)
 
@@ -74,6 +75,12 @@ def test_an_exception_is_data_and_its_traceback_is_kept(tmp_path: Path) -> None:
 def test_an_error_of_ours_brings_its_hint(tmp_path: Path) -> None:
     found = answered("raises", "ours", tmp_path)
     assert (found.kind, found.error, found.hint) == ("VerifyError", "A sentence.", "A hint.")
+
+
+def test_a_full_disk_says_nothing_of_what_was_asked(tmp_path: Path) -> None:
+    with pytest.raises(CannotWrite, match=r"No space left on device: /w/graph.onnx") as found:
+        answered("finds_the_disk_full", "/w/graph.onnx", tmp_path)
+    assert "free some space" in found.value.hint
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from threading import Event, Thread
 
+import pytest
+
+from verify.environment import venv
 from verify.environment.venv import locked
+from verify.errors import CannotWrite, EnvironmentFailed, VerifyError
 
 
 def test_a_second_verification_says_that_it_waits(tmp_path: Path) -> None:
@@ -28,3 +33,30 @@ def test_a_second_verification_says_that_it_waits(tmp_path: Path) -> None:
     thread.join(30)
     assert entered.is_set()
     assert said == [f"waiting for another verification in {tmp_path / 'work'} to end"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "raised"),
+    [
+        (
+            "print('ERROR: [Errno 28] No space left on device', file=sys.stderr); exit(1)",
+            CannotWrite,
+        ),
+        ("print('ERROR: no such version', file=sys.stderr); exit(1)", EnvironmentFailed),
+    ],
+)
+def test_dependencies_that_are_not_whole_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, raised: type[VerifyError]
+) -> None:
+    """A half installation is of no use, and it may be what has filled the disk."""
+    program = tmp_path / "python"
+    program.write_text(
+        f"#!{sys.executable}\nimport pathlib, sys\n"
+        f"site = pathlib.Path(sys.argv[sys.argv.index('--target') + 1])\n"
+        f"site.mkdir()\n(site / 'half').touch()\n{ending}\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(venv.sys, "executable", str(program))
+    with pytest.raises(raised):
+        venv.make_locked("target", tmp_path / "work", say=lambda text: None)
+    assert not list((tmp_path / "work" / "venvs").glob("base-*"))

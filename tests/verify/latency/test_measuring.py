@@ -22,7 +22,7 @@ from verify.checks.load_inside import concurrency_result, memory_result, run_loa
 from verify.encoder.embedder import StageTimes
 from verify.environment.channel import Answer
 from verify.environment.context import TargetContext
-from verify.errors import VerifyError
+from verify.errors import CannotWrite, VerifyError
 from verify.latency import series as measuring
 from verify.latency.machine import Machine, read_counters
 from verify.latency.queries import QUERIES, workload
@@ -365,6 +365,19 @@ def test_an_exception_in_a_thread_fails_and_is_told() -> None:
     found = concurrency_result(single, run_load(sometimes, QUERIES, threads=3), threads=3)
     assert found.status == "failed"
     assert "the session is busy" in found.summary
+
+
+def test_a_full_disk_ends_the_load_and_is_not_met_at_every_call() -> None:
+    """Each call builds the graph anew where it could not be kept: 480 times half a second."""
+    met = []
+
+    def full(text: str) -> tuple[np.ndarray, StageTimes]:
+        met.append(text)
+        raise CannotWrite("graph.onnx cannot be written: No space left on device.")
+
+    with pytest.raises(CannotWrite, match="No space left"):
+        run_load(full, QUERIES, threads=4, rounds=2)
+    assert len(met) <= 4
 
 
 # memory -------------------------------------------------------------------------------------
