@@ -88,8 +88,8 @@ def environment(session: nox.Session, name: str) -> str:
                 )  # fmt: skip
             except CommandFailed:
                 session.error(
-                    f"pip could not install {LOCKS[name]}, its own lines say why; it asks the index "
-                    "of `pip config list`, through HTTPS_PROXY (docs/troubleshooting.md)"
+                    f"pip could not install {LOCKS[name]}, its own lines say why; it asks the "
+                    "index of `pip config list`, through HTTPS_PROXY (docs/troubleshooting.md)"
                 )
             stamp.write_text(wanted)
     return str(python)

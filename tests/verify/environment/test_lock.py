@@ -36,7 +36,7 @@ def test_a_second_verification_says_that_it_waits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ending", "raised"),
+    ("said", "raised"),
     [
         (
             "print('ERROR: [Errno 28] No space left on device', file=sys.stderr); exit(1)",
@@ -46,14 +46,14 @@ def test_a_second_verification_says_that_it_waits(tmp_path: Path) -> None:
     ],
 )
 def test_dependencies_that_are_not_whole_are_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, raised: type[VerifyError]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, raised: type[VerifyError]
 ) -> None:
     """A half installation is of no use, and it may be what has filled the disk."""
     program = tmp_path / "python"
     program.write_text(
         f"#!{sys.executable}\nimport pathlib, sys\n"
         f"site = pathlib.Path(sys.argv[sys.argv.index('--target') + 1])\n"
-        f"site.mkdir()\n(site / 'half').touch()\n{ending}\n"
+        f"site.mkdir()\n(site / 'half').touch()\nsys.exit({said!r})\n"
     )
     program.chmod(0o755)
     monkeypatch.setattr(venv.sys, "executable", str(program))
