@@ -16,18 +16,12 @@ _WORKERS = 4
 
 
 def fetch_item(item: Wanted, context: FetchContext) -> Fetched | None:
-    """Bring one input into the cache.
+    """Bring one input into the cache; None where it is not required and cannot be had.
 
     The order is the recipe's, but an origin whose bytes are in the cache goes first: what an
     earlier build settled on is settled on again. Every step from one origin to the next is
-    announced in one line that says why. A wrong hash, size or tag ends the fetch at once, in
-    every mode: another origin is never tried instead.
-
-    Returns
-    -------
-    Fetched or None
-        None where the input is not required and cannot be had; a line says what is done
-        instead.
+    announced in one line that says why, and so is what is done without an input. A wrong hash,
+    size or tag ends the fetch at once, in every mode: another origin is never tried instead.
 
     Raises
     ------

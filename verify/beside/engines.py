@@ -112,12 +112,9 @@ def _opened(context: TargetContext, payload: Payload, threads: int = 0) -> Embed
 def begin(context: TargetContext, payload: Payload) -> Generator[dict[str, Any], Any]:
     """Start up as a service does; then, asked for it, compare with the references.
 
-    Yields
-    ------
-    dict
-        After the first vector ``import_ms`` (numpy is there before: the worker needs it). Then
-        ``worst`` and ``mean`` cosine over the reference texts, ``peak_mib`` of the process after
-        them and a batch of 32, and ``versions``.
+    What comes after the first vector is ``import_ms`` (numpy is there before: the worker needs it);
+    then ``worst`` and ``mean`` cosine over the reference texts, ``peak_mib`` of the process after
+    them and a batch of 32, and ``versions``.
     """
     begun = perf_counter_ns()
     other = _OTHERS.get(context.role)

@@ -28,15 +28,10 @@ def profile(
 ) -> list[dict[str, Any]]:
     """Run the graph in every side's environment in turns, in another order each round.
 
-    ``asked`` is the payload of :func:`.profile_inside.serve`.
-
-    Returns
-    -------
-    list of dict
-        For each side its ``title``; of runs without the profile the medians in ms of ``wall``,
-        ``processor`` (all threads) and ``rest`` (how long threads were busy afterwards, in steps
-        of 10), and ``slower``, its median over the first side's with the interval; and what
-        :func:`.profile_inside.by_operator` says.
+    ``asked`` is the payload of :func:`.profile_inside.serve`. For each side its ``title`` is
+    returned; of runs without the profile the medians in ms of ``wall``, ``processor`` (all threads)
+    and ``rest`` (how long threads were busy afterwards, in steps of 10), and ``slower``, its median
+    over the first side's with the interval; and what :func:`.profile_inside.by_operator` says.
 
     Raises
     ------

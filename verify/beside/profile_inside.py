@@ -25,11 +25,8 @@ def serve(
 ) -> Generator[dict[str, Any], Mapping[str, Any] | None]:
     """Make two sessions of one graph, one of them with a profile, and run both on request.
 
-    Yields
-    ------
-    dict
-        The ``version``; for each request ``{"calls": n}`` the times in ns of the session without
-        a profile, ``wall``, ``processor`` and :func:`rest`; for ``None`` :func:`by_operator`.
+    The ``version`` comes first; for each request ``{"calls": n}`` the times in ns of the session
+    without a profile, ``wall``, ``processor`` and :func:`rest`; for ``None`` :func:`by_operator`.
     """
     import onnxruntime
 
@@ -69,12 +66,9 @@ def _times(session: Any, feeds: Mapping[str, Any], calls: int) -> dict[str, Any]
 def by_operator(events: list[dict[str, Any]], *, warm: int) -> dict[str, Any]:
     """Sum a profile up, without the first ``warm`` runs.
 
-    Returns
-    -------
-    dict
-        ``run`` (median, ms), ``between`` (what no node took of it), and ``operators`` and
-        ``kernels``: name to ``[median ms in a run, nodes]``; a kernel is an operator with the
-        shapes of its first two inputs.
+    ``run`` is the median in ms, ``between`` what no node took of it; ``operators`` and ``kernels``
+    map a name to ``[median ms in a run, nodes]``; a kernel is an operator with the shapes of its
+    first two inputs.
     """
     runs = sorted(
         (each["ts"], each["ts"] + each["dur"]) for each in events if each["name"] == "model_run"

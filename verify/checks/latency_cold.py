@@ -23,12 +23,9 @@ SECONDS = 180.0
 def latency_cold(context: TargetContext) -> CheckResult:
     """Time five cold starts, on CoreML with and without its model cache too where it executes.
 
-    Returns
-    -------
-    CheckResult
-        ``measured`` is the slowest session creation in ms: of the policy's provider, with the
-        cache where there is one. Passed when even that is within the limit, failed when the
-        median is beyond it.
+    ``measured`` is the slowest session creation in ms: of the policy's provider, with the cache
+    where there is one. Passed when even that is within the limit, failed when the median is beyond
+    it.
     """
     limits = context.policy.limits
     missing = coreml_cannot_execute(context)

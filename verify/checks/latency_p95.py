@@ -31,12 +31,8 @@ def latency_p95(context: TargetContext) -> CheckResult:
     order. Warm-ups are kept apart, every sample is kept and none is averaged. With
     ``context.adaptive_seconds`` sampling goes on until the result is clear, at most so long.
 
-    Returns
-    -------
-    CheckResult
-        ``measured`` is the one-sided upper confidence bound of P95 in ms. ``not-run`` when the
-        policy's provider cannot execute here; ``evidence["fallback"]`` then holds the CPU's
-        judgement.
+    ``measured`` is the one-sided upper confidence bound of P95 in ms. ``not-run`` when the policy's
+    provider cannot execute here; ``evidence["fallback"]`` then holds the CPU's judgement.
     """
     provider: Provider = "cpu"
     wanted = context.policy.gate_provider

@@ -57,12 +57,8 @@ def latency_speedup(context: TargetContext) -> CheckResult:
     with the CPU provider of the same wheel; the CPU provider is compared with that of the
     official wheel where its environment was made.
 
-    Returns
-    -------
-    CheckResult
-        The worst status of the comparisons made; ``not-run`` when none could be made, or when
-        the policy gates on CoreML and CoreML cannot execute. ``measured`` is the ratio that
-        decides.
+    The status is the worst of the comparisons made; ``not-run`` when none could be made, or when
+    the policy gates on CoreML and CoreML cannot execute. ``measured`` is the ratio that decides.
     """
     missing = coreml_cannot_execute(context)
     series = [SeriesSpec(target="candidate")]

@@ -58,12 +58,9 @@ class Load:
 def concurrency_threads(context: TargetContext) -> CheckResult:
     """Let several threads share one session, and compare with one thread.
 
-    Returns
-    -------
-    CheckResult
-        ``measured`` is the largest difference of a vector from the single-threaded one; passed
-        up to 1e-6 without an exception. Throughput and P95 under load are evidence: they depend
-        on the machine's cores and have no limit.
+    ``measured`` is the largest difference of a vector from the single-threaded one; passed up to
+    1e-6 without an exception. Throughput and P95 under load are evidence: they depend on the
+    machine's cores and have no limit.
     """
     threads = context.policy.limits.concurrency_threads
     rounds = 1 if context.quick else 2
@@ -177,12 +174,9 @@ def run_load(
 def memory_growth(context: TargetContext) -> CheckResult:
     """Watch the resident memory over thousands of short runs.
 
-    Returns
-    -------
-    CheckResult
-        ``measured`` is the growth in MiB per ``memory_runs`` runs by the trend after settling;
-        passed when the upper end of its interval is within the limit, failed when the lower end
-        is beyond it. With ``quick`` a fifth of the runs is made, and the summary says so.
+    ``measured`` is the growth in MiB per ``memory_runs`` runs by the trend after settling; passed
+    when the upper end of its interval is within the limit, failed when the lower end is beyond it.
+    With ``quick`` a fifth of the runs is made, and the summary says so.
     """
     limits = context.policy.limits
     wanted = limits.memory_runs

@@ -49,11 +49,8 @@ class Case:
 def robustness_inputs(context: TargetContext) -> CheckResult:
     """Try every bad input in a subprocess.
 
-    Returns
-    -------
-    CheckResult
-        ``measured`` is the number of inputs that were handled badly: no exception and no right
-        result, a session that gives other vectors afterwards, a crash, or a hang.
+    ``measured`` is the number of inputs that were handled badly: no exception and no right result,
+    a session that gives other vectors afterwards, a crash, or a hang.
     """
     provider = executable_provider(context)
     waiting = [case.name for case in CASES]

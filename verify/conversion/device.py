@@ -144,10 +144,7 @@ def compare_predictions(
 ) -> dict[str, Any]:
     """Compare Core ML's predictions with the CPU provider and with both evaluations.
 
-    Returns
-    -------
-    dict
-        ``rows`` and the lists ``cpu``, ``exact`` and ``fp16`` of cosines, one for each case.
+    Returns ``rows`` and the lists ``cpu``, ``exact`` and ``fp16`` of cosines, one for each case.
     """
     found: dict[str, list[float]] = {"cpu": [], "exact": [], "fp16": []}
     whole, halves = constants_for(program, "exact"), constants_for(program, "fp16")
@@ -174,12 +171,9 @@ def measure_device(
 ) -> dict[str, Any]:
     """Ask Core ML on this Mac for its plan of a package and for predictions.
 
-    Returns
-    -------
-    dict
-        ``plan`` (a dict for each operation), ``devices`` (:func:`summary`) and ``predictions``
-        (:func:`compare_predictions`); ``error`` in their place when Core ML refuses the package,
-        ``no_plan`` in place of the first two when it gives no plan.
+    Returns ``plan`` (a dict for each operation), ``devices`` (:func:`summary`) and ``predictions``
+    (:func:`compare_predictions`); ``error`` in their place when Core ML refuses the package,
+    ``no_plan`` in place of the first two when it gives no plan.
     """
     quiet()
     try:

@@ -171,10 +171,7 @@ def run_cases(
 ) -> Generator[int]:
     """Run the cases from one position on, each announced before and recorded after.
 
-    Yields
-    ------
-    int
-        The position of the case that comes next; at the end, how many there are.
+    Before each its position is given; at the end, how many there are.
     """
     began = time.perf_counter()
     with blob_file(journal).open("ab") as bytes_out, journal.open("a", encoding="utf-8") as out:

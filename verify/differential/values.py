@@ -184,10 +184,7 @@ def from_array(array: Array, *, element: int | None = None) -> Tensor:
 def storage_array(tensor: Tensor) -> Array:
     """Give the raw bits as an array of the storage dtype: what ONNX Runtime's bindings take.
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape of the tensor; for 4-bit types one dimension of packed bytes.
+    It has the shape of the tensor; for 4-bit types one dimension of packed bytes.
     """
     if tensor.element == STRING:
         return np.array(tensor.strings, dtype=object).reshape(tensor.shape)
@@ -218,11 +215,7 @@ def _float8_table(element: int) -> NDArray[np.float32]:
 def numbers(tensor: Tensor) -> Array:
     """Decode what the elements mean, in a numpy dtype that holds every one of them exactly.
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape of the tensor. bfloat16 and 8-bit floats come as float32, 4-bit integers as int8,
-        strings as objects.
+    bfloat16 and 8-bit floats come as float32, 4-bit integers as int8, strings as objects.
     """
     raw = storage_array(tensor)
     if tensor.type.native:

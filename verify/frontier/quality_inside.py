@@ -19,13 +19,9 @@ def embed_form(context: TargetContext, payload: Mapping[str, Any]) -> dict[str, 
     """Embed everything in the form ``payload["precision"]``.
 
     Reference texts are embedded one by one, as the gate does. The retrieval set goes in batches.
-
-    Returns
-    -------
-    dict
-        ``vectors``: the name of a file in the context's folder (references, queries, passages:
-        float32 ``[n, hidden]``); ``graph_bytes``; ``memory_mib``: what the process grew by until
-        it had embedded its first text.
+    ``vectors`` is the name of a file in the context's folder (references, queries, passages:
+    float32 ``[n, hidden]``); ``memory_mib`` is what the process grew by until it had embedded its
+    first text.
     """
     import psutil
 

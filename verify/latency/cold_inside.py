@@ -17,10 +17,7 @@ from ..environment.context import TargetContext
 def cold_start(context: TargetContext, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Start up once, with the payload's ``provider`` and ``cache``, a folder for CoreML or None.
 
-    Returns
-    -------
-    dict
-        ``times`` in nanoseconds by stage, and whether the first text's values are ``finite``.
+    Returns ``times`` in nanoseconds by stage, and whether the first text's values are ``finite``.
     """
     begun = perf_counter_ns()
     import numpy as np

@@ -39,24 +39,13 @@ def sample(
 ) -> dict[str, Any]:
     """Embed texts one by one and keep every time.
 
-    Parameters
-    ----------
-    embed_timed : callable
-        ``Embedder.embed_timed`` or anything with its signature.
-    texts : sequence
-        The workload: strings, or whatever ``embed_timed`` takes in one call.
-    order : sequence of int
-        Which texts to embed, in this order.
-    meter : Meter
-        Reads what the machine does meanwhile; its own time is outside of what is timed.
-    settle : int
-        Calls at the start that are kept apart; they go through the order from its end.
+    The texts are strings, or whatever ``embed_timed``, ``Embedder``'s or anything with its
+    signature, takes in one call; ``order`` says which to embed. ``meter`` reads what the machine
+    does meanwhile; its own time is outside of what is timed. The ``settle`` calls at the start are
+    kept apart; they go through the order from its end.
 
-    Returns
-    -------
-    dict
-        ``warmup`` and ``values`` (total of each call, ns), ``stages`` (ns of each call by stage),
-        ``conditions`` (:meth:`.Meter.take`) and ``texts`` (the order).
+    Returns ``warmup`` and ``values`` (total of each call, ns), ``stages`` (ns of each call by
+    stage), ``conditions`` (:meth:`.Meter.take`) and ``texts`` (the order).
 
     Raises
     ------
@@ -95,12 +84,9 @@ def serve(
 ) -> Generator[dict[str, Any], Mapping[str, Any]]:
     """Make the embedder by the payload's ``provider``, ``precision`` and ``tuning``, and measure.
 
-    Yields
-    ------
-    dict
-        Who runs it, after one text; then :func:`sample` for each request ``{"workload": "mix",
-        "order": [3, 0, …], "settle": 2}``, with the ``tokens`` of each text. Without an order
-        every text comes once.
+    After one text comes who runs it; then :func:`sample` for each request ``{"workload": "mix",
+    "order": [3, 0, …], "settle": 2}``, with the ``tokens`` of each text. Without an order every
+    text comes once.
 
     Raises
     ------

@@ -58,14 +58,11 @@ def generator(name: str) -> np.random.Generator:
 
 
 def specials(dtype: DTypeLike) -> Array:
-    """List the values of a type that are worth trying everywhere.
+    """List the values of a type that are worth trying everywhere, in one dimension.
 
-    Returns
-    -------
-    numpy.ndarray
-        One dimension. Floats: NaN, infinities, zeros of both signs, denormals, smallest normal,
-        largest, halves (for rounding), and where exp, tanh and erf saturate. Integers: the ends
-        of the range and their neighbours.
+    Floats: NaN, infinities, zeros of both signs, denormals, smallest normal, largest, halves (for
+    rounding), and where exp, tanh and erf saturate. Integers: the ends of the range and their
+    neighbours.
     """
     kind = np.dtype(dtype)
     if kind.kind == "b":

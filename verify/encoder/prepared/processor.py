@@ -33,17 +33,10 @@ def described() -> dict[str, Any]:
 
 
 def integer_instructions(names: Collection[str] | None = None) -> tuple[str, ...]:
-    """Return which instructions for products of bytes this processor has.
+    """Return which instructions for products of bytes this processor has, best first.
 
-    Parameters
-    ----------
-    names : collection of str, optional
-        The processor's features as Linux calls them; read from this machine when left out.
-
-    Returns
-    -------
-    tuple of str
-        Of amx-int8, avx512-vnni, avx-vnni, avx2, i8mm and dotprod, best first.
+    Those are amx-int8, avx512-vnni, avx-vnni, avx2, i8mm and dotprod. ``names`` are the processor's
+    features as Linux calls them; read from this machine when left out.
     """
     found = _features() if names is None else set(names)
     return tuple(name for feature, name in _INTEGER.items() if feature in found)
