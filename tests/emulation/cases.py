@@ -16,7 +16,7 @@ from tests.emulation.errors import EmulationError
 from tests.emulation.kernels import kernel_cases
 from tests.emulation.qemu import REPOSITORY, Profile, command, environment, run
 from tests.emulation.root import Emulator
-from verify.differential.cases import all_cases
+from verify.differential.drive import all_cases
 from verify.differential.store import (
     Results,
     blob_file,

@@ -42,10 +42,9 @@ _BOUNDS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Outputs by name, all values where kept, and what half precision lost."""
+    """Outputs by name, and what half precision lost."""
 
     outputs: Mapping[str, Any]
-    values: Mapping[str, Any]
     lost: tuple[Lost, ...]
     first_nan: str = ""
 
@@ -135,12 +134,10 @@ def evaluate(
     mode: Mode = "exact",
     *,
     constants: Constants | None = None,
-    keep: bool = False,
 ) -> Evaluation:
     """Evaluate a program on a value for each of its inputs, by their names there.
 
-    ``constants`` is what :func:`constants_for` gave for this program and mode; with ``keep`` every
-    intermediate value is kept.
+    ``constants`` is what :func:`constants_for` gave for this program and mode.
 
     Raises
     ------
@@ -160,7 +157,7 @@ def evaluate(
         if half:
             values[name] = rounded(given)
             lost += losses(given, values[name], operation="input", value=name)
-    last_use = {} if keep else _last_uses(program)
+    last_use = _last_uses(program)
     first_nan = ""
     for place, operation in enumerate(program.operations):
         for name, result in zip(operation.outputs, apply(operation, values, mode), strict=True):
@@ -176,7 +173,6 @@ def evaluate(
             values.pop(name, None)
     return Evaluation(
         outputs={name: values[name] for name in program.outputs},
-        values=values if keep else {},
         lost=tuple(lost),
         first_nan=first_nan,
     )

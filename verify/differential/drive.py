@@ -6,18 +6,19 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from ..environment.channel import Answer, Worker
 from ..errors import VerifyError
 from ..sentence import Say
-from .cases import prepare
 from .cases_inside import CONFIGURATIONS
 from .compare import compare
 from .comparison import Comparison
-from .store import blob_file, read_cases, read_results, record_crash
+from .families import generated_cases
+from .nodetests import read_node_tests
+from .store import Case, blob_file, read_cases, read_results, record_crash, write_cases
 
 RUNNER = ".differential.cases_inside:serve"
 START_SECONDS = 180.0
@@ -41,7 +42,7 @@ def differential(
     """
     began = time.perf_counter()
     cases = work / "cases"
-    count = prepare(archive, cases)
+    count = write_cases(all_cases(archive), cases)
     say(f"{count} cases made in {time.perf_counter() - began:.1f} s")
     run_wheels({"official": official, "candidate": candidate}, cases=cases, work=work)
     result = compare(
@@ -53,6 +54,22 @@ def differential(
     report.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
     say(f"compared in {time.perf_counter() - began:.1f} s; the whole list is in {report}")
     return result
+
+
+def all_cases(archive: Path | None) -> Iterator[Case]:
+    """Give the node tests of an archive, when there is one, then every generated case.
+
+    The same archive gives the same bytes: names are sorted, and every generated input is drawn
+    from a generator that is seeded with the case's own name.
+
+    Raises
+    ------
+    VerifyError
+        When the archive cannot be read.
+    """
+    if archive is not None:
+        yield from read_node_tests(archive)
+    yield from generated_cases()
 
 
 def run_wheels(pythons: Mapping[str, Path], *, cases: Path, work: Path) -> None:

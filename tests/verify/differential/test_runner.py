@@ -289,7 +289,7 @@ def test_the_command_ends_in_0_or_1(
             FileLock(tmp_path / "work" / "verify.lock").acquire(timeout=0)
         return Path(sys.executable)
 
-    monkeypatch.setattr("verify.differential.cases.all_cases", few)
+    monkeypatch.setattr("verify.differential.drive.all_cases", few)
     monkeypatch.setattr(cli, "inspect_wheel", inspect)
     monkeypatch.setattr(cli, "make_candidate", python)
     if broken:
