@@ -28,6 +28,7 @@ from .machine import Counters, Machine, between, others_share, read_counters, st
 SAMPLER = ".latency.sampler_inside:serve"
 START_SECONDS = 180.0
 BLOCK_SECONDS = 300.0
+_ORDER_SEED = 7
 
 
 class WorkerFailed(VerifyError):
@@ -82,8 +83,6 @@ class Plan:
         Rounds made whatever they cost.
     seconds : float
         After the `least` rounds none is begun after this time, counted from the first one.
-    seed : int
-        Seed of the order of the texts.
     sampler : str
         Function that measures in the environment; by default :data:`SAMPLER`.
     payload : Mapping
@@ -98,7 +97,6 @@ class Plan:
     warmup: int = 1
     settle: int = 2
     seconds: float = 20.0
-    seed: int = 7
     sampler: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)
 
@@ -199,7 +197,7 @@ def measure(
             plan=plan,
             workers=_start(context, plan, stack),
             samples=tuple(SeriesSamples(spec=spec) for spec in plan.series),
-            generator=np.random.default_rng(plan.seed),
+            generator=np.random.default_rng(_ORDER_SEED),
             calibration=stack.enter_context(CalibrationProcess(context.work)),
             begun=read_counters(),
         )
