@@ -27,6 +27,7 @@ from .tree.workspace import open_workspace
 DEFAULT_RECIPE = "onnxruntime-1.21.0"
 DEFAULT_MODEL = "all-minilm-l6-v2"
 EXIT_OUTPUT_CLOSED = 141  # as a shell says of a program that SIGPIPE has ended
+_ALIKE = 0.7  # of an option: less is another word, not a typo
 
 _EXAMPLES = """\
 examples:
@@ -70,11 +71,20 @@ class _Parser(argparse.ArgumentParser):
         """Refuse what is unknown where the options are known, and not in the parser above."""
         found, rest = super().parse_known_args(args, namespace)
         if rest:
-            # Without the dashes, which would make all of them alike.
-            known = [name.strip("-") for each in self._actions for name in each.option_strings]
-            near = meant(rest[0].partition("=")[0].strip("-"), known, before="--")
+            near = self._meant(rest[0])
             self.error(f"unrecognized arguments: {' '.join(rest)}{near and f'; {near}'}")
         return found, rest
+
+    def _meant(self, word: str) -> str:
+        """Say what an unknown word may have been meant to be, never the help."""
+        # Without the dashes, which would make all of them alike.
+        given = word.partition("=")[0].strip("-")
+        words = [each.dest for each in self._actions if not each.option_strings]
+        if word.startswith("-") and given in words:
+            return f"give the {given} as a word by itself, without --{given}"
+        others = [each for each in self._actions if each.dest != "help"]
+        known = [name[2:] for each in others for name in each.option_strings if name[:2] == "--"]
+        return meant(given, known, before="--", alike=_ALIKE)
 
     def format_help(self) -> str:
         return as_called(super().format_help())

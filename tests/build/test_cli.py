@@ -108,6 +108,8 @@ def test_help_teaches_with_examples_and_exit_codes(machine: Machine) -> None:
         (("run", "--ofline"), "see `python -m build run --help`"),
         (("clean", "--al"), "--al; did you mean `--all`"),
         (("recipe", "check", "x", "--quite"), "did you mean `--quiet`?"),
+        (("run", "--recipe", "x"), "--recipe; give the recipe as a word by itself, without --r"),
+        (("fetch-model", "--model", "x"), "--model; give the model as a word by itself"),
         (("run", "--origin", "registy"), "invalid choice: 'registy'"),
         (("run", "--platform", "macos-x86_64"), "invalid choice: 'macos-x86_64'"),
         (("run", "--jobs", "0"), "'0' is no positive number"),
@@ -126,6 +128,16 @@ def test_wrong_usage_exits_2_with_a_hint(
     assert err.startswith("usage: ")
     assert said in err
     assert "next: " in err
+
+
+@pytest.mark.parametrize("word", ["--wheel", "--hep", "--halp", "--from", "--format", "--zzz"])
+def test_what_is_only_vaguely_alike_is_not_named_and_never_the_help(
+    machine: Machine, word: str
+) -> None:
+    for command in ("run", "fetch", "plan", "env", "recipes", "clean"):
+        code, _, err = machine(command, word)
+        assert code == 2
+        assert "did you mean" not in err
 
 
 def test_a_recipe_that_knows_no_cross_build_is_planned_elsewhere_and_not_built(

@@ -133,8 +133,9 @@ def transposed() -> onnx.ModelProto:
     return model(nodes, [value("x", [1, 2, 3, 3])], [value("y", [1, 3, 4, 4])], [weight])
 
 
-def shape_to_its_end() -> onnx.ModelProto:
-    nodes = [node("Shape", ["x"], ["s"], name="shape", start=0, end=2)]
+def shape_to_its_end(*, end: int = 2) -> onnx.ModelProto:
+    """Return a model with a Shape up to an axis; 2 is one that its input does not have."""
+    nodes = [node("Shape", ["x"], ["s"], name="shape", start=0, end=end)]
     nodes += [node("Cast", ["s"], ["f"], name="cast", to=FLOAT)]
     nodes += [node("Mul", ["x", "f"], ["y"], name="mul")]
     return model(nodes, [value("x", ["a", 2])], [value("y", ["a", 2])])
@@ -279,7 +280,7 @@ def small_table() -> onnx.ModelProto:
     nodes = [node("Gather", ["table", "ids"], ["g"], name="look-up")]
     nodes += [node("Relu", ["g"], ["y"], name="relu")]
     shapes = [value("ids", [1, 4], TensorProto.INT64)], [value("y", [1, 4, 4])]
-    return model(nodes, *shapes, [constant(WEIGHT[:1], "table")])
+    return model(nodes, *shapes, [constant(WEIGHT[-1:], "table")])
 
 
 def text_beside() -> onnx.ModelProto:
@@ -305,6 +306,17 @@ def wide_integers() -> onnx.ModelProto:
 def small_tail() -> onnx.ModelProto:
     nodes = [node("Sigmoid", ["x"], ["y"], name="sigmoid")]
     return model(nodes, [value("x", [1, 96])], [value("y", [1, 96])])
+
+
+def dead(*, alone: bool = False) -> onnx.ModelProto:
+    """Return a model with a result that is zero for all inputs, by itself or beside another."""
+    nodes = [
+        node("Sub", ["x", "far"], ["d"], name="sub"),
+        node("Relu", ["d"], ["low"], name="relu"),
+    ]
+    nodes += [] if alone else [node("Mul", ["x", "x"], ["y"], name="mul")]
+    outputs = [value(name, [1, 8]) for name in (["low"] if alone else ["low", "y"])]
+    return model(nodes, [value("x", [1, 8])], outputs, [constant(np.float32(99), "far")])
 
 
 def small_gelu() -> onnx.ModelProto:
@@ -354,6 +366,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "own_nan": own_nan,
     "transposed": transposed,
     "shape_to_its_end": shape_to_its_end,
+    "shape_of_one_axis": lambda: shape_to_its_end(end=1),
     "half_branches": half_branches,
     "one_number": one_number,
     "one_picked": lambda: one_number(picked=True),
@@ -370,6 +383,8 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "only_nan": only_nan,
     "small_tail": small_tail,
     "small_gelu": small_gelu,
+    "dead": dead,
+    "dead_alone": lambda: dead(alone=True),
     "small_root": small_root,
     "all_folded": all_folded,
     "wide_integers": wide_integers,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -263,6 +265,27 @@ def test_a_misspelt_option_is_told_what_was_meant_by_its_own_command(
     assert code == 3
     assert f'Unrecognized arguments: {argv[1]} (did you mean "{meant}"?)' in err
     assert f"`python -m verify {where} --help`" in err
+
+
+@pytest.mark.parametrize("word", ["--wheel", "--hep", "--halp", "--limit", "--from", "--zzz"])
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_what_is_only_vaguely_alike_is_not_named_and_never_the_help(
+    capsys: pytest.CaptureFixture[str], command: str, word: str
+) -> None:
+    code, _, err = run(capsys, command, word, "x")
+    assert code == 3
+    assert 'did you mean "--help"' not in err
+    for meant in re.findall('did you mean "--(.*?)"', err):
+        assert difflib.SequenceMatcher(None, word.strip("-"), meant).ratio() >= 0.7
+
+
+@pytest.mark.parametrize("command", ["run", "conversion", "tune"])
+def test_a_wheel_given_as_an_option_is_told_how(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    code, _, err = run(capsys, command, "--wheel", "x.whl")
+    assert code == 3
+    assert "--wheel (give the wheel as a word by itself, without --wheel)." in err
 
 
 @pytest.mark.parametrize(

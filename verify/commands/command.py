@@ -73,11 +73,19 @@ class Parser(argparse.ArgumentParser):
         """Refuse what is unknown where the options are known, and not in the parser above."""
         found, rest = super().parse_known_args(args, namespace)
         if rest:
-            # Without the dashes, which would make all of them alike.
-            known = [name.strip("-") for each in self._actions for name in each.option_strings]
-            near = nearest(rest[0].partition("=")[0].strip("-"), known).replace('"', '"--', 1)
-            self.error(f"unrecognized arguments: {' '.join(rest)}{near}")
+            self.error(f"unrecognized arguments: {' '.join(rest)}{self._meant(rest[0])}")
         return found, rest
+
+    def _meant(self, word: str) -> str:
+        """Say what an unknown word may have been meant to be, never the help."""
+        # Without the dashes, which would make all of them alike.
+        given = word.partition("=")[0].strip("-")
+        words = [each.dest for each in self._actions if not each.option_strings]
+        if word.startswith("-") and given in words:
+            return f" (give the {given} as a word by itself, without --{given})"
+        others = [each for each in self._actions if each.dest != "help"]
+        known = [name[2:] for each in others for name in each.option_strings if name[:2] == "--"]
+        return nearest(given, known).replace('"', '"--', 1)
 
     def format_help(self) -> str:
         """Return the help with the commands as the reader has to type them."""

@@ -85,14 +85,15 @@ def measure(job: Mapping[str, Any], say: Say) -> dict[str, Any]:
             answer["refused"] = str(error)
             return answer
         answer["modes"][mode] = {**found, "worst_name": job["cases"][found["worst_text"]]}
-    if _says_nothing(program, known, answer["modes"]):
-        # An overflow stays a finding: it is there whatever the outputs are.
-        answer["modes"] = {name: each for name, each in answer["modes"].items() if each["overflow"]}
-        answer["refused"] = (
-            f"its outputs are the same for every one of the {job['what']}, so that a mistake would "
-            f"not show; {OTHER_INPUTS}"
+    exact = answer["modes"]["exact"]
+    silent = silent_outputs(program, known, exact)
+    if silent and len(silent) == len(program.outputs):
+        alike = (
+            f"the same for every one of the {job['what']}" if len(exact["texts"]) > 1 else "zero"
         )
-        return answer
+        why = f"its outputs are {alike}, so that a mistake would not show; {OTHER_INPUTS}"
+        return refused(answer, why)
+    answer["silent"] = silent
     if job["device"]:
         from .device import measure_device
 
@@ -102,17 +103,39 @@ def measure(job: Mapping[str, Any], say: Say) -> dict[str, Any]:
     return answer
 
 
-def _says_nothing(program: Program, known: Known, modes: Mapping[str, Any]) -> bool:
-    """Whether an exact evaluation agrees in outputs alone that no input of several changes."""
-    rows = modes["exact"]["texts"]
-    if len(rows) < 2 or too_far(modes["exact"]):
-        return False
+def silent_outputs(program: Program, known: Known, exact: Mapping[str, Any]) -> list[str]:
+    """Return the ONNX names of outputs that an exact evaluation agrees in without proving anything.
 
-    def vary(names: Sequence[str]) -> bool:
-        arrays = [known.data[known.names[name]] for name in names]
-        return any((each[rows] != each[rows[0]]).any() for each in arrays)
+    Those that are the same for several different inputs; of inputs that are alike, those of zeros.
+    """
+    rows = exact["texts"]
+    if too_far(exact):
+        return []
 
-    return vary(program.inputs) and not vary(program.outputs)
+    def varies(name: str) -> bool:
+        value = known.data[known.names[name]][rows]
+        return bool((value != value[:1]).any())
+
+    several = any(map(varies, program.inputs))
+    return [
+        known.names[name]
+        for name in program.outputs
+        if not (varies(name) if several else known.data[known.names[name]][rows].any())
+    ]
+
+
+def refused(answer: Mapping[str, Any], why: str) -> dict[str, Any]:
+    """Return an answer that proves nothing; an overflow stays, whatever the outputs are."""
+    kept = {name: each for name, each in answer["modes"].items() if each["overflow"]}
+    return {**answer, "modes": kept, "refused": why}
+
+
+def drowned(noise: float) -> str:
+    """Return why outputs prove nothing about which the CPU provider's own kernels disagree."""
+    return (
+        f"the CPU provider's own kernels differ by {noise:.2g} of the largest element of its "
+        f"outputs, so that an answer of zeros would pass too; {OTHER_INPUTS}"
+    )
 
 
 def _nothing(
@@ -124,6 +147,7 @@ def _nothing(
         "problems": problems,
         "facts": facts,
         "unknown": {},
+        "silent": [],
         "refused": "",
         "modes": {},
     }

@@ -182,6 +182,7 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
     noise = {entry["label"]: entry["noise"] for entry in measured if entry.get("noise")}
     if noise and check == EXACT:
         evidence["noise"] = noise
+    quiet = list(dict.fromkeys(name for entry in measured for name in entry.get("silent", ())))
     judged = _judged(measured, ran, noise if check == EXACT else {}, limit)
     bad = _bad(judged, limit, MAX_DIFFERENCE_EXACT if check == EXACT else None)
     status: Status = "failed" if bad else "not-run" if missing else "passed"
@@ -210,6 +211,10 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
         vanished = sum(len(result["vanished"]) for result in ran.values())
         if judged != ran:
             summary += "; the CPU provider's own kernels differ as much from each other"
+        if quiet and check == EXACT:
+            summary += (
+                f"; nothing is said of {', '.join(quiet)}, the same for every one of the {what}"
+            )
         if vanished:
             summary += f"; {vanished} values vanish in half precision"
     if bad and check == EXACT and departures:

@@ -23,7 +23,7 @@ from ..sentence import Say
 from .device import Placed, plans_differ, read_profile, summary
 from .emit_inside import GRAPH_LINE
 from .evaluate import first_departure
-from .measure import models_own, stored_values
+from .measure import drowned, models_own, refused, stored_values
 from .outcome import too_far
 from .package import (
     Package,
@@ -354,6 +354,8 @@ def _located(
         entry = graph.wanted(edges, file) | {"rows": exact["texts"]}
         call = context.call(".conversion.emit_inside:noise", entry, timeout=900.0)
         if isinstance(call.value, float):
+            if 2 * call.value >= 1:  # twice as much is allowed, and an answer of zeros is off by 1
+                return refused(answer, drowned(call.value))
             answer = {**answer, "noise": call.value}
     # What is left below the absolute tolerance is named too, by the share of its own value.
     departure = departure or first_departure(program, known, tolerance=1e-6, scale_least=1e-30)

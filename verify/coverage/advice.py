@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..program import as_called
@@ -72,11 +73,13 @@ KNOWN_FAULTS = {
     "Div.",
     "ConvTranspose": "1.21.0's provider without our patch reads the pads of a ConvTranspose that "
     "has none, and may end the process: write pads of zero, as `--rewrite` does.",
-    "Shape": "1.21.0's provider refuses a Shape whose `end` is the number of axes: fix the axes, "
-    "and the Shape is folded away.",
+    "Shape": "1.21.0's provider ends the session at a Shape whose `start` or `end` is not the "
+    "place of an axis, such as the number of axes: fix the axes, and the Shape is folded away.",
     "Pow": "Pow of 2: on some devices Core ML's pow(2, 0) is 0 and not 1 (coremltools#2628): "
     "compare on a Mac, or write it as Exp.",
 }
+SHOWN_BY = {"Shape": "is not in valid range"}
+"""Words of the failure without which a fault did not come to pass; it always ends the session."""
 MENDED_BY = {
     "Reciprocal": "coreml-reciprocal",
     "ConvTranspose": "coreml-conv-transpose-without-pads",
@@ -296,26 +299,48 @@ def is_faulty(op: str, patches: Collection[str]) -> bool:
     return op in KNOWN_FAULTS and MENDED_BY.get(op) not in patches
 
 
-def node_faults(model: onnx.ModelProto, patches: Collection[str] = ()) -> dict[str, str]:
-    """Return, by operator, what is known to go wrong with nodes of this model on CoreML."""
+def node_faults(
+    model: onnx.ModelProto,
+    patches: Collection[str] = (),
+    shapes: Mapping[str, Shape] = MappingProxyType({}),
+) -> dict[str, str]:
+    """Return, by operator, what is known to go wrong with nodes of this model on CoreML.
+
+    ``shapes`` are those of the model's values, as far as they are known.
+    """
     constants = {item.name: item for item in model.graph.initializer}
     for node in model.graph.node:
         for entry in node.attribute if node.op_type == "Constant" else ():
             if entry.name == "value":
-                constants[node.output[0]] = entry.t
+                constants.update((name, entry.t) for name in node.output)
     found = {}
     for node in model.graph.node:
-        given = {entry.name: entry for entry in node.attribute}
+        if node.domain not in ("", "ai.onnx"):
+            continue
         plain = node.op_type == "ConvTranspose" and lacks_pads(node)
-        base = constants.get(node.input[0]) if node.op_type == "Pow" else None
+        first = next(iter(node.input), "")  # a broken model may have none
+        base = constants.get(first) if node.op_type == "Pow" else None
         if (
             node.op_type == "Reciprocal"
             or plain
-            or (node.op_type == "Shape" and "end" in given)
+            or (node.op_type == "Shape" and _is_refused(node, shapes.get(first)))
             or (base is not None and _is_two(base))
         ):
             found[node.op_type] = KNOWN_FAULTS[node.op_type]
     return {op: said for op, said in found.items() if is_faulty(op, patches)}
+
+
+def _is_refused(node: onnx.NodeProto, shape: Shape | None) -> bool:
+    """Whether the provider is asked about a Shape, and holds its `start` or `end` to be no axis.
+
+    It allows from minus the number of axes to one below it, where ONNX takes any number. The shape
+    of a static value is folded before anybody asks.
+    """
+    ends = [entry.i for entry in node.attribute if entry.name in ("start", "end")]
+    if shape is None:
+        return bool(ends)
+    dynamic = any(isinstance(dim, str) for dim in shape)
+    return dynamic and any(not -len(shape) <= end < len(shape) for end in ends)
 
 
 def lacks_pads(node: onnx.NodeProto) -> bool:

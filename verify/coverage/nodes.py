@@ -44,6 +44,8 @@ class ModelFacts:
         Whether weights are in another file than the model's.
     inside : Mapping[str, int]
         How many nodes there are inside each named If, Loop or Scan.
+    values : Mapping[str, Shape]
+        Shapes of the graph's values, as far as they are found.
     """
 
     inputs: Mapping[str, Shape]
@@ -51,6 +53,7 @@ class ModelFacts:
     half: bool = False
     external: bool = False
     inside: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, Shape] = field(default_factory=dict)
 
     @property
     def dynamic_axes(self) -> tuple[str, ...]:
@@ -177,6 +180,7 @@ def facts(model: onnx.ModelProto) -> ModelFacts:
         node_inputs=nodes,
         half=onnx.TensorProto.FLOAT16 in types,
         inside={node.name: _count_inside(node) for node in graph.node if _count_inside(node)},
+        values=shapes,
         external=any(item.data_location == onnx.TensorProto.EXTERNAL for item in weights),
     )
 

@@ -13,7 +13,7 @@ from ..environment.context import TargetContext
 from ..errors import WheelNotUsable
 from ..report.known_faults import known_faults
 from ..sentence import Say
-from .advice import advise, cure, node_faults
+from .advice import SHOWN_BY, advise, cure, node_faults
 from .nodes import ModelFacts, ModelFileError, Shape, facts, load
 from .provider_inside import Coverage
 from .provider_inside import measure as ask
@@ -191,7 +191,9 @@ def _read(path: Path, patches: Collection[str]) -> _Model | ModelFileError:
         model = load(path)
     except ModelFileError as error:
         return error
-    return _Model(content=model, known=facts(model), faults=node_faults(model, patches))
+    known = facts(model)
+    faults = node_faults(model, patches, known.values)
+    return _Model(content=model, known=known, faults=faults)
 
 
 def _answer(
@@ -227,6 +229,7 @@ def _answer(
         coverage = replace(coverage, failure=f"{coverage.failure}{where}")
     there = {node["op"] for node in coverage.nodes if node["provider"] == "coreml"}
     there |= faults.keys() if coverage.failure else set()
+    there = {op for op in there if SHOWN_BY.get(op, "") in coverage.failure}
     return Answer(
         question=question,
         coverage=coverage,

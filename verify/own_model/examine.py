@@ -259,14 +259,13 @@ def _latency(context: TargetContext, asked: Asked, found: Examined, say: Say) ->
     feeds = context.work / "timing-inputs.npz"
     own.write_feeds(feeds, own.choose_inputs(own.model_inputs(model), asked.options))
     fixed = {"fixed": asked.target}
-    quick = asked.options.quick
     try:
         both = {**fixed, "as exported": asked.source}
-        found.timing = time_on_cpu(context, both, feeds, quick=quick, say=say)
+        found.timing = time_on_cpu(context, both, feeds, asked.options, say=say)
     except WorkerFailed:
         # As exported it may take other inputs, or declare axes of 0 that the runtime believes.
         try:
-            found.timing = time_on_cpu(context, fixed, feeds, quick=quick, say=say)
+            found.timing = time_on_cpu(context, fixed, feeds, asked.options, say=say)
         except WorkerFailed as error:
             if "while running" in error.problem:
                 raise InputsRefused(

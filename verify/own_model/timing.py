@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..environment.context import TargetContext
 from ..latency.evidence import judgement_json
-from ..latency.interference import judge_fairly
+from ..latency.interference import Blame, judge_fairly
 from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
 from ..policy.limits import Limits
 from ..policy.result import CheckResult
@@ -19,6 +20,7 @@ from ..statistics.gate import Judgement, judge_p95
 _PROCESSES = 3
 _CALLS = 32
 _ANY_MS = 1e9
+_CLOSE = "The P95 is too near the budget to tell: give another, or take an idle machine."
 _WHOSE = {"wheel": "the model on this processor", "machine": "the machine"}
 
 
@@ -27,6 +29,7 @@ class Timing:
     """The samples of the fixed model, and of the file as exported where it was measured."""
 
     series: tuple[SeriesSamples, ...]
+    quick: bool = False
 
     def result(self, check: str, limits: Limits, budget_ms: float | None) -> CheckResult:
         """Judge the fixed model's P95 against a budget; without one it is measured alone."""
@@ -42,6 +45,7 @@ class Timing:
             f"P50 {plain.p50 or 0:.3g} ms, P95 {plain.p95 or 0:.3g} ms, its upper bound {bound} "
             f"({plain.n} calls)"
         )
+        again = "Leave --quick out, or run it" if self.quick else "Run it"
         if budget_ms is None:
             enough = plain.upper_bound is not None
             return CheckResult(
@@ -54,17 +58,9 @@ class Timing:
                 measured=plain.upper_bound,
                 unit="ms",
                 evidence=evidence,
-                hint=""
-                if enough
-                else "Leave --quick out, run it on a machine that is idle, or ask about a smaller "
-                "input.",
+                hint="" if enough else f"{again} on an idle machine, or ask about a smaller input.",
             )
-        blame = judge_fairly(
-            fixed.conditions(),
-            budget_ms=budget_ms,
-            min_samples=limits.latency_min_samples,
-            confidence=limits.latency_confidence,
-        )
+        blame = self.blame(limits, budget_ms)
         judged = blame.judgement
         whose = {"party": _WHOSE[blame.party]} if blame.party in _WHOSE else {}
         return CheckResult(
@@ -74,13 +70,42 @@ class Timing:
             measured=judged.upper_bound,
             limit=budget_ms,
             unit="ms",
-            evidence={**whose, **evidence, "judgement": judgement_json(judged)},
-            hint=""
-            if judged.status == "passed"
-            else "Leave --quick out, or run it again on a machine that is idle."
-            if blame.party != "wheel"
-            else "A smaller model, or another budget; CoreML is measured on a Mac alone.",
+            evidence={
+                **whose,
+                **evidence,
+                "judgement": judgement_json(judged),
+                "interference": blame.evidence,
+            },
+            hint=self._hint(blame),
         )
+
+    def settled(self, limits: Limits, budget_ms: float | None) -> bool:
+        """Whether more calls would not change what is said: of a budget, or of the bound alone."""
+        if budget_ms is None:
+            return summary(self.series[0]).upper_bound is not None
+        return self.blame(limits, budget_ms).judgement.status != "inconclusive"
+
+    def blame(self, limits: Limits, budget_ms: float) -> Blame:
+        """Judge the fixed model's P95 against a budget, and tell its part from the machine's."""
+        return judge_fairly(
+            self.series[0].conditions(),
+            budget_ms=budget_ms,
+            min_samples=limits.latency_min_samples,
+            confidence=limits.latency_confidence,
+        )
+
+    def _hint(self, blame: Blame) -> str:
+        if blame.judgement.status == "passed":
+            return ""
+        if blame.party == "wheel":
+            return "A smaller model, or another budget; CoreML is measured on a Mac alone."
+        machine = self.series[0].machine
+        busiest = ", ".join(machine.busiest) if machine else ""
+        more = "Leave --quick out for more calls" if self.quick else ""
+        if blame.party == "machine":
+            stop = f"stop what else computes ({busiest})" if busiest else "take an idle machine"
+            more = f"{more}, and {stop}" if more else f"{stop[:1].upper()}{stop[1:]}"
+        return f"{more}, and run it again." if more else _CLOSE
 
 
 def summary(series: SeriesSamples) -> Judgement:
@@ -93,20 +118,22 @@ def time_on_cpu(
     context: TargetContext,
     graphs: Mapping[str, Path],
     feeds: Path,
+    options: argparse.Namespace,
     *,
-    quick: bool,
     say: Say,
 ) -> Timing:
     """Measure graphs on the CPU provider: three processes that take turns, a block of calls each.
 
-    ``graphs`` maps a name to its file; ``feeds`` is a file of inputs that all of them take. While
-    the first graph's calls tell no bound, rounds go on for as long again as was planned at most.
+    ``graphs`` maps a name to its file; ``feeds`` is a file of inputs that all of them take;
+    ``options`` holds ``quick`` and ``budget_ms``. While the first graph's calls tell no bound, or
+    leave a budget open, rounds go on for as long again as was planned at most.
 
     Raises
     ------
     VerifyError
         When a process dies, or the runtime refuses a graph.
     """
+    quick, budget_ms, limits = options.quick, options.budget_ms, context.policy.limits
     seconds = 3.0 if quick else 12.0
     plan = Plan(
         series=tuple(SeriesSpec(target="candidate", workload=name) for name in graphs),
@@ -121,12 +148,15 @@ def time_on_cpu(
             "feeds": str(feeds),
         },
     )
-    return Timing(
-        series=measure(
-            context,
-            plan,
-            enough=lambda so_far: summary(so_far[0]).upper_bound is not None,
-            more_seconds=seconds,
-            say=lambda text: say(f"latency: {text}"),
-        )
+
+    def enough(so_far: Sequence[SeriesSamples]) -> bool:
+        return Timing(series=tuple(so_far)).settled(limits, budget_ms)
+
+    series = measure(
+        context,
+        plan,
+        enough=enough,
+        more_seconds=seconds,
+        say=lambda text: say(f"latency: {text}"),
     )
+    return Timing(series=series, quick=quick)

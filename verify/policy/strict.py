@@ -76,7 +76,7 @@ def load(cls: type[T], data: Mapping[str, Any], *, where: str) -> T:
 
 def nearest(word: str, words: Sequence[str]) -> str:
     """Return `` (did you mean "x"?)``, or nothing when no word is near."""
-    found = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word, words, n=1, cutoff=0.7)
     return f' (did you mean "{found[0]}"?)' if found else ""
 
 

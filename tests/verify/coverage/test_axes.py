@@ -6,6 +6,7 @@ import argparse
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -133,6 +134,37 @@ def test_known_faults_are_about_what_is_there() -> None:
     assert set(node_faults(inside)) == set(node_faults(vector)) == {"Pow"}
     vector.graph.initializer[0].raw_data = b"cut"
     assert node_faults(vector) == {}
+
+
+@pytest.mark.parametrize(
+    ("ends", "axes", "faulty"),
+    [
+        ({"start": 0, "end": 2}, ["a", 2], True),
+        ({"start": 0, "end": 2**63 - 1}, ["a", 2], True),
+        ({"start": 2}, ["a", 2], True),
+        ({"end": -3}, ["a", 2], True),
+        ({"end": 1}, ["a", 2], False),
+        ({"end": -1}, ["a", 2], False),
+        ({"start": 1}, ["a", 2], False),
+        ({}, ["a", 2], False),
+        ({"end": 2}, [1, 2], False),  # folded before anybody is asked
+        ({"end": 2}, None, True),
+        ({}, None, False),
+    ],
+)
+def test_a_shape_is_a_fault_where_its_ends_are_no_axes(
+    ends: dict[str, int], axes: list[Any] | None, faulty: bool
+) -> None:
+    made = model([node("Shape", ["x"], ["y"], **ends)], [value("x", axes)], [value("y", [None])])
+    found = node_faults(made, shapes=facts(made).values)
+    assert set(found) == ({"Shape"} if faulty else set())
+
+
+def test_only_nodes_of_onnx_have_its_faults_and_a_node_may_have_no_inputs() -> None:
+    nodes = [node("Reciprocal", ["x"], ["a"], domain="my.library"), node("Pow", [], ["b"])]
+    nodes += [node("Shape", [], ["c"], end=1)]
+    made = model(nodes, [value("x", [1])], [value("a", [1])], domain="my.library")
+    assert set(node_faults(made)) <= {"Shape"}
 
 
 def test_a_fault_that_a_patch_mends_is_said_of_wheels_without_it() -> None:

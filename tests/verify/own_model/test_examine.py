@@ -237,20 +237,35 @@ def test_rounds_go_on_while_the_calls_tell_no_bound(
         asked.update(more, plan=plan)
         return (waves(calls=384),)
 
+    def enough(budget_ms: float | None, samples: SeriesSamples) -> bool:
+        context = argparse.Namespace(policy=find_policy("linux"))
+        options = argparse.Namespace(quick=True, budget_ms=budget_ms)
+        files = {"fixed": tmp_path / "net.onnx"}
+        timing.time_on_cpu(cast("Any", context), files, tmp_path, options, say=lambda _: None)
+        assert asked["more_seconds"] == asked["plan"].seconds
+        return bool(asked["enough"]([samples]))
+
     monkeypatch.setattr(timing, "measure", measure)
-    timing.time_on_cpu(
-        cast("Any", None),
-        {"fixed": tmp_path / "net.onnx"},
-        tmp_path,
-        quick=True,
-        say=lambda _: None,
-    )
     random = np.random.default_rng(3)
     even = SeriesSamples(
         spec=SeriesSpec(target="candidate", workload="fixed"),
         values=[int(value) for value in 1e6 + 1e4 * random.standard_normal(384)],
         process=[place // 32 % 3 for place in range(384)],
     )
-    assert asked["more_seconds"] == asked["plan"].seconds
-    assert not asked["enough"]([waves(calls=384)])
-    assert asked["enough"]([even])
+    assert not enough(None, waves(calls=384))
+    assert enough(None, even)
+    # With a budget they go on until that is settled, one way or the other.
+    p95 = float(np.quantile(even.values, 0.95)) / 1e6
+    assert [enough(budget, even) for budget in (0.9, p95, 1.2)] == [True, False, True]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("budget_ms", [None, 1.4])
+def test_what_helps_with_open_calls_is_something_that_can_be_done(
+    quick: bool, budget_ms: float | None
+) -> None:
+    limits = find_policy("linux").limits
+    found = Timing(series=(waves(calls=384),), quick=quick).result("l", limits, budget_ms)
+    assert found.status == "inconclusive"
+    assert found.hint
+    assert ("--quick" in found.hint) == quick
