@@ -79,8 +79,7 @@ class _Parser(argparse.ArgumentParser):
         """Say what an unknown word may have been meant to be, never the help."""
         # Without the dashes, which would make all of them alike.
         given = word.partition("=")[0].strip("-")
-        words = [each.dest for each in self._actions if not each.option_strings]
-        if word.startswith("-") and given in words:
+        if word.startswith("-") and given in {each.dest for each in self._get_positional_actions()}:
             return f"give the {given} as a word by itself, without --{given}"
         others = [each for each in self._actions if each.dest != "help"]
         known = [name[2:] for each in others for name in each.option_strings if name[:2] == "--"]

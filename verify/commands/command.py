@@ -80,12 +80,11 @@ class Parser(argparse.ArgumentParser):
         """Say what an unknown word may have been meant to be, never the help."""
         # Without the dashes, which would make all of them alike.
         given = word.partition("=")[0].strip("-")
-        words = [each.dest for each in self._actions if not each.option_strings]
-        if word.startswith("-") and given in words:
+        if word[0] == "-" and given in {each.dest for each in self._get_positional_actions()}:
             return f" (give the {given} as a word by itself, without --{given})"
-        others = [each for each in self._actions if each.dest != "help"]
-        known = [name[2:] for each in others for name in each.option_strings if name[:2] == "--"]
-        return nearest(given, known).replace('"', '"--', 1)
+        options = {*self._option_string_actions} - {"--help"}
+        near = nearest(given, sorted(name[2:] for name in options if name.startswith("--")))
+        return near.replace('"', '"--', 1)
 
     def format_help(self) -> str:
         """Return the help with the commands as the reader has to type them."""

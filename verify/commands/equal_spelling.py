@@ -74,6 +74,8 @@ def improve(context: TargetContext, path: Path, *, say: Say) -> list[Rewrite]:
         difference, why = (None, compared) if isinstance(compared, str) else (compared, "")
         after = _ask(context, candidate, say)
         equal = difference is not None and difference <= LARGEST_DIFFERENCE
+        if not equal and not why and _wavers(context, path):
+            difference, why = None, "the model's own outputs differ from run to run"
         # A node that the provider takes and gets wrong is worth another spelling by itself.
         faulty = is_faulty(op, context.patches) and not after.failure
         gained = faulty or _worth(after) > _worth(before)
@@ -91,6 +93,12 @@ def improve(context: TargetContext, path: Path, *, say: Say) -> list[Rewrite]:
             write_model(changed, path)
             model, before = changed, after
     return found
+
+
+def _wavers(context: TargetContext, path: Path) -> bool:
+    """Whether a model differs from itself, as one does that draws random numbers."""
+    own = largest_difference(context, path, path)
+    return not isinstance(own, str) and own > LARGEST_DIFFERENCE
 
 
 def largest_difference(context: TargetContext, one: Path, other: Path) -> float | str:

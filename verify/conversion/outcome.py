@@ -182,7 +182,6 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
     noise = {entry["label"]: entry["noise"] for entry in measured if entry.get("noise")}
     if noise and check == EXACT:
         evidence["noise"] = noise
-    quiet = list(dict.fromkeys(name for entry in measured for name in entry.get("silent", ())))
     judged = _judged(measured, ran, noise if check == EXACT else {}, limit)
     bad = _bad(judged, limit, MAX_DIFFERENCE_EXACT if check == EXACT else None)
     status: Status = "failed" if bad else "not-run" if missing else "passed"
@@ -208,15 +207,9 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
         summary = f"worst cosine {worst:.9f} over {len(ran)} packages, {count} {what} each"
         if check == HALF:
             summary += f" ({_case(last)}, {label})"
-        vanished = sum(len(result["vanished"]) for result in ran.values())
         if judged != ran:
             summary += "; the CPU provider's own kernels differ as much from each other"
-        if quiet and check == EXACT:
-            summary += (
-                f"; nothing is said of {', '.join(quiet)}, the same for every one of the {what}"
-            )
-        if vanished:
-            summary += f"; {vanished} values vanish in half precision"
+        summary += _besides(measured, ran, what if check == EXACT else "")
     if bad and check == EXACT and departures:
         summary += f"; first to depart: {next(iter(departures.values()))}"
     return CheckResult(
@@ -234,6 +227,16 @@ def _cosine(measured: Measured, check: str, limit: float) -> CheckResult:
             overflow=any(result["overflow"] for result in judged.values()),
             vanished=any(result["vanished"] for result in judged.values()),
         ),
+    )
+
+
+def _besides(measured: Measured, ran: Mapping[str, Mapping[str, Any]], what: str) -> str:
+    """Return what a pass does not speak of; of outputs only where there is a word for the cases."""
+    quiet = dict.fromkeys(name for entry in measured for name in entry.get("silent", ()))
+    vanished = sum(len(result["vanished"]) for result in ran.values())
+    told = f"; nothing is said of {', '.join(quiet)}, the same for every one of the {what}"
+    return (told if quiet and what else "") + (
+        f"; {vanished} values vanish in half precision" if vanished else ""
     )
 
 

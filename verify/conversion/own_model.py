@@ -231,6 +231,7 @@ def model_inputs(model: onnx.ModelProto) -> list[Input]:
     InputsRefused
         When it has no input, or one that is no tensor of numbers.
     """
+    import onnx
     from onnx import helper
 
     constants = {item.name for item in model.graph.initializer}
@@ -244,10 +245,18 @@ def model_inputs(model: onnx.ModelProto) -> list[Input]:
             if kind.elem_type
             else np.dtype(object)
         )
-        if not item.type.HasField("tensor_type") or dtype.kind not in "fiub":
+        if not item.type.HasField("tensor_type") or dtype.kind == "O":
             raise InputsRefused(
                 f"The input {item.name} is no tensor of numbers, which Core ML needs.",
-                hint="Prove the part of the model that computes on tensors.",
+                hint="Cut the part that computes on tensors out, with "
+                "onnx.utils.extract_model(FILE, PART, INPUTS, OUTPUTS).",
+            )
+        if dtype.kind not in "fiub" or dtype.isbuiltin != 1:
+            known = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+            raise InputsRefused(
+                f"The input {item.name} is of type {known}, and there are no inputs of that type "
+                "to draw.",
+                hint="Export the model with inputs of float32: Core ML has no such type either.",
             )
         shape = tuple(int(dim.dim_value) for dim in kind.shape.dim)
         found.append(Input(name=item.name, shape=shape, dtype=dtype))

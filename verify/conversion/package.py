@@ -41,6 +41,10 @@ class PackageError(VerifyError):
     title = "package"
 
 
+class NamesAlike(PackageError):
+    """Values of a graph that the provider's spelling leaves hard to tell apart."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Package:
     """A package on disk with its parsed model, a ``coremltools.proto.Model_pb2.Model``.
@@ -138,10 +142,10 @@ def safe_name(name: str) -> str:
     """Return a name as the provider spells it in a program, before it is made unique.
 
     That is ``ModelBuilder::GetSafeName`` of 1.21.0: what is not a letter, a digit or an underscore
-    becomes an underscore, a digit in front gets one before it. A name that is taken then gets a
-    number behind.
+    becomes an underscore, byte by byte of UTF-8; a digit in front gets one before it. A name that
+    is taken then gets a number behind.
     """
-    spelt = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    spelt = re.sub(rb"[^A-Za-z0-9_]", b"_", name.encode()).decode()
     return f"_{spelt}" if spelt[:1].isdigit() else spelt
 
 
@@ -150,13 +154,13 @@ def map_names(wanted: Sequence[str], onnx_values: Iterable[str]) -> dict[str, st
 
     Raises
     ------
-    PackageError
+    NamesAlike
         When a name belongs to no ONNX value, or to several: a guess could compare the wrong ones.
     """
     found = known_values(wanted, onnx_values)
     lost = [name for name in wanted if name not in found]
     if lost:
-        raise PackageError(
+        raise NamesAlike(
             f"No single value of the graph belongs to {', '.join(lost)} of the package.",
             hint="Rename the graph's values so that they differ in letters and digits.",
         )

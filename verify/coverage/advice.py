@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..program import as_called
 from .axes import fix_words, to_give
+from .elsewhere import of_operator
 from .nodes import Shape
 
 if TYPE_CHECKING:
     import onnx
 
 _TYPE = re.compile(r"Input type: \[(\d+)\]")
-_INTEGERS = {"6": "int32", "7": "int64"}
-_HALF = "10"
+_NUMBERS = {"2": "uint8", "3": "int8", "4": "uint16", "5": "int16", "6": "int32", "7": "int64",
+            "9": "bool", "12": "uint32", "13": "uint64"}  # fmt: skip
+_FLOAT, _HALF = "1", "10"
+_OPSETS = re.compile(r"only supported for opset \[(\d+), (\d+)\]")
 REWRITTEN = {
     "Abs": "Max of x and -x",
     "ConvTranspose": "ConvTranspose with pads",
@@ -40,33 +43,6 @@ REWRITTEN = {
 }
 """Operators that 1.21.0's provider does not take, or gets wrong, and how :mod:`.rewrite` spells
 them."""
-_FUSED = frozenset(
-    {
-        "Attention",
-        "BiasGelu",
-        "ConvInteger",
-        "DequantizeLinear",
-        "DynamicQuantizeLinear",
-        "DynamicQuantizeLSTM",
-        "DynamicQuantizeMatMul",
-        "EmbedLayerNormalization",
-        "FastGelu",
-        "FusedConv",
-        "FusedGemm",
-        "FusedMatMul",
-        "GroupQueryAttention",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-        "MatMulNBits",
-        "MultiHeadAttention",
-        "QAttention",
-        "QuantizeLinear",
-        "QuickGelu",
-        "RotaryEmbedding",
-        "SkipLayerNormalization",
-        "SkipSimplifiedLayerNormalization",
-    }
-)
 KNOWN_FAULTS = {
     "Reciprocal": "1.21.0's provider without our patch writes Reciprocal, and what divides by a "
     "root with it, with an epsilon of 1e-4: wrong where its input is small. `--rewrite` makes it a "
@@ -139,6 +115,25 @@ _CURES = (
         "(Debian: the package locales).",
     ),
     (
+        r"ShapeInferenceError",
+        "A node does not fit the shapes of its inputs: give other sizes where axes were set, else "
+        "export the model again.",
+    ),
+    (
+        r"Invalid tensor data type",
+        "A weight is of a type that this onnxruntime does not know: export it in float32.",
+    ),
+    (
+        r"logged no GetCapability line",
+        "Where a model's outputs are constants, every node is folded before a provider is asked, "
+        "and none is needed.",
+    ),
+    (
+        r"two nodes with same node name \((.*?)\)\.",
+        "Several nodes are called {0}: give each a name of its own, `node.name = str(number)` for "
+        "each of enumerate(model.graph.node), with onnx.load and onnx.save.",
+    ),
+    (
         r"Type Error:|Duplicate definition|[Ii]nvalid model",
         "The model itself is no valid ONNX, whatever its sizes: `onnx.checker.check_model(FILE, "
         "full_check=True)` says more. Export it again.",
@@ -170,6 +165,11 @@ _NEEDS_PROGRAM = {
 }
 
 _BY_WORDS = {
+    "training mode": "Export the model for inference: in PyTorch call `model.eval()` first.",
+    "rank greater than 5": "Core ML holds five axes at most: merge some with a Reshape before it.",
+    "dimension values of 0": "One of its inputs has no elements: export the model without it.",
+    "has no shape": "The runtime does not know the shape of its input, as behind a Loop: put a "
+    "Reshape to constant sizes before it.",
     "Cast has no preceding nodes": "A Cast at the graph's entry stays on the CPU, at no second "
     "partition.",
     "dim > 16384": "The provider takes no axis over 16384 here: a look-up table of this size stays "
@@ -205,16 +205,16 @@ def advise(
     inside : int
         Nodes inside the node's subgraphs.
     """
-    if op in ("If", "Loop", "Scan"):
+    count = f"{inside} nodes" if inside else "nodes"  # of a function's they are not counted
+    if op == "If":
         return (
-            f"The {inside} nodes inside stay on the CPU. An If whose condition is constant goes "
+            f"The {count} inside stay on the CPU. An If whose condition is constant goes "
             f"away: where an input decides it, set that with `{_command(axes)} --set INPUT=VALUE`."
         )
-    if op in _FUSED or op.startswith(("QLinear", "QAttention", "QGemm")):
-        return (
-            f"{op} is written by tools that fuse or quantise for the CPU: take the float, "
-            "unoptimised export."
-        )
+    if op in ("Loop", "Scan"):
+        return f"The {count} inside stay on the CPU: export the model with the loop unrolled."
+    if sentence := of_operator(op):
+        return sentence
     if "external" in reason:
         return (
             "The provider leaves weights in files beside the model to the CPU: write one file "
@@ -223,18 +223,21 @@ def advise(
     kind = _TYPE.search(reason)
     if kind and kind.group(1) == _HALF and model_format == "NeuralNetwork":
         return "NeuralNetwork holds no half precision: use ModelFormat=MLProgram."
-    if axes and op == "Shape":  # goes away with the axis: its value is then a constant
+    # These go away with the axis: their values are then constants.
+    if axes and (op in ("Shape", "Size") or (op in _SIZED and not reason)):
         return _about_axes(shapes, axes)
-    if op in REWRITTEN and op not in KNOWN_FAULTS and not (axes and kind):
+    if op in REWRITTEN and op not in KNOWN_FAULTS and not kind:
         return f"Spell it as {REWRITTEN[op]}: `{_command(axes)} --rewrite` does."
     if axes and ("has no shape" in reason or "dimension values of 0" in reason):
         return _about_axes(shapes, axes)
     if not reason:
         return f"This provider has no writer for {op}: spell it with other operators."
-    if kind and kind.group(1) in _INTEGERS:
+    if kind and kind.group(1) not in (_FLOAT, _HALF):
+        return _about_numbers(op, kind.group(1))
+    if opsets := _OPSETS.search(reason):
         return (
-            f"It works on {_INTEGERS[kind.group(1)]}: at the graph's entry it stays on the CPU at "
-            "no second partition; inside the graph put a Cast to float before it."
+            f"It takes {op} of ONNX's opsets {opsets[1]} to {opsets[2]}: export the model with one "
+            "of them. Of com.microsoft's the unoptimised export has none."
         )
     if "does not support MLProgram" in reason:
         if op == "Gather":
@@ -253,6 +256,16 @@ def advise(
     dynamic = any(isinstance(dim, str) for shape in shapes for dim in shape)
     computed = op in _SIZED or "constant" in reason or "initializer" in reason
     return _about_axes(shapes, axes) if axes and (dynamic or computed) else ""
+
+
+def _about_numbers(op: str, kind: str) -> str:
+    if kind not in _NUMBERS:
+        return "It works on numbers that Core ML has not: export the model in float32."
+    inner = "" if op == "Cast" else "; inside the graph put a Cast to float before it"
+    return (
+        f"It works on {_NUMBERS[kind]}: at the graph's entry it stays on the CPU at no second "
+        f"partition{inner}."
+    )
 
 
 def _about_axes(shapes: Sequence[Shape], axes: Sequence[str]) -> str:

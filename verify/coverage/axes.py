@@ -217,6 +217,9 @@ def set_outputs(model: onnx.ModelProto, fixes: Mapping[str, int]) -> None:
             kind.ClearField("shape")
     outputs = inferred(model, values=True).graph.output
     for item, found in zip(model.graph.output, outputs, strict=True):
+        if not item.type.WhichOneof("value"):  # a shape alone would be a type without numbers
+            item.type.CopyFrom(found.type)
+            continue
         kind, shape = item.type.tensor_type, found.type.tensor_type.shape
         if found.type.tensor_type.HasField("shape") and all(map(size_of, shape.dim)):
             kind.shape.CopyFrom(shape)

@@ -124,6 +124,12 @@ def parse_fixes(pairs: Sequence[str]) -> dict[str, int]:
     for pair in pairs:
         name, _, number = pair.rpartition("=")
         whole = number.isascii() and number.isdecimal()
+        if name and whole and not int(number[:20]):
+            raise VerifyError(
+                f"--fix {pair} leaves its tensor without elements, and CoreML takes no such one.",
+                hint="Give the size of a later step, for a cache of the past the longest; the "
+                "first step is a model of its own, exported without that input.",
+            )
         if not name or not whole or not 1 <= int(number[:20]) <= LARGEST_SIZE:
             raise VerifyError(
                 f"--fix {pair} is not of the form AXIS=N with N from 1 to {LARGEST_SIZE}.",

@@ -98,11 +98,23 @@ def load(path: Path) -> onnx.ModelProto:
             f"{path} computes nothing: its graph has no node.",
             hint="Its outputs are inputs or constants, and no provider is needed.",
         )
+    if not model.graph.output:
+        raise ModelFileError(
+            f"{path} gives nothing: its graph has no output.",
+            hint="Export it with its outputs named; onnx.utils.extract_model(FILE, PART, INPUTS, "
+            "OUTPUTS) names some of an exported one.",
+        )
     if not model.opset_import:
         raise ModelFileError(
             f"{path} does not say which opset its operators are of.",
             hint="Export it again; or load it with onnx.load, call "
             "`model.opset_import.add(version=N)` with the opset it was written for, and save it.",
+        )
+    wrong = next((item for item in model.graph.initializer if min(item.dims, default=0) < 0), None)
+    if wrong is not None:
+        raise ModelFileError(
+            f"{path} is damaged: its weight {wrong.name} has an axis of size {min(wrong.dims)}.",
+            hint="Export or fetch it again.",
         )
     _check_external(model, path)
     return model

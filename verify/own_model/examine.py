@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from ..commands.conversion import judge_all
 from ..commands.equal_spelling import improve
 from ..conversion import own_model as own
-from ..conversion.package import promised_macos
+from ..conversion.package import NamesAlike, promised_macos
 from ..conversion.proof import InputsRefused, Setting
 from ..coverage.fixed_shapes import fold, write_model, write_record
+from ..coverage.nodes import load
 from ..coverage.partitions import FORMATS, Answer, Limits, Question, measure
 from ..encoder.sessions import COREML_OPTIONS
 from ..environment.context import TargetContext
@@ -114,14 +115,14 @@ def _part(
     """Add what a part says, or why it says nothing; ``party`` is who is at fault where it fails."""
     began = time.monotonic()
     results: Sequence[CheckResult]
-    whose = {"party": "the inputs"}
     try:
         if not ready:
             raise _Needs("it needs the fixed model")
         results = work()
     except _Needs as missing:
         results = [_unsaid(check, str(missing)) for check in checks]
-    except InputsRefused as error:  # nobody was asked, so nobody failed
+    except (InputsRefused, NamesAlike) as error:  # nobody was asked, so nobody failed
+        whose = {"party": "the inputs" if isinstance(error, InputsRefused) else "the model"}
         results = [
             _unsaid(check, error.problem, hint=error.hint, evidence=whose) for check in checks
         ]
@@ -165,6 +166,7 @@ def _fixed(context: TargetContext, asked: Asked, found: Examined, say: Say) -> C
     plain = context.work / "own.onnx"
     write_model(asked.model, plain)
     folded = fold(context, plain, asked.target)
+    load(asked.target)  # one whose every node was folded is told here, as the model's own
     changes = {"fixed": dict(asked.fixes), "set": asked.options.set, "rewritten": []}
     found.record = write_record(
         asked.source,
@@ -222,10 +224,11 @@ def _coverage(context: TargetContext, asked: Asked, found: Examined, say: Say) -
         for each in ([before, taken] if fixed else [taken])
     ]
     advice = [left.advice for left in last.left if left.advice]
+    # Where the runtime refuses the model by itself, that is no answer of the provider's.
+    refused = not fixed and (last.unanswered or asked.model is not None)
     return CheckResult(
         id=COVERAGE,
-        # Where the runtime refuses the model itself, nobody asked the provider.
-        status="not-run" if last.unanswered and not fixed else "failed" if problems else "passed",
+        status="not-run" if taken.failure and refused else "failed" if problems else "passed",
         summary=" -> ".join(told) + (f"; {'; '.join(problems)}" if problems else ""),
         measured=round(taken.share, 6),
         limit=asked.limits.nodes,
@@ -271,6 +274,8 @@ def _latency(context: TargetContext, asked: Asked, found: Examined, say: Say) ->
                 raise InputsRefused(
                     error.problem, hint="Give others, with --inputs FILE."
                 ) from None
+            if " raised " in error.problem:  # a process that answers is no machine's failure
+                raise VerifyError(error.problem, context={"party": "the model"}) from None
             raise
     return found.timing.result(LATENCY, context.policy.limits, asked.options.budget_ms)
 

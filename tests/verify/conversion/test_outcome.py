@@ -40,7 +40,14 @@ def test_a_safe_name_is_an_identifier_and_stays(name):
 
 @pytest.mark.parametrize(
     ("name", "spelt"),
-    [("layer0.query", "layer0_query"), ("/a/b:0", "_a_b_0"), ("12", "_12"), ("plain", "plain")],
+    [
+        ("layer0.query", "layer0_query"),
+        ("/a/b:0", "_a_b_0"),
+        ("12", "_12"),
+        ("plain", "plain"),
+        ("größe é", "gr____e___"),
+        ("日本", "______"),
+    ],
 )
 def test_names_as_the_provider_spells_them(name, spelt):
     assert safe_name(name) == spelt

@@ -85,10 +85,49 @@ def test_a_place_wins_over_a_name_and_both_are_checked() -> None:
             fix_axes(twice, wrong)
 
 
-@pytest.mark.parametrize("pair", ["b=0", "b=-1", "b=²", "b=9999999999", "b=1.5", "=3", "b"])
+@pytest.mark.parametrize("pair", ["b=-1", "b=²", "b=9999999999", "b=1.5", "=3", "b"])
 def test_a_size_is_a_whole_number_that_an_axis_can_have(pair: str) -> None:
     with pytest.raises(VerifyError, match="not of the form AXIS=N"):
         parse_fixes([pair])
+
+
+def test_a_size_of_nothing_is_told_as_such() -> None:
+    with pytest.raises(VerifyError, match="--fix past=0 leaves its tensor without elem") as caught:
+        parse_fixes(["past=0"])
+    assert "a later step" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("op", "reason", "axes", "wanted"),
+    [
+        ("TreeEnsembleRegressor", "", (), "use the CPU provider for it"),
+        ("ZipMap", "", ("N",), "zipmap=False"),
+        ("RandomNormalLike", "", (), "make them an input of the model"),
+        ("NonMaxSuppression", "", (), "compute it afterwards"),
+        ("SplitToSequence", "", (), "without lists"),
+        ("StringNormalizer", "", (), "do that before the model"),
+        ("Loop", "", (), "The 3 nodes inside stay on the CPU: export the model with the loop unro"),
+        ("If", "", (), "where an input decides it"),
+        ("BatchNormalization", "may be in training mode, please", (), "model.eval()"),
+        ("Relu", "shapes with rank greater than 5", (), "Core ML holds five axes at most"),
+        ("Concat", "shapes with dimension values of 0. Input:e", (), "has no elements"),
+        ("Tanh", "Input [f] of Node [t] type [Tanh] has no shape", (), "put a Reshape"),
+        ("Gelu", "Geluis only supported for opset [6, 21]", (), "of ONNX's opsets 6 to 21"),
+        ("MatMul", "[MatMul] Input type: [11] is not", (), "export the model in float32"),
+        ("Cast", "[Cast] Input type: [16] is not", (), "export the model in float32"),
+        ("Cast", "[Cast] Input type: [2] is not", (), "uint8: at the graph's entry it stays"),
+        ("Reshape", "[Reshape] Input type: [9] is not", (), "bool: at the graph's entry it stays"),
+        ("ConstantOfShape", "", ("a",), "--fix a=N"),
+        ("Size", "", ("a",), "--fix a=N"),
+        ("Size", "", (), "spell it with other operators"),
+        ("Neg", "[Neg] Input type: [7] is not", (), "int64: at the graph's entry"),
+    ],
+)
+def test_an_advice_is_one_that_can_be_followed(
+    op: str, reason: str, axes: tuple[str, ...], wanted: str
+) -> None:
+    found = advise(op, reason, shapes=[], axes=axes, model_format="MLProgram", inside=3)
+    assert wanted in found
 
 
 def test_an_advice_names_every_axis_that_the_command_wants() -> None:
@@ -106,6 +145,7 @@ def test_cures_say_both_numbers() -> None:
         ("Could not find an implementation for Relu(1) node", "kernels begin with opset 7"),
         ("Could not find an implementation for Relu(14) node", "export the model in float32"),
         ("Missing model IR version.", "model.ir_version = 8"),
+        ("This is an invalid model. Error: two nodes with same node name (n).", "are called n: gi"),
         ("Deserialize tensor w failed.tensorprotoutils.cc:1077", "The file that holds w is not"),
         ("This is an invalid model. No Op registered for Gelu with domain_version of 17",
          "Opset 17, which the model says it is of, has no Gelu"),

@@ -257,10 +257,24 @@ def test_a_file_that_is_no_model(tmp_path: Path, content: bytes, said: str, cure
     assert cure in found.value.hint
 
 
+Y = helper.make_tensor_value_info("y", 1, [1])
+
+
+def test_a_model_without_an_output_gives_nothing(tmp_path: Path) -> None:
+    made = helper.make_model(
+        helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [], [])
+    )
+    path = tmp_path / "x.onnx"
+    path.write_bytes(made.SerializeToString())
+    with pytest.raises(ModelFileError, match="its graph has no output") as found:
+        load(path)
+    assert "extract_model" in found.value.hint
+
+
 @pytest.mark.parametrize("name", ["x.json", "x.pbtxt", "x.onnxtxt", "x.textproto"])
 def test_a_name_chooses_no_other_form_of_onnx(tmp_path: Path, name: str) -> None:
     made = helper.make_model(
-        helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [], [])
+        helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [], [Y])
     )
     path = tmp_path / name
     path.write_bytes(made.SerializeToString())
@@ -272,7 +286,7 @@ def test_a_name_chooses_no_other_form_of_onnx(tmp_path: Path, name: str) -> None
 
 def test_a_model_without_an_opset_is_one_and_is_told(tmp_path: Path) -> None:
     made = helper.make_model(
-        helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [], [])
+        helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [], [Y])
     )
     del made.opset_import[:]
     path = tmp_path / "x.onnx"
