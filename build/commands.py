@@ -31,6 +31,7 @@ from .system.console import Reporter
 from .system.files import write_whole
 from .toolchain.cross_layout import check_sdk
 from .toolchain.programs import programs_in
+from .tree.source import check_patches
 from .tree.workspace import Workspace, host_platform
 
 _MARKS = {"ready": "✓", "lacking": "✗", "optional": "–"}
@@ -343,6 +344,7 @@ def check_recipe(call: Call) -> None:
     workspace, reporter = call.workspace, call.reporter
     file = recipe_file(workspace, call.arguments.file)
     recipe = load_recipe(file, recipes=workspace.recipes)
+    check_patches(recipe, workspace.recipes)
     if weak := sha1_alone(recipe):
         reporter.say(f"pinned by SHA-1 alone: {', '.join(weak)}")
     if recipe.dependencies_by_cmake:

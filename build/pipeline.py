@@ -38,7 +38,7 @@ from .toolchain.cross import CrossPlaces
 from .toolchain.cross_layout import unpack_shared, write_own
 from .toolchain.prepare import prepare_tools
 from .tree.lock import hold_tree
-from .tree.source import lay_out_source
+from .tree.source import check_patches, lay_out_source
 from .tree.workspace import Tree
 
 Inputs = Sequence[tuple[Wanted, Fetched | None]]
@@ -62,6 +62,7 @@ def build(request: Request, reporter: Reporter) -> Artefacts:
     if compiler.note:
         reporter.say(compiler.note)
     check_writable(workspace.wheels)
+    check_patches(request.recipe, workspace.recipes)
     key = artefacts_key(request, compiler)
     if unchanged := _unchanged(request, reporter, key):
         return unchanged

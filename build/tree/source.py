@@ -21,6 +21,21 @@ from .workspace import Tree
 _NO_ROOT_TO_STRIP = (".whl", ".deb")
 
 
+def check_patches(recipe: Recipe, recipes: Path) -> None:
+    """Look at the recipe's own patches, before minutes of fetching and before the tree is touched.
+
+    Raises
+    ------
+    SourceError
+        One cannot be read.
+    IntegrityError
+        One is not the pinned one.
+    """
+    for patch in (*recipe.source.patches, *(p for d in recipe.dependencies for p in d.patches)):
+        if not patch.upstream:
+            read_pinned(recipes / "patches" / patch.file, patch.sha256)
+
+
 def lay_out_source(
     recipe: Recipe,
     tree: Tree,
@@ -42,10 +57,6 @@ def lay_out_source(
     IntegrityError
         A patch or a data file is not the pinned one.
     """
-    # The recipe's own files first: what is wrong with them is said before minutes of unpacking.
-    for patch in (*recipe.source.patches, *(p for d in recipe.dependencies for p in d.patches)):
-        if not patch.upstream:
-            read_pinned(recipes / "patches" / patch.file, patch.sha256)
     for place in (tree.source, tree.deps, tree.licences, tree.build):
         shutil.rmtree(place, ignore_errors=True)
     _place(source, tree.source, tree.licences / "onnxruntime", recipe.source.licence_files)

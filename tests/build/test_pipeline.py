@@ -249,11 +249,17 @@ def test_another_version_than_the_recipes(kit: Kit, cache: Path, tmp_path: Path)
 
 def test_another_patch_than_the_pinned_one(kit: Kit, cache: Path, tmp_path: Path) -> None:
     root = kit.checkout(tmp_path / "checkout")
+    assert kit.build(root, cache).returncode == 0
+    records = sorted(os.listdir(tree(cache) / "records"))
     patch = root / "recipes" / "patches" / "standin" / "tiny.patch"
-    patch.write_text(patch.read_text().replace("2000", "3000"))
-    failed = kit.build(root, cache)
+    right = patch.read_text()
+    patch.write_text(right.replace("2000", "3000"))
+    failed = kit.build(root, cache, "--fresh")
     assert failed.returncode == 5
     assert "the patch tiny.patch is not the pinned one" in failed.stderr
+    assert "fetch" not in failed.stderr
+    # What stands is not lost to a recipe that cannot be built.
+    assert sorted(os.listdir(tree(cache) / "records")) == records
 
 
 def test_wheels_that_cannot_be_written_are_told_before_any_work(

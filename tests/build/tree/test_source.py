@@ -186,15 +186,3 @@ def test_upstreams_patch_of_coremltools_is_for_upstreams_archive(tmp_path: Path,
     header = (tree.deps / "coremltools" / "mlmodel" / "FileWriter.hpp").read_text()
     assert ("<cstdint>" in header) == (kind == "archive")
     assert applied == [coremltools.patches[0].file] * (kind == "archive")
-
-
-def test_a_patch_of_other_bytes_is_said_before_anything_is_unpacked(tmp_path: Path) -> None:
-    lay_out(tmp_path)
-    kept = tmp_path / "tree" / "source"
-    before = sorted(kept.rglob("*"))
-    (tmp_path / "patches").mkdir(exist_ok=True)
-    (tmp_path / "patches" / "mine.patch").write_text("not what the recipe pins")
-    more = f'[[source.patches]]\nfile = "mine.patch"\nsha256 = "{SHA256}"\n'
-    with pytest.raises(IntegrityError, match=r"the patch mine\.patch is not the pinned one"):
-        lay_out(tmp_path, more=more)
-    assert sorted(kept.rglob("*")) == before
