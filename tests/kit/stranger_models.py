@@ -114,6 +114,14 @@ def wrong_axis() -> onnx.ModelProto:
     return model(nodes, [value("x", [1, 8])], [value("y", [1, 8])])
 
 
+def found() -> onnx.ModelProto:
+    """Return the places of what is above zero: how many there are depends on the data."""
+    nodes = [node("Relu", ["x"], ["r"], name="relu"), node("NonZero", ["r"], ["n"], name="where")]
+    nodes += [node("Cast", ["n"], ["c"], name="cast", to=TensorProto.FLOAT)]
+    nodes += [node("Mul", ["c", "c"], ["y"], name="mul")]
+    return model(nodes, [value("x", [2, 8])], [value("y", [2, "count"])])
+
+
 MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "beyond_ascii": beyond_ascii,
     "names_alike": names_alike,
@@ -124,6 +132,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "one_name_for_all": one_name_for_all,
     "noise": noise,
     "past": past,
+    "found": found,
     "no_type": no_type,
     "no_input": no_input,
     "negative_weight": negative_weight,

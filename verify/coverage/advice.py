@@ -165,6 +165,11 @@ _NEEDS_PROGRAM = {
 }
 
 _BY_WORDS = {
+    "C of Gemm must be a constant": "Core ML's bias is constant: write MatMul and Add, and where "
+    "the runtime has fused those, keep them apart with InferenceSession(…, "
+    'disabled_optimizers=["MatMulAddFusion"]).',
+    "only allow static input shapes": "The shape of its input depends on the data: what follows it "
+    "stays on the CPU; compute that after the model.",
     "training mode": "Export the model for inference: in PyTorch call `model.eval()` first.",
     "rank greater than 5": "Core ML holds five axes at most: merge some with a Reshape before it.",
     "dimension values of 0": "One of its inputs has no elements: export the model without it.",
@@ -228,7 +233,8 @@ def advise(
         return _about_axes(shapes, axes)
     if op in REWRITTEN and op not in KNOWN_FAULTS and not kind:
         return f"Spell it as {REWRITTEN[op]}: `{_command(axes)} --rewrite` does."
-    if axes and ("has no shape" in reason or "dimension values of 0" in reason):
+    about = ("has no shape", "dimension values of 0", "only allow static input shapes")
+    if axes and any(words in reason for words in about):
         return _about_axes(shapes, axes)
     if not reason:
         return f"This provider has no writer for {op}: spell it with other operators."

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 FIXED, SPELT, COVERAGE, LATENCY = "model.fixed", "model.spelt", "coverage.model", "latency.cpu"
 CONVERSION = ("conversion.package", "conversion.exact", "conversion.half")
 OURS = "ortmill"
+STATIC = {"RequireStaticInputShapes": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,10 +212,14 @@ def _spelt(context: TargetContext, asked: Asked, found: Examined, say: Say) -> C
 def _coverage(context: TargetContext, asked: Asked, found: Examined, say: Say) -> CheckResult:
     """Ask about the file as it is, and about the fixed one; the latter is judged as MLProgram."""
     fixed = asked.target.is_file() and found.status(FIXED) == "passed"
-    questions = [Question(path=asked.source, label="as exported", judged=not fixed)]
-    if fixed:
-        questions.append(Question(path=asked.target, label="fixed"))
-    found.answers = measure(context, questions, FORMATS, judged=("MLProgram",), options={}, say=say)
+    exported = Question(path=asked.source, label="as exported", judged=not fixed)
+    given: list[tuple[Question, dict[str, str]]] = [(exported, {})]
+    if fixed:  # as the code to paste has it, and the conversion proof
+        given.append((Question(path=asked.target, label="fixed"), STATIC))
+    for question, options in given:
+        found.answers += measure(
+            context, [question], FORMATS, judged=FORMATS[1:], options=options, say=say
+        )
     last = found.answers[-1]
     problems = last.problems(asked.limits)
     taken = last.coverage

@@ -46,6 +46,17 @@ def test_each_part_names_its_own_party(
     assert "fault of ortmill" not in said
 
 
+def test_coverage_is_asked_with_the_options_of_the_code(examined: Any, tmp_path: Path) -> None:
+    _, found, _, _ = examined(write("found", tmp_path))
+    before, after = found["coverage"][1], found["coverage"][3]
+    assert (before["nodes_taken"], after["nodes_taken"]) == (3, 1)
+    proven = next(each for each in found["checks"] if each["id"] == "conversion.nodes")
+    assert proven["summary"].startswith("1 of 4 nodes")
+    assert "'RequireStaticInputShapes': '1'" in found["code"]["python"]
+    told = [left["advice"] for left in after["left_behind"]]
+    assert any("depends on the data" in advice for advice in told)
+
+
 @pytest.mark.parametrize(
     ("words", "name", "code", "wanted"),
     [
