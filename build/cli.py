@@ -72,7 +72,8 @@ class _Parser(argparse.ArgumentParser):
         found, rest = super().parse_known_args(args, namespace)
         if rest:
             near = self._meant(rest[0])
-            self.error(f"unrecognized arguments: {' '.join(rest)}{near and f'; {near}'}")
+            unknown = " ".join(each or '""' for each in rest)
+            self.error(f"unrecognized arguments: {unknown}{near and f'; {near}'}")
         return found, rest
 
     def _meant(self, word: str) -> str:

@@ -267,6 +267,12 @@ def test_a_misspelt_option_is_told_what_was_meant_by_its_own_command(
     assert f"`python -m verify {where} --help`" in err
 
 
+def test_a_variable_that_held_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "run", "X.whl", "")
+    assert code == 3
+    assert 'Unrecognized arguments: "".' in err
+
+
 @pytest.mark.parametrize("word", ["--wheel", "--hep", "--halp", "--limit", "--from", "--zzz"])
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS))
 def test_what_is_only_vaguely_alike_is_not_named_and_never_the_help(

@@ -73,14 +73,15 @@ class Parser(argparse.ArgumentParser):
         """Refuse what is unknown where the options are known, and not in the parser above."""
         found, rest = super().parse_known_args(args, namespace)
         if rest:
-            self.error(f"unrecognized arguments: {' '.join(rest)}{self._meant(rest[0])}")
+            unknown = " ".join(each or '""' for each in rest)
+            self.error(f"unrecognized arguments: {unknown}{self._meant(rest[0])}")
         return found, rest
 
     def _meant(self, word: str) -> str:
         """Say what an unknown word may have been meant to be, never the help."""
         # Without the dashes, which would make all of them alike.
         given = word.partition("=")[0].strip("-")
-        if word[0] == "-" and given in {each.dest for each in self._get_positional_actions()}:
+        if word[:1] == "-" and given in {each.dest for each in self._get_positional_actions()}:
             return f" (give the {given} as a word by itself, without --{given})"
         options = {*self._option_string_actions} - {"--help"}
         near = nearest(given, sorted(name[2:] for name in options if name.startswith("--")))
