@@ -325,7 +325,8 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
     try:
         code = _ended(words, environment, reporter)
         # What is still to be written fails here, where it can be told, and not at the very end.
-        sys.stdout.flush()
+        if sys.stdout is not None:  # what a parent has closed
+            sys.stdout.flush()
     except BrokenPipeError:
         return close_output()
     return code

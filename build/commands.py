@@ -286,7 +286,7 @@ def print_exports(call: Call) -> None:
         folder = unpacked(archives[-1], workspace.root / ".work" / "sdk")
     shell = Path(call.env.get("SHELL", "")).name
     form = arguments.form or (shell if shell in FORMS else "bash")
-    print(exports(read_sdk(folder), form), end="")
+    print(exports(read_sdk(folder), form, call.env), end="")
 
 
 def write_simple_index(call: Call) -> None:

@@ -59,7 +59,8 @@ def main(argv: list[str] | None = None, *, bring: Callable[[str, Path], None] | 
     try:
         code = _carry_out(arguments, console, bring)
         # What is still to be written fails here, where it can be told, and not at the very end.
-        sys.stdout.flush()
+        if sys.stdout is not None:  # what a parent has closed
+            sys.stdout.flush()
     except BrokenPipeError:
         return close_output()
     return code

@@ -55,7 +55,8 @@ def read_sdk(folder: Path) -> Sdk:
             f"{folder} is no unpacked SDK",
             hint="unpack wheels/onnxruntime-sdk-*.tar.gz and name the one folder inside",
         )
-    if not str(folder).isprintable():
+    if not str(folder).isprintable() or set(":;,") & set(str(folder)):
+        # Lists of folders are cut at colons, CMake's at semicolons, the linker's words at commas.
         raise UsageError(
             f"the path {str(folder)!r} holds a character that no line can carry",
             hint="move the SDK to another folder",
@@ -111,8 +112,11 @@ def variables(sdk: Sdk) -> dict[str, str]:
 _LISTS = frozenset({"PKG_CONFIG_PATH", "CMAKE_PREFIX_PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"})
 
 
-def exports(sdk: Sdk, form: str) -> str:
-    """Return the lines in one of :data:`FORMS`, with a first line that says what the SDK is."""
+def exports(sdk: Sdk, form: str, env: Mapping[str, str] | None = None) -> str:
+    """Return the lines in one of :data:`FORMS`, with a first line that says what the SDK is.
+
+    GitHub's file cannot name a list of folders that is there already: ``env`` has it.
+    """
     about = (
         f"# ONNX Runtime {sdk.version}, C API {sdk.api}: the crate ort with its feature "
         f"api-{sdk.api} or a lower one"
@@ -122,7 +126,9 @@ def exports(sdk: Sdk, form: str) -> str:
         return "\n".join([about, *_cargo(sdk, given)]) + "\n"
     if form == "github":
         # The file takes NAME=value alone, without comments.
-        return "".join(f"{name}={value}\n" for name, value in given.items())
+        there = env or {}
+        kept = {name: f":{there[name]}" for name in _LISTS if there.get(name)}
+        return "".join(f"{name}={value}{kept.get(name, '')}\n" for name, value in given.items())
     line = _fish if form == "fish" else _posix
     return "\n".join([about, *(line(name, value) for name, value in given.items())]) + "\n"
 

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import ipaddress
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,9 +23,9 @@ from starlette.routing import Route
 
 from ..encoder.model_recipe import Kind
 from .embedding import Model
-from .engine import Engine, Job, Refusal, Vectors
+from .engine import SHUTTING_DOWN, Engine, Job, Refusal, Vectors
 from .http_metrics import Metrics
-from .messages import dumped, first_faults, too_large
+from .messages import dumped, first_faults, shortened, too_large
 from .wire import encoded
 
 _STATUS = {"too_large": 413, "invalid_text": 400, "shutting_down": 503, "model": 503}
@@ -37,7 +39,7 @@ class _Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str
-    input: str | Annotated[list[str], Field(min_length=1)]
+    input: str | Annotated[list[str], Field(min_length=1, fail_fast=True)]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
     user: str | None = None
@@ -61,7 +63,8 @@ class Problem(Exception):
         kind = "invalid_request_error" if self.status < 500 else "server_error"
         if self.status == 429:
             kind = "rate_limit_error"
-        error = {"message": self.message, "type": kind, "param": None, "code": self.code}
+        told = shortened(self.message)
+        error = {"message": told, "type": kind, "param": None, "code": self.code}
         return JSONResponse({"error": error}, self.status, self.headers)
 
 
@@ -89,7 +92,7 @@ class Service:
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route("/v1/embeddings", self._embeddings, methods=["POST"]),
                 Route("/v1/models", self._guarded(self._models)),
@@ -98,6 +101,8 @@ class Service:
             ],
             exception_handlers={HTTPException: _as_problem},
         )
+        app.router.redirect_slashes = False
+        return app
 
     def _guarded(
         self, route: Callable[[Request], Awaitable[Response]]
@@ -114,6 +119,7 @@ class Service:
     def _check_key(self, request: Request) -> None:
         """Compare the key; how long that takes tells nothing about it, its length neither."""
         if not self.key:
+            _check_host(request.headers.get("host", ""))
             return
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         digests = (hashlib.sha256(text.encode()).digest() for text in (given.strip(), self.key))
@@ -153,6 +159,9 @@ class Service:
             response = await self._embed(asked, request)
         except Problem as problem:
             response = problem.response()
+        except asyncio.CancelledError:  # by uvicorn, when the grace is over
+            self.engine.counters.refused(SHUTTING_DOWN.code)
+            response = _problem_of(SHUTTING_DOWN).response()
         self.metrics.answered(response.status_code, time.monotonic() - began)
         return response
 
@@ -161,6 +170,8 @@ class Service:
         if media != "application/json":
             # A page in a browser can send anything but this without being asked first.
             raise Problem(415, "unsupported_media_type", "Send Content-Type: application/json.")
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Problem(415, "unsupported_media_type", "Send the body without compression.")
         limit = self.engine.limits.message_bytes
         # What is left of the body is not read, so the connection is of no more use.
         close = {"connection": "close"}
@@ -253,7 +264,7 @@ def _faults(error: ValidationError) -> str:
 def _is_tokens(value: object) -> bool:
     if not isinstance(value, list) or not value:
         return False
-    return isinstance(value[0], int) or _is_tokens(value[0])
+    return type(value[0]) is int or _is_tokens(value[0])
 
 
 def _body(asked: _Asked, answer: Vectors) -> bytes:
@@ -283,7 +294,27 @@ def _problem_of(refusal: Refusal) -> Problem:
 
 async def _as_problem(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(getattr(error, "headers", None) or {})
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, "internal")
-    return Problem(
-        status, code, f"{request.method} {request.url.path} cannot be served."
-    ).response()
+    said = f"{request.method} {request.url.path} cannot be served."
+    return Problem(status, code, said, headers=headers).response()
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a name or an address is this machine's own; others are not looked up."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_host(given: str) -> None:
+    """Refuse a page in a browser whose name has been made to lead here (DNS rebinding)."""
+    name = re.sub(r":\d*$", "", given).strip("[]").lower()
+    # Programs before HTTP/1.1 name none; a browser always does.
+    if given and not is_loopback(name):
+        raise Problem(
+            403,
+            "wrong_host",
+            f"Without an API key the host is localhost or a loopback address, not {given!r}.",
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import math
 import os
 import signal
@@ -17,8 +16,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ..errors import VerifyError
 from ..sentence import Say
 from .embedding import Model
-from .engine import Engine, Refusal
-from .http_app import Service
+from .engine import SHUTTING_DOWN, Engine, Refusal
+from .http_app import Service, is_loopback
 from .http_metrics import Metrics
 
 KEY_VARIABLE = "ORTMILL_API_KEY"
@@ -63,7 +62,12 @@ class HttpOptions:
                 raise VerifyError(f"The API key cannot be read: {error}.") from None
             if not key:
                 raise VerifyError(f"{self.key_file} holds no API key.")
-        if not key and not _is_loopback(self.host):
+        if not (key.isascii() and key.isprintable()):
+            raise VerifyError(
+                "The API key holds a character that no client can send in a header.",
+                hint="Take one of ASCII's letters, digits and signs.",
+            )
+        if not key and not is_loopback(self.host):
             raise VerifyError(
                 f"{self.host} may be reached by others, and there is no API key.",
                 hint=f"Set {KEY_VARIABLE} or --api-key-file, or listen on 127.0.0.1.",
@@ -78,7 +82,7 @@ def serve(
     say: Say,
     listening: Say,
 ) -> int:
-    """Serve until a signal comes; return the exit code.
+    """Serve until a signal comes; return 0, or 3 where the grace or the model failed somebody.
 
     Parameters
     ----------
@@ -124,14 +128,18 @@ def serve(
 
     engine.when_loaded(loaded)
     engine.start()
+
+    def asked(number: int, frame: object) -> None:
+        # Before uvicorn listens to signals itself; and it raises the one that ended it once more.
+        server.should_exit = True
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal that ended it once more, when all is in order.
-        signal.signal(number, lambda number, frame: None)
+        signal.signal(number, asked)
     host, port = sock.getsockname()[:2]
     listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     asyncio.run(server.serve(sockets=[sock]))
     engine.close(options.grace)
-    return 3 if engine.failure else 0
+    return 3 if engine.failure or engine.counters.errors[SHUTTING_DOWN.code] else 0
 
 
 class _Impatient(H11Protocol):
@@ -195,10 +203,3 @@ def _bound(options: HttpOptions) -> socket.socket:
             f"Nobody can listen on {options.host}, port {options.port}: {error}.",
             hint="Name another --host or --port; port 0 takes any that is free.",
         ) from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -14,6 +14,8 @@ from .engine import Limits, Refusal
 VERSIONS = (1,)
 _LARGEST = 2**53 - 1  # what every JSON reader keeps exactly
 _ERRORS_SHOWN = 3
+_ERRORS_LISTED = 100  # pydantic writes out all or none, each far larger than what it is about
+_TOLD = 500  # characters of a message: what a client sent is not sent back whole
 
 Id = (
     Annotated[int, Field(strict=True, ge=-_LARGEST, le=_LARGEST)]
@@ -30,7 +32,7 @@ class Hello(_Message):
 
     op: Literal["hello"]
     id: Id | None = None
-    versions: Annotated[list[int], Field(min_length=1, max_length=64)]
+    versions: Annotated[list[int], Field(min_length=1, max_length=64, fail_fast=True)]
 
 
 class Embed(_Message):
@@ -38,7 +40,7 @@ class Embed(_Message):
 
     op: Literal["embed"]
     id: Id
-    texts: Annotated[list[str], Field(min_length=1)]
+    texts: Annotated[list[str], Field(min_length=1, fail_fast=True)]
     encoding: Literal["float", "base64"] = "float"
     kind: Kind | None = None
 
@@ -94,11 +96,12 @@ def read(message: bytes | bytearray) -> Request:
 
 
 def _what_is_wrong(error: ValidationError) -> Refusal:
-    kinds = {each["type"] for each in error.errors(include_url=False, include_input=False)}
     told = first_faults(error)
-    if "json_invalid" in kinds:
+    alone = error.error_count() == 1
+    kind = error.errors(include_url=False, include_input=False)[0]["type"] if alone else ""
+    if kind == "json_invalid":
         return Refusal(code="invalid_json", message=told)
-    if "union_tag_invalid" in kinds:
+    if kind == "union_tag_invalid":
         return Refusal(
             code="unknown_op", message=told, hint="See the operations in docs/bridge.md."
         )
@@ -107,6 +110,8 @@ def _what_is_wrong(error: ValidationError) -> Refusal:
 
 def first_faults(error: ValidationError) -> str:
     """Return where a message is wrong, and how."""
+    if error.error_count() > _ERRORS_LISTED:
+        return f"{error.error_count()} fields are wrong or unknown"
     found = error.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(
         ": ".join(filter(None, [".".join(map(str, each["loc"])), each["msg"]]))
@@ -143,10 +148,15 @@ def too_large(texts: Sequence[str], limits: Limits) -> Refusal | None:
 
 def error_reply(refusal: Refusal, id: int | str | None) -> dict[str, Any]:
     """Return the reply that says what is wrong."""
-    error = {"code": refusal.code, "message": refusal.message}
+    error = {"code": refusal.code, "message": shortened(refusal.message)}
     if refusal.hint:
         error["hint"] = refusal.hint
     return {"id": id, "ok": False, "error": error}
+
+
+def shortened(message: str) -> str:
+    """Return a message that is no longer than a reader needs."""
+    return message if len(message) <= _TOLD else f"{message[:_TOLD]} …"
 
 
 def dumped(reply: Any) -> bytes:

@@ -16,6 +16,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from ..errors import VerifyError
 from ..sentence import Say
 from .engine import SHUTTING_DOWN, Engine
 from .session import Session
@@ -36,9 +37,24 @@ class Pipes:
 
     @classmethod
     def taken(cls) -> Pipes:
-        """Take them out of descriptors 0 and 1, before any library is loaded."""
-        sys.stdout.flush()
-        pipes = cls(input=os.dup(0), output=os.dup(1))
+        """Take them out of descriptors 0 and 1, before any library is loaded.
+
+        Raises
+        ------
+        VerifyError
+            When the parent has closed one of them.
+        """
+        try:
+            os.fstat(1)  # before a copy of 0 takes that number
+            pipes = cls(input=os.dup(0), output=os.dup(1))
+        except OSError:
+            raise VerifyError(
+                "Standard input or output is closed.",
+                hint="The bridge speaks on both: start it with a pipe for each.",
+            ) from None
+        # A parent may have made them so for itself; a full pipe would look like a closed one.
+        os.set_blocking(pipes.input, True)
+        os.set_blocking(pipes.output, True)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         try:
@@ -63,6 +79,7 @@ class Parent:
         self._poll.register(self._woken, select.POLLIN)
         self._poll.register(pipes.output, 0)  # that its reader is gone is always reported
         self._is_gone = False
+        self.has_lost = False
         self.asked_to_end = False
 
     def catch_signals(self, grace: float) -> None:
@@ -92,6 +109,7 @@ class Parent:
                 self._is_gone = True
                 with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
                     os.write(self._wake, b"\0")
+            self.has_lost |= bool(view)
 
     def gone(self) -> bool:
         """Tell whether nobody reads any more."""
@@ -173,4 +191,6 @@ def _drain(parent: Parent, engine: Engine, grace: float, say: Say) -> int:
     if engine.failure is not None:
         say(f"{engine.failure.message} {engine.failure.hint}".strip())
         return _NOT_ALL
-    return _NOT_ALL if engine.counters.errors[SHUTTING_DOWN.code] else 0
+    if parent.has_lost:
+        say("The output was closed, or its disk is full, before all replies were written.")
+    return _NOT_ALL if parent.has_lost or engine.counters.errors[SHUTTING_DOWN.code] else 0

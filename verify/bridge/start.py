@@ -92,7 +92,7 @@ def _add_http(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--client-timeout",
-        type=_seconds,
+        type=_patience,
         default=30.0,
         metavar="SECONDS",
         help="a request's head, its body, and an answer being taken (default: %(default)s)",
@@ -202,6 +202,13 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text} is not a number") from None
     if not 0 <= value < 86400:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and a day")
+    return value
+
+
+def _patience(text: str) -> float:
+    value = _seconds(text)
+    if not value:
+        raise argparse.ArgumentTypeError("no client is that fast")
     return value
 
 

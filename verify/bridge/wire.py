@@ -111,7 +111,7 @@ class Frames:
             if length > self._limit:
                 self._skip = max(0, end - len(self._held))
                 del self._held[:end]
-                yield _too_long("frame", self._limit)
+                yield _too_long("frame", self._limit, "; who writes lines needs --wire lines")
                 continue
             if len(self._held) < end:
                 return
@@ -196,9 +196,9 @@ def encoded(rows: Floats, encoding: Literal["float", "base64"]) -> list[object]:
     return [base64.b64encode(row).decode() for row in rows.astype("<f4", copy=False)]
 
 
-def _too_long(what: str, limit: int) -> Refusal:
+def _too_long(what: str, limit: int, more: str = "") -> Refusal:
     return Refusal(
         code="too_large",
         message=f"A {what} of more than {limit} bytes was passed over.",
-        hint="Send fewer texts in one request.",
+        hint=f"Send fewer texts in one request{more}.",
     )

@@ -68,6 +68,14 @@ def test_github_takes_names_and_values_alone(sdk: Sdk) -> None:
     assert dict(line.split("=", 1) for line in lines) == variables(sdk)
 
 
+def test_github_keeps_the_lists_that_other_steps_have_set(sdk: Sdk) -> None:
+    """The Python of actions/setup-python finds its library by LD_LIBRARY_PATH."""
+    lines = exports(sdk, "github", {"LD_LIBRARY_PATH": "/python/lib", "CMAKE_PREFIX_PATH": ""})
+    found = dict(line.split("=", 1) for line in lines.splitlines())
+    wanted = variables(sdk)
+    assert found == {**wanted, "LD_LIBRARY_PATH": f"{wanted['LD_LIBRARY_PATH']}:/python/lib"}
+
+
 def test_cargo_reads_its_configuration(sdk: Sdk) -> None:
     read = tomllib.loads(exports(sdk, "cargo"))
     assert read["env"] == {name: variables(sdk)[name] for name in NAMES[:4]}
@@ -103,8 +111,9 @@ def test_the_platform_is_read_from_the_library(
 def test_what_is_no_sdk_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no unpacked SDK"):
         read_sdk(tmp_path)
-    with pytest.raises(UsageError, match="no line can carry"):
-        read_sdk(written(tmp_path / "two\nlines"))
+    for name in ("two\nlines", "two:folders", "two;folders", "two,words"):
+        with pytest.raises(UsageError, match="no line can carry"):
+            read_sdk(written(tmp_path / name))
 
 
 def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:
@@ -126,6 +135,8 @@ def test_the_command_prints_the_lines_of_a_named_folder(
     folder = written(tmp_path / "sdk")
     assert cli.main(["env", str(folder)], {"SHELL": "/usr/bin/fish"}) == 0
     assert "set -gx ORT_LIB_PATH" in capsys.readouterr().out
+    assert cli.main(["env", str(folder), "--github-env"], {"LD_LIBRARY_PATH": "/kept"}) == 0
+    assert "/lib:/kept\n" in capsys.readouterr().out
     assert cli.main(["env", str(folder), "--cargo-config"], {}) == 0
     assert tomllib.loads(capsys.readouterr().out)["env"]["ORT_PREFER_DYNAMIC_LINK"] == "1"
     assert cli.main(["env", str(tmp_path)], {}) == UsageError.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gzip
 import json
 import os
 import signal
@@ -129,10 +130,13 @@ def test_openais_client(url: str, model: Path) -> None:
         (asked(input=[]), 400, "invalid_request"),
         (asked(input=5), 400, "invalid_request"),
         (asked(input=["a", None]), 400, "invalid_request"),
+        (asked(input=[True]), 400, "invalid_request"),
+        (asked(**{f"f{each}": 1 for each in range(10**5)}), 400, "invalid_request"),
         (asked(dimensions=8), 400, "invalid_request"),
         (asked(encoding_format="hex"), 400, "invalid_request"),
         (asked(inputs="a"), 400, "invalid_request"),
         (asked(model="other"), 404, "model_not_found"),
+        (asked(model="other" * 10**6), 404, "model_not_found"),
         (asked(input=["a"] * 2049), 413, "too_large"),
         (asked(input="a" * 300_000), 413, "too_large"),
         (b" " * (9 * 2**20), 413, "too_large"),
@@ -144,7 +148,7 @@ def test_what_is_wrong_is_said_as_openai_does(url: str, data: Any, status: int, 
     error = found.json()["error"]
     assert error["code"] == code
     assert error["type"] == "invalid_request_error"
-    assert error["message"]
+    assert 0 < len(error["message"]) < 600
 
 
 def test_a_body_without_a_length_is_cut_off_too(url: str) -> None:
@@ -162,7 +166,12 @@ def test_a_body_without_a_length_is_cut_off_too(url: str) -> None:
 
 def test_other_errors(url: str) -> None:
     assert post(url, asked(), **{"content-type": "text/plain"}).status_code == 415
-    assert requests.get(f"{url}/v1/embeddings", timeout=5).status_code == 405
+    packed = post(url, gzip.compress(json.dumps(asked()).encode()), **{"content-encoding": "gzip"})
+    assert (packed.status_code, "compression" in packed.json()["error"]["message"]) == (415, True)
+    wrong = requests.get(f"{url}/v1/embeddings", timeout=5)
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    slashed = requests.post(f"{url}/v1/embeddings/", timeout=5, allow_redirects=False)
+    assert slashed.status_code == 404
     missing = requests.get(f"{url}/v2", timeout=5)
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
 
@@ -176,6 +185,58 @@ def test_a_wrong_key_opens_nothing_but_health(url: str, given: str) -> None:
         assert found.headers["www-authenticate"] == "Bearer"
     assert post(url, asked(), authorization=given).status_code == 401
     assert requests.get(f"{url}/healthz", timeout=5).json() == {"status": "ready"}
+
+
+def test_without_a_key_a_page_whose_name_leads_here_gets_nothing(model: Path, url: str) -> None:
+    """DNS rebinding: a browser takes us for the page's own server, and says so in the host."""
+    with serving(model) as keyless:
+        for host, status in (
+            *(("evil.example", 403), ("127.0.0.1.evil.example:80", 403), ("[", 403)),
+            *(("LocalHost:1", 200), ("127.0.0.1", 200), ("[::1]:8000", 200)),
+        ):
+            found = post(keyless, asked(), host=host)
+            assert (host, found.status_code) == (host, status)
+            assert requests.get(f"{keyless}/healthz", headers={"host": host}, timeout=5).ok
+    assert post(url, asked(), host="behind.a.proxy").status_code == 200
+
+
+def test_it_ends_when_it_is_asked_as_soon_as_it_listens(model: Path) -> None:
+    for moment in (0, 0.003, 0.01, 0.03):
+        with subprocess.Popen(command(model), cwd=ROOT, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(moment)
+            process.send_signal(signal.SIGTERM)
+            try:
+                assert process.wait(20) == 0
+            finally:
+                process.kill()
+
+
+def test_what_is_open_when_the_grace_is_over_is_refused(model: Path) -> None:
+    body = asked(input=["a " * 16] * 2048, encoding_format="base64")
+    line = [*command(model, "--grace", "0"), "--max-pending", "9"]
+    with (
+        subprocess.Popen(
+            line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+        ThreadPoolExecutor(9) as pool,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        url = json.loads(process.stdout.readline())["url"]
+        while requests.get(f"{url}/healthz", timeout=5).status_code != 200:
+            time.sleep(0.05)
+        open_ones = [pool.submit(post, url, body) for _ in range(6)]
+        while "ortmill_pending 6.0" not in requests.get(f"{url}/metrics", timeout=20).text:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        found = [each.result() for each in open_ones]
+        refused = [each for each in found if each.status_code != 200]
+        assert {(each.status_code, each.json()["error"]["code"]) for each in refused} == {
+            (503, "shutting_down")
+        }
+        assert (process.wait(20), process.stderr.read().count("Traceback")) == (3, 0)
 
 
 def test_prometheus_reads_it(url: str) -> None:
@@ -274,7 +335,8 @@ def test_a_client_that_goes_away_costs_nothing_more(model: Path) -> None:
         for _ in range(20):
             with connected(url) as sock:
                 sock.sendall(
-                    b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+                    b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\n"
+                    b"content-type: application/json\r\n"
                     b"content-length: %d\r\n\r\n" % len(body) + body
                 )
                 time.sleep(0.05)
@@ -331,6 +393,8 @@ def test_many_clients_at_once_get_their_own_answers(url: str, model: Path) -> No
         (("--host", "192.0.2.1", "--api-key-file", "KEY"), "Nobody can listen"),
         (("--api-key-file", "none"), "cannot be read"),
         (("--api-key-file", "EMPTY"), "holds no API key"),
+        (("--api-key-file", "UMLAUT"), "no client can send"),
+        (("--client-timeout", "0"), "no client is that fast"),
         (("--port", "65536"), "no port"),
     ],
 )
@@ -339,6 +403,7 @@ def test_what_it_does_not_start_with(
 ) -> None:
     (tmp_path / "KEY").write_text(KEY)
     (tmp_path / "EMPTY").write_text(" \n")
+    (tmp_path / "UMLAUT").write_text("Schlüssel", "utf-8")
     done = subprocess.run(
         command(model, *words),
         cwd=tmp_path,

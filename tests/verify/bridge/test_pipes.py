@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import shlex
 import signal
 import struct
 import subprocess
@@ -229,6 +230,56 @@ def test_only_the_protocol_reaches_the_parent(model: Path, tmp_path: Path) -> No
         assert said.splitlines() == [
             f"printed by {who}" for who in ("a library", "Python", "a child")
         ]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_a_parent_that_gives_no_pipe_is_told(model: Path, closed: str) -> None:
+    line = f"{shlex.join(command(model))} {closed}"
+    done = subprocess.run(
+        ["sh", "-c", line],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert "Standard input or output is closed." in done.stderr or "2>&-" in closed
+
+
+def test_a_pipe_that_does_not_block_is_no_closed_one(model: Path) -> None:
+    """Who shares it with an event loop, as Node does, hands it on so."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    asked = [HELLO, *({"op": "embed", "id": each, "texts": ["a"] * 500} for each in range(20))]
+    with (
+        subprocess.Popen(
+            command(model), cwd=ROOT, stdin=subprocess.PIPE, stdout=writing
+        ) as process,
+        open(reading, "rb") as output,
+    ):
+        os.close(writing)
+        assert process.stdin is not None
+        process.stdin.write(b"".join(json.dumps(each).encode() + b"\n" for each in asked))
+        process.stdin.close()
+        time.sleep(2)  # the pipe is full by then
+        assert len(output.read().splitlines()) == len(asked)
+        assert process.wait(20) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT SHOWN: there is no /dev/full")
+def test_a_reply_that_cannot_be_written_is_told(model: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command(model),
+            cwd=ROOT,
+            input=b"{\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, b"disk is full" in done.stderr) == (3, True)
 
 
 def test_what_is_pending_at_the_end_of_the_input_is_answered(model: Path) -> None:

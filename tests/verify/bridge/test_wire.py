@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import struct
+import tracemalloc
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -14,7 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verify.bridge.engine import Refusal, Vectors
-from verify.bridge.messages import Cancel, Embed, Health, Hello, Refused, Stats, read
+from verify.bridge.messages import (
+    Cancel,
+    Embed,
+    Health,
+    Hello,
+    Refused,
+    Stats,
+    dumped,
+    error_reply,
+    read,
+)
 from verify.bridge.wire import EmbedBinary, Frames, Lines, Wire
 
 LIMIT = 40
@@ -129,6 +140,34 @@ def test_lines_that_are_refused(line: str, code: str, id: int | str | None) -> N
     with pytest.raises(Refused) as caught:
         read(line.encode())
     assert (caught.value.refusal.code, caught.value.id) == (code, id)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b'{"op":"%s"}' % (b"x" * 10**6), "unknown_op"),
+        (b'{"op":"health","id":1,"%s":1}' % (b"x" * 10**6), "invalid_request"),
+        (b'{"op":"embed","id":1,"texts":[%s1]}' % (b"1," * 10**6), "invalid_request"),
+        (b'{"op":"hello","versions":[%s1]}' % (b'"",' * 10**6), "invalid_request"),
+        (
+            b'{"op":"health","id":1,%s}' % b",".join(b'"%x":1' % each for each in range(10**5)),
+            "invalid_request",
+        ),
+    ],
+)
+def test_a_large_mistake_costs_little(line: bytes, code: str) -> None:
+    """Neither memory for each wrong item, nor a reply as long as the message."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused) as caught:
+            read(line)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * len(line)
+    refusal = caught.value.refusal
+    assert refusal.code == code
+    assert len(dumped(error_reply(refusal, caught.value.id))) < 1000
 
 
 def test_every_operation_is_read() -> None:
