@@ -17,6 +17,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import venv
 import zipfile
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from build.fetch.cache import ContentCache, default_cache_root
 from build.recipe.load import load_model_recipe
@@ -196,6 +198,21 @@ def test_all_of_it_is_one_package(installed: Installed, wheel: Path) -> None:
     assert (installed.site / "build" / "__init__.py").read_text() == PYPA
     missing = "import importlib.util as u; print(u.find_spec('verify'), u.find_spec('recipes'))"
     assert installed("python", "-c", missing) == "None None\n"
+
+
+@pytest.mark.parametrize("lock", ["build/requirements.in", "verify/requirements/host.in"])
+def test_what_a_checkout_installs_comes_with_the_package(lock: str) -> None:
+    """Without coremltools no program of the provider was read, and the model's check was open."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    named = [*project["dependencies"], *project["optional-dependencies"]["http"]]
+    ours = {Requirement(each).name: Requirement(each).specifier for each in named}
+    lines = [
+        line.partition("#")[0].strip() for line in (ROOT / lock).read_text("utf-8").split("\n")
+    ]
+    for wanted in (Requirement(line) for line in lines if line):
+        assert wanted.name in ours
+        pinned = {each.version for each in wanted.specifier if each.operator == "=="}
+        assert all(version in ours[wanted.name] for version in pinned), wanted
 
 
 def test_the_sdist_gives_the_same_wheel(tmp_path: Path, wheel: Path) -> None:
