@@ -122,6 +122,14 @@ def found() -> onnx.ModelProto:
     return model(nodes, [value("x", [2, 8])], [value("y", [2, "count"])])
 
 
+def wrong_reshape() -> onnx.ModelProto:
+    """Return a Reshape that eight numbers do not fit, where no shape is declared."""
+    nodes = [node("Reshape", ["x", "to"], ["r"], name="reshape")]
+    nodes += [node("Relu", ["r"], ["y"], name="relu")]
+    to = constant(np.int64([3, 5]), "to")
+    return model(nodes, [value("x", [1, 8])], [value("y", None)], [to])
+
+
 MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "beyond_ascii": beyond_ascii,
     "names_alike": names_alike,
@@ -132,6 +140,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "one_name_for_all": one_name_for_all,
     "noise": noise,
     "past": past,
+    "wrong_reshape": wrong_reshape,
     "found": found,
     "no_type": no_type,
     "no_input": no_input,

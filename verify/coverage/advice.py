@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..program import as_called
 from .axes import fix_words, to_give
-from .elsewhere import of_operator
+from .elsewhere import of_operator, of_reason
 from .nodes import Shape
 
 if TYPE_CHECKING:
@@ -115,9 +115,18 @@ _CURES = (
         "(Debian: the package locales).",
     ),
     (
-        r"ShapeInferenceError",
+        r"ShapeInferenceError|cannot be reshaped to the requested shape",
         "A node does not fit the shapes of its inputs: give other sizes where axes were set, else "
         "export the model again.",
+    ),
+    (
+        r"narrowing_error",
+        "An axis is longer than Core ML's 32 bits can say: give it a smaller size.",
+    ),
+    (
+        r"bad_alloc",
+        "There is not enough memory for the tensors of this model: give smaller sizes, or take a "
+        "machine with more.",
     ),
     (
         r"Invalid tensor data type",
@@ -154,6 +163,9 @@ _CURES = (
     ),
     (r"was ended after", "The session took too long: ask about a smaller part of the model."),
 )
+_MODELS_OWN = (
+    "ShapeInferenceError|cannot be reshaped to|Could not find an implementation|narrowing_er"
+)
 _SIZED = frozenset({"Slice", "Reshape", "Expand", "Resize", "Range", "ConstantOfShape", "Tile"})
 """Operators whose sizes are inputs: computed from a dynamic axis, they are no constants."""
 _NEEDS_PROGRAM = {
@@ -162,25 +174,6 @@ _NEEDS_PROGRAM = {
     "Cast's producing node is not ArgMax": "casts what ArgMax gives and nothing else",
     "[Erf]": "has no Erf",
     "[LayerNormalization]": "has no LayerNormalization",
-}
-
-_BY_WORDS = {
-    "C of Gemm must be a constant": "Core ML's bias is constant: write MatMul and Add, and where "
-    "the runtime has fused those, keep them apart with InferenceSession(…, "
-    'disabled_optimizers=["MatMulAddFusion"]).',
-    "only allow static input shapes": "The shape of its input depends on the data: what follows it "
-    "stays on the CPU; compute that after the model.",
-    "training mode": "Export the model for inference: in PyTorch call `model.eval()` first.",
-    "rank greater than 5": "Core ML holds five axes at most: merge some with a Reshape before it.",
-    "dimension values of 0": "One of its inputs has no elements: export the model without it.",
-    "has no shape": "The runtime does not know the shape of its input, as behind a Loop: put a "
-    "Reshape to constant sizes before it.",
-    "Cast has no preceding nodes": "A Cast at the graph's entry stays on the CPU, at no second "
-    "partition.",
-    "dim > 16384": "The provider takes no axis over 16384 here: a look-up table of this size stays "
-    "on the CPU; keep it at the graph's entry.",
-    "COREML_LOOK_UP": "The model asks for that in its metadata, at no second partition; of the "
-    "encoder's own graphs `--look-up inside` makes the others.",
 }
 
 
@@ -252,9 +245,8 @@ def advise(
                 "stays on the CPU at no second partition; inside the graph use Slice or Split."
             )
         return f"This provider writes no {op} into an MLProgram: spell it with other operators."
-    for words, sentence in _BY_WORDS.items():
-        if words in reason:
-            return sentence
+    if sentence := of_reason(reason):
+        return sentence
     if model_format == "NeuralNetwork":
         for words, why in _NEEDS_PROGRAM.items():
             if words in reason:
@@ -295,6 +287,11 @@ def cure(failure: str, *, axes: Sequence[str] = ()) -> str:
         if found:
             return sentence.format(*found.groups(), command=_command(axes))
     return ""
+
+
+def models_own(said: str) -> bool:
+    """Whether a failure's sentence speaks of the model itself, whichever provider met it."""
+    return bool(re.search(_MODELS_OWN, said))
 
 
 def patches_of(manifest: Mapping[str, Any] | None, wheel: str) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Operators that stay on the CPU whatever the reason, and what helps with each."""
+"""What helps with an operator whatever the reason, and with a reason whatever the operator."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ _FUSED = frozenset({
     "FusedConv", "FusedGemm", "FusedMatMul", "GroupQueryAttention", "MatMulInteger",
     "MatMulIntegerToFloat", "MatMulNBits", "MultiHeadAttention", "QAttention", "QuantizeLinear",
     "QuickGelu", "RotaryEmbedding", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
+    "SimplifiedLayerNormalization", "GatherBlockQuantized", "GroupNorm", "SkipGroupNorm",
 })  # fmt: skip
 _RANDOM = frozenset({
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
@@ -69,3 +70,47 @@ def of_operator(op: str) -> str:
     if op.startswith(("QLinear", "QAttention", "QGemm")):
         return _SENTENCES[0][1].format(op)
     return next((said.format(op) for ops, said in _SENTENCES if op in ops), "")
+
+
+_BY_WORDS = (
+    (
+        "C of Gemm must be a constant",
+        "Core ML's bias is constant: write MatMul and Add, and where the runtime has fused those, "
+        'keep them apart with InferenceSession(…, disabled_optimizers=["MatMulAddFusion"]).',
+    ),
+    (
+        "only allow static input shapes",
+        "The shape of its input depends on the data: what follows it stays on the CPU; "
+        "compute that after the model.",
+    ),
+    ("training mode", "Export the model for inference: in PyTorch call `model.eval()` first."),
+    (
+        "rank greater than 5",
+        "Core ML holds five axes at most: merge some with a Reshape before it.",
+    ),
+    ("dimension values of 0", "One of its inputs has no elements: export the model without it."),
+    (
+        "has no shape",
+        "The runtime does not know the shape of its input, as behind a Loop: put a "
+        "Reshape to constant sizes before it.",
+    ),
+    (
+        "Cast has no preceding nodes",
+        "A Cast at the graph's entry stays on the CPU, at no second partition.",
+    ),
+    (
+        "dim > 16384",
+        "The provider takes no axis over 16384 here: a look-up table of this size "
+        "stays on the CPU; keep it at the graph's entry.",
+    ),
+    (
+        "COREML_LOOK_UP",
+        "The model asks for that in its metadata, at no second partition; of the encoder's own "
+        "graphs `--look-up inside` makes the others.",
+    ),
+)
+
+
+def of_reason(reason: str) -> str:
+    """Return a sentence that helps with what the provider said; empty where none is known."""
+    return next((sentence for words, sentence in _BY_WORDS if words in reason), "")

@@ -14,6 +14,7 @@ from ..commands.equal_spelling import improve
 from ..conversion import own_model as own
 from ..conversion.package import NamesAlike, promised_macos
 from ..conversion.proof import InputsRefused, Setting
+from ..coverage.advice import cure, models_own
 from ..coverage.fixed_shapes import fold, write_model, write_record
 from ..coverage.nodes import load
 from ..coverage.partitions import FORMATS, Answer, Limits, Question, measure
@@ -132,7 +133,7 @@ def _part(
             id=checks[0],
             status="failed",
             summary=error.problem,
-            evidence={"party": party, **_facts(error)},
+            evidence=_facts(error),
             hint=error.hint,
         )
         results = [first, *(_unsaid(check, f"see {checks[0]}") for check in checks[1:])]
@@ -143,7 +144,8 @@ def _part(
     share = round((time.monotonic() - began) / max(1, len(results)), 2)
     for result in results:
         blamed = result.status == "failed" and "party" not in result.evidence
-        evidence = {"party": party, **result.evidence} if blamed else result.evidence
+        whose = {"party": "the model" if models_own(result.summary) else party}
+        evidence = {**whose, **result.evidence} if blamed else result.evidence
         found.checks.append(replace(result, evidence=evidence, seconds=share))
 
 
@@ -275,6 +277,8 @@ def _latency(context: TargetContext, asked: Asked, found: Examined, say: Say) ->
         try:
             found.timing = time_on_cpu(context, fixed, feeds, asked.options, say=say)
         except WorkerFailed as error:
+            if models_own(error.problem):
+                raise VerifyError(error.problem, hint=cure(error.problem)) from None
             if "while running" in error.problem:
                 raise InputsRefused(
                     error.problem, hint="Give others, with --inputs FILE."

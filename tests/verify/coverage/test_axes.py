@@ -147,6 +147,10 @@ def test_cures_say_both_numbers() -> None:
     for failure, wanted in (
         ("Could not find an implementation for Relu(1) node", "kernels begin with opset 7"),
         ("Could not find an implementation for Relu(14) node", "export the model in float32"),
+        ("Exception during initialization: narrowing_error", "give it a smaller size"),
+        ("Exception during initialization: std::bad_alloc", "not enough memory for the tensors"),
+        ("cannot be reshaped to the requested shape. Input shape:{1,8}", "A node does not fit"),
+        ("Invalid tensor data type 77.", "export it in float32"),
         ("Missing model IR version.", "model.ir_version = 8"),
         ("This is an invalid model. Error: two nodes with same node name (n).", "are called n: gi"),
         ("Deserialize tensor w failed.tensorprotoutils.cc:1077", "The file that holds w is not"),

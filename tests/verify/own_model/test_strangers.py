@@ -33,6 +33,9 @@ __all__ = ["examined", "python", "run"]  # the fixtures with the built wheel
         ("bfloat16", 1, {"conversion.exact": ("not-run", "the inputs")}),
         ("no_input", 3, {"model.fixed": ("failed", "the model"),
                          "conversion.package": ("not-run", "")}),
+        ("wrong_reshape", 1, {"coverage.model": ("failed", "the model"),
+                              "conversion.package": ("failed", "the model"),
+                              "latency.cpu": ("failed", "the model")}),
         ("noise", 1, {"model.spelt": ("passed", ""), "conversion.exact": ("passed", "")}),
     ],
 )  # fmt: skip
