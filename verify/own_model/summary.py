@@ -24,6 +24,8 @@ TITLES = {
 DECISIONS = {0: "READY FOR A MAC", 1: "NOT READY", 2: "OPEN", 3: "NOT JUDGED"}
 KINDS = {0: "passed", 1: "failed", 2: "inconclusive", 3: "failed"}
 _ELSEWHERE = "how CoreML executes it, and how fast: that needs a Mac"
+_PASTE = "Paste the code below: it takes the fixed file."
+_ON_A_MAC = "Give the same command on a Mac: only there CoreML executes the model."
 
 
 def entries(examined: Examined) -> list[CheckEntry]:
@@ -44,8 +46,10 @@ def document(asked: Asked, examined: Examined, seconds: float) -> dict[str, Any]
     checks = entries(examined)
     open_ends = [f"{each.title}: {each.summary}" for each in checks
                  if each.status in ("not-run", "inconclusive") and each.required]  # fmt: skip
+    then: list[str] = []
     if not any(each.id == "conversion.device" and each.required for each in checks):
         open_ends.append(_ELSEWHERE)
+        then = [_PASTE, _ON_A_MAC] if code == 0 else []
     open_ends += examined.answers[-1].warnings if examined.answers else ()
     found = {
         "version": VERSION,
@@ -60,7 +64,7 @@ def document(asked: Asked, examined: Examined, seconds: float) -> dict[str, Any]
             "proven": [each.title for each in checks if each.status == "passed"],
             "not_proven": open_ends,
             "next": [each.hint for each in checks if each.hint and each.status != "passed"
-                     and each.required],
+                     and each.required] + then,
         },
         "checks": [each.model_dump(mode="json") for each in checks],
         "fixed": examined.record,

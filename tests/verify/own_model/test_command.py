@@ -92,6 +92,9 @@ def test_the_whole_of_a_detector(examined: Any, tmp_path: Path) -> None:
         "HardSigmoid",
     ):
         assert words.replace("ort::ep", "use ort") in page
+    # There is always something to do next.
+    assert found["verdict"]["next"]
+    assert open_ or "on a Mac" in found["verdict"]["next"][-1]
     decision = "OPEN" if open_ else "READY"
     assert max(map(len, said.split(decision)[1].split("page:")[0].splitlines())) <= 80
 
