@@ -27,10 +27,14 @@ from .tree.lock import hold_tree
 LIBRARY = "lib/libonnxruntime.a"
 _KEPT = ("include/", "licences/", "LICENSE", "ThirdPartyNotices.txt", "VERSION_NUMBER")
 
+# One of MLAS's kernels does not say that it needs no executable stack, and GNU's linker then gives
+# the whole program one. rustc says it by itself.
+_LINUX = "-lstdc++ -lpthread -ldl -lrt -lm -Wl,-z,noexecstack"
+
 # What the library asks of a program's link line, beside itself.
-_SYSTEM: Mapping[PlatformName, str] = {
-    "linux-x86_64": "-lstdc++ -lpthread -ldl -lrt -lm",
-    "linux-aarch64": "-lstdc++ -lpthread -ldl -lrt -lm",
+SYSTEM: Mapping[PlatformName, str] = {
+    "linux-x86_64": _LINUX,
+    "linux-aarch64": _LINUX,
     "macos-arm64": "-lc++ -framework Foundation -framework CoreML",
 }
 
@@ -64,7 +68,7 @@ def make_static_sdk(request: Request, made: Artefacts, reporter: Reporter) -> Pa
     members = {
         name: member for name, member in _unpacked(made.sdk).items() if name.startswith(_KEPT)
     }
-    readme = _README.format(sdk=made.sdk.name, system=_SYSTEM[request.platform])
+    readme = _README.format(sdk=made.sdk.name, system=SYSTEM[request.platform])
     members |= {LIBRARY: Member(content=library), "README.md": Member(content=readme.encode())}
     check_paths(
         {name: member.content for name, member in members.items()},

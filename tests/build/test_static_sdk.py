@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from build.errors import ToolchainError, UsageError
-from build.static_sdk import _archiver, linked_archives, merge
+from build.recipe.format import PlatformName
+from build.static_sdk import SYSTEM, _archiver, linked_archives, merge
 
 NINJA = """\
 build libonnxruntime_lora.a: CXX_STATIC_LIBRARY_LINKER__onnxruntime_lora_Release lora.o
@@ -53,6 +54,12 @@ def test_the_archiver_is_the_builds_own(cache: str, program: str) -> None:
 def test_apples_archiver_is_refused(cache: str) -> None:
     with pytest.raises(UsageError, match="on a Mac"):
         _archiver(cache)
+
+
+@pytest.mark.parametrize("platform", ["linux-x86_64", "linux-aarch64"])
+def test_the_link_line_gives_a_program_no_executable_stack(platform: PlatformName) -> None:
+    """One object of the real archive lacks the note that says it needs none."""
+    assert "-Wl,-z,noexecstack" in SYSTEM[platform].split()
 
 
 @pytest.mark.integration

@@ -5,6 +5,8 @@
 //! the crate panics at whatever call happens to be the first; older releases of the crate waited
 //! for themselves for ever (pykeio/ort#229, #388). Two questions to the library tell beforehand.
 
+#[cfg(feature = "load")]
+use std::error::Error;
 use std::ffi::CStr;
 
 use ort::sys::OrtApiBase;
@@ -62,8 +64,13 @@ pub fn library() -> Result<(Library, ort::environment::EnvironmentBuilder), Embe
     }
     // SAFETY: ONNX Runtime's initialisers are what is run; the crate would open it the same way.
     let found = unsafe {
-        let opened = libloading::Library::new(&path)
-            .map_err(|error| EmbedError::Library(format!("{path} does not load: {error}")))?;
+        let opened = libloading::Library::new(&path).map_err(|error| {
+            // By itself it says that dlopen failed; what the loader found wrong is its source.
+            let why = error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            EmbedError::Library(format!("{path} does not load: {why}"))
+        })?;
         let base = opened
             .get::<unsafe extern "C" fn() -> *const OrtApiBase>(b"OrtGetApiBase")
             .map_err(|_| EmbedError::Library(format!("{path} is no ONNX Runtime")))?(
