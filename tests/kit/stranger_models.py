@@ -130,6 +130,14 @@ def wrong_reshape() -> onnx.ModelProto:
     return model(nodes, [value("x", [1, 8])], [value("y", None)], [to])
 
 
+def nan_weight() -> onnx.ModelProto:
+    made = dense(1)
+    weight = WEIGHT.copy()
+    weight[0, 0] = np.nan
+    made.graph.initializer[0].CopyFrom(constant(weight, "w"))
+    return made
+
+
 MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "beyond_ascii": beyond_ascii,
     "names_alike": names_alike,
@@ -140,6 +148,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "one_name_for_all": one_name_for_all,
     "noise": noise,
     "past": past,
+    "nan_weight": nan_weight,
     "wrong_reshape": wrong_reshape,
     "found": found,
     "no_type": no_type,

@@ -32,6 +32,10 @@ def judge(
     return [_package(measured), _cosine(measured, EXACT, exact), _cosine(measured, HALF, half)]
 
 
+_CROSSED = (
+    "A Clip of the model has its least number above its largest, which ONNX takes and Core ML does "
+    "not: export the model with the two in order."
+)
 _DEVICE_HINTS = {
     "failed": "The evidence has each operation's device; conversion.half says what half should "
     "give.",
@@ -131,7 +135,9 @@ def _package(measured: Measured) -> CheckResult:
             limit=0,
             unit="problems",
             evidence={"problems": problems, "packages": facts},
-            hint="The converter, or what wrote its weights, is broken: compare with Apple's.",
+            hint=_CROSSED
+            if "should be smaller than `beta`" in found[0]
+            else "The converter, or what wrote its weights, is broken: compare with Apple's.",
         )
     versions = sorted({fact["specification"] for fact in facts.values()})
     system = next(iter(facts.values()))["minimum_os"]

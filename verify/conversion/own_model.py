@@ -140,7 +140,7 @@ def prove_model(
     advice = ""
     if infinite and options.inputs is None:
         say("looking for inputs without NaN and infinity")
-        advice = _finite_option(context, graph, inputs, feeds, ranges)
+        advice = _own_nan(model) or _finite_option(context, graph, inputs, feeds, ranges)
     if any(OTHER_INPUTS in entry["refused"] for entry in measured):
         advice = advice or "Give them with --range INPUT=LOW:HIGH, or your own with --inputs FILE."
     packages = [{**entry, "taken": taken, "advice": advice} for entry in measured]
@@ -190,6 +190,17 @@ def _taken(context: TargetContext, path: Path, label: str, say: Say) -> dict[str
             context={"known fault": " ".join(answer.warnings)} if answer.warnings else None,
         )
     return {"nodes": found.nodes_taken, "of": found.nodes_total}
+
+
+def _own_nan(model: onnx.ModelProto) -> str:
+    """Say that a weight holds NaN, which no inputs mend; an empty string where none does."""
+    from onnx import numpy_helper
+
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            return f"No inputs help: its weight {tensor.name} holds NaN. Export the model again."
+    return ""
 
 
 def _finite_option(

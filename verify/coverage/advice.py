@@ -222,7 +222,7 @@ def advise(
     if kind and kind.group(1) == _HALF and model_format == "NeuralNetwork":
         return "NeuralNetwork holds no half precision: use ModelFormat=MLProgram."
     # These go away with the axis: their values are then constants.
-    if axes and (op in ("Shape", "Size") or (op in _SIZED and not reason)):
+    if axes and (op == "Shape" or (op in _SIZED and not reason)):
         return _about_axes(shapes, axes)
     if op in REWRITTEN and op not in KNOWN_FAULTS and not kind:
         return f"Spell it as {REWRITTEN[op]}: `{_command(axes)} --rewrite` does."

@@ -58,6 +58,10 @@ _SENTENCES = (
         "{0} is of ai.onnx.ml, of which CoreML is given nothing: use the CPU provider for it.",
     ),
     (
+        ("Size",),
+        "{0} is not folded: write ReduceProd of a Shape, which goes away where the axes are fixed.",
+    ),
+    (
         ("ZipMap",),
         "{0} makes a list of maps: export with the option zipmap=False of skl2onnx, and the "
         "probabilities are a tensor.",

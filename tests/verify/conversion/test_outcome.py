@@ -122,6 +122,13 @@ def test_no_package_is_not_run_and_never_passed():
     assert statuses() == ({"package": "not-run", "exact": "not-run", "half": "not-run"}, 2)
 
 
+def test_bounds_that_cross_are_the_models_own():
+    said = "coremltools refuses the program: The `alpha` value (1.0) should be smaller than `beta`"
+    for problem, wanted in ((said, "A Clip of the model"), ("a blob is cut", "The converter, or")):
+        package = judge([measured(problems=[problem], modes={})])[0]
+        assert (package.status, package.hint.startswith(wanted)) == ("failed", True)
+
+
 def test_an_unknown_operation_is_not_run_and_listed():
     entry = measured(label="conv", unknown={"gru": 2}, modes={})
     assert statuses(measured(), entry) == (

@@ -121,8 +121,7 @@ def test_a_size_of_nothing_is_told_as_such() -> None:
         ("Cast", "[Cast] Input type: [2] is not", (), "uint8: at the graph's entry it stays"),
         ("Reshape", "[Reshape] Input type: [9] is not", (), "bool: at the graph's entry it stays"),
         ("ConstantOfShape", "", ("a",), "--fix a=N"),
-        ("Size", "", ("a",), "--fix a=N"),
-        ("Size", "", (), "spell it with other operators"),
+        ("Size", "", ("a",), "write ReduceProd of a Shape"),
         ("Neg", "[Neg] Input type: [7] is not", (), "int64: at the graph's entry"),
     ],
 )

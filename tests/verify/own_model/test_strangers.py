@@ -66,6 +66,7 @@ def test_coverage_is_asked_with_the_options_of_the_code(examined: Any, tmp_path:
         (["conversion", "--model"], "beyond_ascii", 0, "conversion.exact: passed"),
         (["conversion", "--model"], "bfloat16", 3, "The input x is of type bfloat16"),
         (["conversion", "--model"], "float8", 3, "Export the model with inputs of float32"),
+        (["conversion", "--model"], "nan_weight", 2, "No inputs help: its weight w holds NaN"),
         (["conversion", "--model"], "noise", 0, "conversion.exact: passed"),
         (["conversion", "--model"], "no_output", 3, "its graph has no output"),
         (["coverage"], "no_output", 3, "its graph has no output"),
