@@ -44,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="written here",
     )
     options = parser.parse_args(argv)
+    budget = 1 if options.budget_ms is None else options.budget_ms
+    if options.samples < 1 or options.threads < 1 or not 0 < budget < float("inf"):
+        _say("--samples, --threads and --budget-ms are numbers above 0")
+        return NOT_RUN
     try:
         found = _run(options)
     except (FileNotFoundError, subprocess.CalledProcessError) as error:

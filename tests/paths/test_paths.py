@@ -13,6 +13,7 @@ import pytest
 
 from tests.paths.measure import Route, Samples, measure
 from tests.paths.result import Row, advice, row, size
+from tests.paths.run import NOT_RUN, main
 from tests.paths.show import cells, markdown, write
 from tests.paths.worker import PathFailed, Worker
 from verify.policy.limits import Limits
@@ -158,3 +159,14 @@ def test_the_policys_cosine_decides(
     samples = Samples(times=[1_000_000] * 80, cosines=[1.0, value], starts=[0.1])
     judged = row(only, samples, LIMITS, 20.0)
     assert judged.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--samples", "0"), ("--threads", "-1"), ("--budget-ms", "0"), ("--budget-ms", "nan")],
+)
+def test_numbers_that_measure_nothing_are_refused_before_anything_is_made(
+    words: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == NOT_RUN
+    assert "numbers above 0" in capsys.readouterr().err
