@@ -93,7 +93,11 @@ def _place(fetched: Fetched, target: Path, licences: Path, licence_files: Sequen
                 _copy_members(extra.path, origin.descriptors.licence_files or (), licences)
     else:
         name = getattr(origin, "file", getattr(origin, "path", ""))
-        unpack(fetched.path, part, strip_root=not str(name).endswith(_NO_ROOT_TO_STRIP))
+        try:
+            unpack(fetched.path, part, strip_root=not str(name).endswith(_NO_ROOT_TO_STRIP))
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)  # it may be what has filled the disk
+            raise
     own = getattr(origin, "licence_files", None)
     for file in licence_files if own is None else own:
         _copy_licence(part / file, licences / Path(file).name, fetched.name)

