@@ -7,6 +7,8 @@ work.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import subprocess
 import tempfile
@@ -17,13 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, TextIO
 
-from ..errors import BuildError, CompileError, Interrupted, ToolchainError
+from ..errors import BuildError, CompileError, Interrupted, ResourceError, ToolchainError
 from .session import end_child, write_note
 
 _POLL_SECONDS = 0.2
 # For the last output of a program that was ended.
 _READ_SECONDS = 10.0
 _TOLD_LINES = 25
+_FULL = os.strerror(errno.ENOSPC)
 _FAILED = re.compile(r"FAILED: |(?:^|\W)(?:fatal )?error[: ]|CMake Error|undefined reference", re.I)
 
 
@@ -166,8 +169,10 @@ class LoggedRun:
             There is no such program.
         Interrupted
             Ctrl-C or SIGTERM arrived; the program and its children have been ended.
+        ResourceError
+            The program failed on a full disk.
         BuildError
-            The program failed; the tail of its output and the log's path are in the context.
+            It failed otherwise; the tail of its output and the log's path are in the context.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("a", encoding="utf-8", errors="replace") as stream:
@@ -207,6 +212,12 @@ class LoggedRun:
                 if self.note:
                     self.note.unlink(missing_ok=True)
             reader.join()
+        if code and any(_FULL in line for line in lines):
+            raise ResourceError(
+                f"the disk is full: {_name(argv)} ended with status {code}",
+                hint="free some space and run the same command again: finished steps are kept",
+                context={"log": str(self.log)},
+            )
         if code:
             raise self.error(
                 f"{_name(argv)} ended with status {code}",

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from build.errors import Interrupted, ToolchainError, WheelError
+from build.errors import Interrupted, ResourceError, ToolchainError, WheelError
 from build.system import session
 from build.system.process import LoggedRun, capture, first_error
 from build.system.session import end_leftover, session_members
@@ -195,3 +195,12 @@ def test_a_note_that_cannot_be_read_ends_nothing(tmp_path: Path, text: str) -> N
     note = tmp_path / "running.json"
     note.write_text(text)
     assert not end_leftover(note)
+
+
+def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
+    """As an assembler says it below a compiler, ninja and upstream's script."""
+    code = "import sys; print('x.o: No space left on device'); sys.exit(1)"
+    run = LoggedRun(env=ENV, log=tmp_path / "04-compile.log")
+    with pytest.raises(ResourceError, match="the disk is full") as caught:
+        run([sys.executable, "-c", code])
+    assert "finished steps are kept" in caught.value.hint
