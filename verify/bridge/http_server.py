@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,8 +139,13 @@ def serve(
     host, port = sock.getsockname()[:2]
     listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     asyncio.run(server.serve(sockets=[sock]))
-    engine.close(options.grace)
-    return 3 if engine.failure or engine.counters.errors[SHUTTING_DOWN.code] else 0
+    ended = engine.close(options.grace)
+    code = 3 if engine.failure or engine.counters.errors[SHUTTING_DOWN.code] else 0
+    if not ended:
+        # As for pipes: the thread is inside a library, which aborts when it is taken down.
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 class _Impatient(H11Protocol):
