@@ -24,9 +24,14 @@ _FIXED = struct.Struct(">9I4BI")
 
 @dataclass(frozen=True, kw_only=True)
 class CodeSignature:
-    """A signature and what is wrong with it; nothing where all of it fits."""
+    """A signature and what is wrong with it.
+
+    ``cdhash`` tells signatures apart: the SHA-256 of the list of hashes itself (``codesign -dvvv``
+    prints its first 40 digits). ``problems`` is empty where all of it fits.
+    """
 
     ad_hoc: bool = False
+    cdhash: str = ""
     problems: tuple[str, ...] = ()
 
 
@@ -94,7 +99,11 @@ def _judge(data: bytes, start: int, size: int, text: tuple[int, int]) -> CodeSig
         problems.append("it names another code segment than __TEXT")
     if any(slot in blobs for slot in _ALTERNATES):
         problems.append("it has a second list of hashes, which nothing here has checked")
-    return CodeSignature(ad_hoc=bool(flags & _AD_HOC), problems=tuple(problems))
+    return CodeSignature(
+        ad_hoc=bool(flags & _AD_HOC),
+        cdhash=hashlib.sha256(directory).hexdigest(),
+        problems=tuple(problems),
+    )
 
 
 def read_signature(data: bytes, start: int, size: int, *, text: tuple[int, int]) -> CodeSignature:

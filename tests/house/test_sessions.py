@@ -46,7 +46,8 @@ def started(checkout: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "nox", "-s", "build"],
         cwd=checkout,
-        env={**os.environ, "NO_COLOR": "1", "PIP_NO_INDEX": "1"},
+        # Its own build, whatever the path of these tests names.
+        env={**os.environ, "PYTHONPATH": "", "NO_COLOR": "1", "PIP_NO_INDEX": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
