@@ -25,7 +25,7 @@ from ..encoder.model_recipe import Kind
 from .embedding import Model
 from .engine import SHUTTING_DOWN, Engine, Job, Refusal, Vectors
 from .http_metrics import Metrics
-from .messages import dumped, first_faults, shortened, too_large
+from .messages import ERRORS_LISTED, dumped, first_faults, shortened, too_large
 from .wire import encoded
 
 _STATUS = {"too_large": 413, "invalid_text": 400, "shutting_down": 503, "model": 503}
@@ -255,7 +255,9 @@ class Service:
 
 def _faults(error: ValidationError) -> str:
     """Return what is wrong with a request; token ids are told by their numbers."""
-    given = [each for each in error.errors(include_url=False) if each["loc"][:1] == ("input",)]
+    few = error.error_count() <= ERRORS_LISTED
+    listed = error.errors(include_url=False) if few else []
+    given = [each for each in listed if each["loc"][:1] == ("input",)]
     if given and any(_is_tokens(each["input"]) for each in given):
         return _TOKENS
     return first_faults(error)

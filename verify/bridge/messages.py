@@ -14,7 +14,7 @@ from .engine import Limits, Refusal
 VERSIONS = (1,)
 _LARGEST = 2**53 - 1  # what every JSON reader keeps exactly
 _ERRORS_SHOWN = 3
-_ERRORS_LISTED = 100  # pydantic writes out all or none, each far larger than what it is about
+ERRORS_LISTED = 100  # pydantic writes out all or none, each far larger than what it is about
 _TOLD = 500  # characters of a message: what a client sent is not sent back whole
 
 Id = (
@@ -110,7 +110,7 @@ def _what_is_wrong(error: ValidationError) -> Refusal:
 
 def first_faults(error: ValidationError) -> str:
     """Return where a message is wrong, and how."""
-    if error.error_count() > _ERRORS_LISTED:
+    if error.error_count() > ERRORS_LISTED:
         return f"{error.error_count()} fields are wrong or unknown"
     found = error.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,10 +28,12 @@ import psutil
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import ValidationError
 
 from tests.kit import tiny_model
 from tests.kit.verify_examples import TINY
 from verify import Embedder
+from verify.bridge.http_app import _Asked, _faults
 from verify.bridge.http_server import HttpOptions, _bound
 
 pytestmark = pytest.mark.integration
@@ -312,6 +315,20 @@ def held_by_others() -> set[int]:
     """The ports of the other ends of connections that some other process holds."""
     found = psutil.net_connections("tcp")
     return {each.raddr.port for each in found if each.raddr and each.pid not in (None, os.getpid())}
+
+
+def test_a_body_of_unknown_fields_costs_little() -> None:
+    """While the service reads a body it answers nobody else."""
+    body = b'{"model":"tiny","input":"a",%s}' % b",".join(b'"%x":1' % n for n in range(10**5))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValidationError) as caught:
+            _Asked.model_validate_json(body)
+        assert _faults(caught.value) == "100000 fields are wrong or unknown"
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * len(body)
 
 
 def test_a_full_queue_answers_429_and_loses_nothing(model: Path) -> None:
