@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from build.cli import _parser as build_parser
 from tests.kit.nox_sessions import load, started
@@ -81,3 +83,14 @@ def test_a_command_that_there_is_not_is_found() -> None:
     for line in ("nox -s prove", "nox -s verify -- --quik", "python -m build make"):
         with pytest.raises(Exception):  # noqa: B017, PT011 - whichever of the parsers' own
             check(shlex.split(line))
+
+
+def test_the_pythons_of_the_readme_can_install_it() -> None:
+    """The first of each will do: Debian 12's own is 3.11.2."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    named = re.search(r"Python ((?:\d+\.\d+, )*\d+\.\d+ or \d+\.\d+)", text)
+    assert named
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = SpecifierSet(project["requires-python"])
+    for version in re.findall(r"\d+\.\d+", named[1]):
+        assert wanted.contains(f"{version}.0"), version
