@@ -30,6 +30,14 @@ except KeyboardInterrupt:
     sys.exit(130)
 """
 
+# What runs in the background of a shell ignores Ctrl-C, and so would all that it starts.
+AS_IN_A_TERMINAL = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["nox", "-s", "build"]
+runpy.run_module("nox", run_name="__main__")
+"""
+
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
@@ -44,7 +52,7 @@ def checkout(tmp_path: Path) -> Path:
 def started(checkout: Path) -> subprocess.Popen[str]:
     """Start `nox -s build` in a process group of its own, as a shell does."""
     return subprocess.Popen(
-        [sys.executable, "-m", "nox", "-s", "build"],
+        [sys.executable, "-c", AS_IN_A_TERMINAL],
         cwd=checkout,
         # Its own build, whatever the path of these tests names.
         env={**os.environ, "PYTHONPATH": "", "NO_COLOR": "1", "PIP_NO_INDEX": "1"},
