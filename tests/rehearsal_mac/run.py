@@ -31,8 +31,8 @@ NOT_REHEARSED = (
     "for macOS of what the environments hold",
     "dyld: that the wheel's libraries load on a Mac, and on the oldest one",
     "Core ML: that it compiles and runs the model, on which device, how exactly and how fast",
-    "the machine: its processor, its scheduler and its counters of other programs (a call's clock "
-    "is its thread's own processor time and what the scenario sets)",
+    "the machine: its processor, its scheduler, its clock and its counters of other programs (how "
+    "long a call takes is set by the scenario)",
 )
 COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q nox && .venv/bin/nox -s build verify"
 ANSWERS = {

@@ -248,21 +248,23 @@ def test_coreml_answers_as_the_cpu_does_and_takes_the_time_that_is_set(
     begun = session.now()
     for _ in range(2):
         np.testing.assert_array_equal(made.run(["y"], FEEDS)[0], FEEDS["x"] * 2)
-    assert 60e6 <= session.now() - begun < 90e6  # and what the comparisons compute
+    assert 60e6 < session.now() - begun < 60.1e6
     assert len(module.runs) == 1  # what was computed once is remembered
     assert session.COREML in made.get_providers()
     on_cpu = module.InferenceSession("m.onnx", providers=[session.CPU])
     assert on_cpu.get_providers() == [session.CPU]
     begun = session.now()
     np.testing.assert_array_equal(on_cpu.run(["y"], FEEDS)[0], FEEDS["x"] * 2)
-    assert 50e6 <= session.now() - begun < 80e6
+    assert 50e6 < session.now() - begun < 50.1e6
 
 
 def test_what_the_machine_does_beside_it_is_no_part_of_a_calls_time() -> None:
     made, begun = a_session(milliseconds=1.0), session.now()
-    time.sleep(0.05)  # as a processor that another program has
+    until = time.thread_time() + 0.02  # as of a processor that a neighbour slows
+    while time.thread_time() < until:
+        pass
     made.run(["y"], FEEDS)
-    assert 1e6 <= session.now() - begun < 30e6
+    assert 1e6 < session.now() - begun < 1.1e6
 
 
 def test_the_machine_is_one_that_does_nothing_else() -> None:
