@@ -28,8 +28,8 @@ def latency_p95(context: TargetContext) -> CheckResult:
     """Judge the P95 of a single query against the policy's budget.
 
     Three processes take turns in blocks; each block runs through the whole mix once in a random
-    order. Warm-ups are kept apart, every sample is kept and none is averaged. With
-    ``context.adaptive_seconds`` sampling goes on until the result is clear, at most so long.
+    order. Warm-ups are kept apart, every sample is kept and none is averaged. While the result is
+    not clear sampling goes on, for ``context.adaptive_seconds`` or as long again as was planned.
 
     ``measured`` is the one-sided upper confidence bound of P95 in ms. ``not-run`` when the policy's
     provider cannot execute here; ``evidence["fallback"]`` then holds the CPU's judgement.
@@ -61,7 +61,7 @@ def latency_p95(context: TargetContext) -> CheckResult:
         context,
         plan,
         enough=lambda samples: judge(samples[0], context).judgement.status != "inconclusive",
-        more_seconds=context.adaptive_seconds or 0.0,
+        more_seconds=context.adaptive_seconds,
         say=lambda text: context.say(text, check="latency.p95"),
     )
     for series in (mix, worst):

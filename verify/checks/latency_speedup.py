@@ -53,7 +53,8 @@ class Comparison:
 def latency_speedup(context: TargetContext) -> CheckResult:
     """Compare providers and wheels by the ratio of their medians, measured in turns.
 
-    The ratio of the P95s is in the evidence. Where CoreML executes it is compared
+    The ratio of the P95s is in the evidence. While the result is not clear the measurement goes
+    on, as `latency.p95`'s does. Where CoreML executes it is compared
     with the CPU provider of the same wheel; the CPU provider is compared with that of the
     official wheel where its environment was made.
 
@@ -89,6 +90,10 @@ def latency_speedup(context: TargetContext) -> CheckResult:
             least=3,
             seconds=8.0 if context.quick else 20.0,
         ),
+        enough=lambda so_far: (
+            speedup_result(context, so_far, not_measured).status != "inconclusive"
+        ),
+        more_seconds=context.adaptive_seconds,
         say=lambda text: context.say(text, check="latency.speedup"),
     )
     for one in samples:
@@ -150,7 +155,7 @@ def speedup_result(
 
 _HINTS = {
     "failed": "Use the faster of the two; for CoreML look at coverage.partitions first.",
-    "inconclusive": "The interval holds the limit: run again on a quieter machine.",
+    "inconclusive": "The interval holds the limit: use `--adaptive 120`, or a quieter machine.",
     "not-run": "CoreML must execute for this comparison: run on a Mac.",
 }
 

@@ -47,7 +47,8 @@ class TargetContext:
     wheels : Mapping[str, Path]
         Role to the wheel file, for checks that read bytes alone. ``official`` may be absent.
     adaptive_seconds : float or None
-        How long sampling may go on when the result is not clear; ``None`` for not at all.
+        How long sampling may go on while the result is not clear; ``None`` for as long again as
+        was planned.
     host : str
         Host kind, such as ``linux-x86_64``.
     references : Path or None

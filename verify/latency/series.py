@@ -179,13 +179,15 @@ def measure(
     plan: Plan,
     *,
     enough: Callable[[Sequence[SeriesSamples]], bool] | None = None,
-    more_seconds: float = 0.0,
+    more_seconds: float | None = None,
     say: Say | None = None,
 ) -> tuple[SeriesSamples, ...]:
     """Measure every series of a plan, block by block in turns; return them in the plan's order.
 
     After the planned rounds ``enough`` is asked with all samples so far; while it says no, rounds
-    go on for at most ``more_seconds``.
+    go on for at most ``more_seconds``, by default as long again as was planned. It is asked anew
+    each time that there are half as many rounds more: a bound that is looked at after every round
+    until it lies well is wrong more often than it says.
 
     Raises
     ------
@@ -202,8 +204,9 @@ def measure(
             begun=read_counters(),
         )
         turns.warm_up()
+        more = plan.seconds if more_seconds is None else more_seconds
         began = time.monotonic()
-        rounds = 0
+        rounds = asked = 0
         more_until: float | None = None
         while True:
             turns.one_round(rounds)
@@ -214,11 +217,15 @@ def measure(
                 say(f"round {rounds}, {len(turns.samples[0].values)} samples")
             late = rounds >= plan.least and now - began >= plan.seconds
             if more_until is None and (late or rounds >= plan.rounds):
-                more_until = now + more_seconds
-            if more_until is not None and (
-                enough is None or now >= more_until or enough(turns.samples)
-            ):
+                more_until = now + more
+            if more_until is None:
+                continue
+            if enough is None or now >= more_until:
                 return turns.samples
+            if 2 * rounds >= 3 * asked:
+                asked = rounds
+                if enough(turns.samples):
+                    return turns.samples
 
 
 _Key = tuple[tuple[Role, Provider, Precision, Tuning | None], int]

@@ -156,7 +156,6 @@ def time_on_cpu(
         context,
         plan,
         enough=enough,
-        more_seconds=seconds,
         say=lambda text: say(f"latency: {text}"),
     )
     return Timing(series=series, quick=quick)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from tests.kit import worker_functions
 from tests.kit.latencies import QuietMeter
 from tests.kit.verify_examples import TINY, policy
 from verify.checks import robustness_inside as robustness
-from verify.checks.latency_p95 import p95_result
-from verify.checks.latency_speedup import speedup_result
+from verify.checks.latency_p95 import latency_p95, p95_result
+from verify.checks.latency_speedup import latency_speedup, speedup_result
 from verify.checks.load_inside import concurrency_result, memory_result, run_load
 from verify.encoder.embedder import StageTimes
 from verify.environment.channel import Answer
@@ -29,6 +30,7 @@ from verify.latency.queries import QUERIES, workload
 from verify.latency.sampler_inside import STAGES, sample
 from verify.latency.series import Plan, SeriesSamples, SeriesSpec, WorkerFailed, measure
 from verify.policy.limits import Limits
+from verify.policy.result import CheckResult
 from verify.statistics.trend import trend
 
 MS = 1_000_000
@@ -194,14 +196,21 @@ def test_sampling_goes_on_until_it_is_enough(
 ) -> None:
     context = with_sampler(context, monkeypatch, "sampler")
     plan = replace(two_series(), series=(SeriesSpec(target="candidate"),))
+    seen: list[int] = []
 
     def enough(samples: Any) -> bool:
-        return len(samples[0].values) >= 60
+        seen.append(len(samples[0].values))
+        return seen[-1] >= 60
 
-    (short,) = measure(context, plan, enough=enough)
-    (long,) = measure(context, plan, enough=enough, more_seconds=60)
-    assert len(short.values) == 24
-    assert 60 <= len(long.values) < 70
+    (short,) = measure(context, plan, enough=enough, more_seconds=1e-9)
+    assert len(short.values) == 32  # one round more than planned
+    assert seen == [24]
+    seen.clear()
+    # As long again as planned, where nothing else is said.
+    (long,) = measure(context, plan, enough=enough)
+    # Not after every round: a bound that is looked at until it lies well is wrong too often.
+    assert seen == [24, 40, 64]
+    assert len(long.values) == 64
 
 
 @pytest.mark.parametrize(
@@ -274,6 +283,34 @@ def test_a_slow_run_on_a_busy_machine_is_inconclusive_and_says_what_to_stop(
     mix.recorded["stops"] = [0] * len(mix.values)
     found = p95_result(context, mix, series(VirtualEmbedder(), workload="worst"))
     assert (found.status, found.evidence["party"]) == ("failed", "wheel")
+
+
+@pytest.mark.parametrize("check", [latency_p95, latency_speedup])
+@pytest.mark.parametrize("adaptive", [None, 60.0])
+def test_what_is_open_is_measured_longer(
+    context: TargetContext,
+    monkeypatch: pytest.MonkeyPatch,
+    check: Callable[[TargetContext], CheckResult],
+    adaptive: float | None,
+) -> None:
+    """As long again as planned, without being asked; CI once ended for 900 calls worth 26."""
+    asked: list[bool] = []
+
+    def measured(_: object, plan: Plan, **how: Any) -> list[SeriesSamples]:
+        assert how["more_seconds"] == adaptive
+        if check is latency_p95:
+            short, enough = ([series(VirtualEmbedder(), blocks=each)] * 2 for each in (3, 9))
+        else:
+            short = [paired("candidate", 6.25, 1), paired("official", 5.0, 2)]
+            enough = [paired("candidate", 5.0, 1), paired("official", 5.0, 2)]
+        asked.extend(how["enough"](samples) for samples in (short, enough))
+        return enough
+
+    monkeypatch.setattr(sys.modules[check.__module__], "measure", measured)
+    targets = {role: Path(sys.executable) for role in ("candidate", "official")}
+    found = check(replace(context, targets=targets, adaptive_seconds=adaptive))
+    assert asked == [False, True]
+    assert found.status == "passed"
 
 
 def test_too_few_samples_are_inconclusive(context: TargetContext) -> None:

@@ -242,7 +242,6 @@ def test_rounds_go_on_while_the_calls_tell_no_bound(
         options = argparse.Namespace(quick=True, budget_ms=budget_ms)
         files = {"fixed": tmp_path / "net.onnx"}
         timing.time_on_cpu(cast("Any", context), files, tmp_path, options, say=lambda _: None)
-        assert asked["more_seconds"] == asked["plan"].seconds
         return bool(asked["enough"]([samples]))
 
     monkeypatch.setattr(timing, "measure", measure)
