@@ -1,11 +1,12 @@
 """Count how often the latency gate says something that is not true.
 
-``python -m tests.bench.gate_error [--runs N] [--json]``
+``python -m tests.bench.gate_error [--runs N] [--looks K] [--json]``
 
 Every case draws latencies from a process whose P95 is known, puts the budget at the next number
 below that P95 (so that a pass is false) or at the P95 itself (so that a failure is false), and
-lets the gate judge. Both one-sided errors must stay within 5 %. The last column shows what the care
-costs: how often a run that is 30 % below its budget does not pass.
+lets the gate judge: once, or with ``--looks K`` as a measurement that goes on while it is open, by
+half as much each time. Both one-sided errors must stay within 5 %. The last column shows what the
+care costs: how often a run that is 30 % below its budget does not pass.
 
 The gate sees nothing but ranks, so independent samples of any shape give the same numbers but for
 chance; the dependent cases are where it could go wrong. What a run does not show cannot be
@@ -30,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, signal, special, stats
 
-from verify.statistics.gate import weigh
+from verify.statistics.gate import Evidence, early, weigh
 
 Floats = npt.NDArray[np.float64]
 ALPHA = 0.05
@@ -169,7 +170,13 @@ CASES: tuple[Case, ...] = (
 )
 
 
-def simulate(case: Case, n: int, *, runs: int, seed: int = 20_240_621) -> Row:
+def _settled(seen: Sequence[Evidence], budget_ms: float) -> str:
+    """Return the first status that ends the measurement, or the last one."""
+    found = (evidence.judge(budget_ms).status for evidence in seen)
+    return next((status for status in found if status != "inconclusive"), "inconclusive")
+
+
+def simulate(case: Case, n: int, *, runs: int, looks: int = 1, seed: int = 20_240_621) -> Row:
     """Let the gate judge many runs of one case.
 
     Parameters
@@ -180,6 +187,8 @@ def simulate(case: Case, n: int, *, runs: int, seed: int = 20_240_621) -> Row:
         Samples in a run, measured by three processes in turns.
     runs : int
         Number of simulated runs.
+    looks : int
+        How often the gate is asked, with half as many samples more each time.
     seed : int
         Seed of the random numbers.
 
@@ -190,18 +199,27 @@ def simulate(case: Case, n: int, *, runs: int, seed: int = 20_240_621) -> Row:
     """
     # A stable number per case: hash() differs from one Python process to the next.
     rng = np.random.default_rng([seed, n, *case.name.encode()])
-    samples = case.draw(rng, runs, n) * NS_PER_MS
-    processes = [(i // BLOCK) % PROCESSES for i in range(n)]
+    sizes = [int(n * 1.5**look) for look in range(looks)]
+    samples = case.draw(rng, runs, sizes[-1]) * NS_PER_MS
+    processes = [(i // BLOCK) % PROCESSES for i in range(sizes[-1])]
     below = float(np.nextafter(case.p95, 0.0))
     passes = failures = unsettled = unstable = 0
     effective = 0.0
     for values in samples:
-        evidence = weigh(values, min_samples=n, processes=processes)
-        passes += evidence.judge(below).status == "passed"
-        failures += evidence.judge(case.p95).status == "failed"
-        unsettled += evidence.judge(case.p95 / 0.7).status != "passed"
-        unstable += bool(evidence.instability)
-        effective += evidence.bounds.effective
+        seen = [
+            weigh(
+                values[:size],
+                min_samples=n,
+                confidence=1.0 - ALPHA if size == sizes[-1] else early(1.0 - ALPHA),
+                processes=processes[:size],
+            )
+            for size in sizes
+        ]
+        passes += _settled(seen, below) == "passed"
+        failures += _settled(seen, case.p95) == "failed"
+        unsettled += _settled(seen, case.p95 / 0.7) != "passed"
+        unstable += bool(seen[-1].instability)
+        effective += seen[-1].bounds.effective
     return Row(
         case=case.name,
         n=n,
@@ -220,13 +238,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gate_error")
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--sizes", type=int, nargs="+", default=[300, 1000])
+    parser.add_argument("--looks", type=int, default=1)
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
     begun = time.perf_counter()
     tasks = [
-        (index, n, options.runs)
+        (index, n, options.runs, options.looks)
         for index, case in enumerate(CASES)
         if options.only in case.name
         for n in options.sizes
@@ -264,9 +283,9 @@ def _line(row: Row) -> str:
     )
 
 
-def _simulate_task(task: tuple[int, int, int]) -> Row:
-    index, n, runs = task
-    return simulate(CASES[index], n, runs=runs)
+def _simulate_task(task: tuple[int, int, int, int]) -> Row:
+    index, n, runs, looks = task
+    return simulate(CASES[index], n, runs=runs, looks=looks)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,9 @@ def latency_p95(context: TargetContext) -> CheckResult:
     mix, worst = measure(
         context,
         plan,
-        enough=lambda samples: judge(samples[0], context).judgement.status != "inconclusive",
+        enough=lambda samples: (
+            judge(samples[0], context, to_end=True).judgement.status != "inconclusive"
+        ),
         more_seconds=context.adaptive_seconds,
         say=lambda text: context.say(text, check="latency.p95"),
     )

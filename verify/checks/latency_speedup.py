@@ -12,10 +12,12 @@ from ..latency.series import Plan, SeriesSamples, SeriesSpec, coreml_cannot_exec
 from ..policy.judgement import judge_numbers
 from ..policy.limits import Limits
 from ..policy.result import CheckResult, Status
+from ..statistics.gate import early
 from ..statistics.ratio import RatioInterval, ratio_interval
 
 PROCESSES = 2
 ROUNDS = 6
+CONFIDENCE = 0.95
 PAIRED = "paired"
 _AGAINST = {
     "coreml over cpu": ("the same wheel's CPU provider", "speedup_over_cpu_min"),
@@ -91,7 +93,8 @@ def latency_speedup(context: TargetContext) -> CheckResult:
             seconds=8.0 if context.quick else 20.0,
         ),
         enough=lambda so_far: (
-            speedup_result(context, so_far, not_measured).status != "inconclusive"
+            speedup_result(context, so_far, not_measured, early(CONFIDENCE)).status
+            != "inconclusive"
         ),
         more_seconds=context.adaptive_seconds,
         say=lambda text: context.say(text, check="latency.speedup"),
@@ -104,7 +107,10 @@ def latency_speedup(context: TargetContext) -> CheckResult:
 
 
 def speedup_result(
-    context: TargetContext, samples: Sequence[SeriesSamples], not_measured: dict[str, str]
+    context: TargetContext,
+    samples: Sequence[SeriesSamples],
+    not_measured: dict[str, str],
+    confidence: float = CONFIDENCE,
 ) -> CheckResult:
     """Turn the samples of series that took turns into the check's result."""
     by_name = {(one.spec.target, one.spec.provider): one for one in samples}
@@ -113,10 +119,12 @@ def speedup_result(
     comparisons = []
     if ("candidate", "coreml") in by_name:
         accelerated = by_name[("candidate", "coreml")]
-        comparisons.append(_compare("coreml over cpu", limits, candidate, accelerated))
+        comparisons.append(_compare("coreml over cpu", limits, candidate, accelerated, confidence))
     if ("official", "cpu") in by_name:
         official = by_name[("official", "cpu")]
-        comparisons.append(_compare("candidate over official", limits, official, candidate))
+        comparisons.append(
+            _compare("candidate over official", limits, official, candidate, confidence)
+        )
     order: tuple[Status, ...] = ("failed", "inconclusive", "passed")
     decides = min(comparisons, key=lambda one: order.index(one.status))
     status: Status = decides.status
@@ -161,11 +169,15 @@ _HINTS = {
 
 
 def _compare(
-    name: str, limits: Limits, baseline: SeriesSamples, candidate: SeriesSamples
+    name: str,
+    limits: Limits,
+    baseline: SeriesSamples,
+    candidate: SeriesSamples,
+    confidence: float,
 ) -> Comparison:
     phrase, limit = _AGAINST[name]
     slow, fast = baseline.blocks(), candidate.blocks()
-    median = ratio_interval(slow, fast, quantile=0.5)
+    median = ratio_interval(slow, fast, quantile=0.5, confidence=confidence)
     ends = (median.low, median.high)
     interval = None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
     return Comparison(

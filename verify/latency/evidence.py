@@ -8,21 +8,24 @@ from typing import Any
 import numpy as np
 
 from ..environment.context import TargetContext
-from ..statistics.gate import Judgement
+from ..statistics.gate import Judgement, early
 from .interference import Blame, judge_fairly
 from .series import SeriesSamples
 
 NS_PER_MS = 1e6
 
 
-def judge(series: SeriesSamples, context: TargetContext) -> Blame:
-    """Judge one series by the policy's limits, and say whose a failure would be."""
+def judge(series: SeriesSamples, context: TargetContext, *, to_end: bool = False) -> Blame:
+    """Judge one series by the policy's limits, and say whose a failure would be.
+
+    ``to_end`` asks whether measuring may end, with the confidence that this needs.
+    """
     limits = context.policy.limits
     return judge_fairly(
         series.conditions(),
         budget_ms=limits.latency_p95_ms,
         min_samples=limits.latency_min_samples,
-        confidence=limits.latency_confidence,
+        confidence=early(limits.latency_confidence) if to_end else limits.latency_confidence,
     )
 
 

@@ -186,8 +186,8 @@ def measure(
 
     After the planned rounds ``enough`` is asked with all samples so far; while it says no, rounds
     go on for at most ``more_seconds``, by default as long again as was planned. It is asked anew
-    each time that there are half as many rounds more: a bound that is looked at after every round
-    until it lies well is wrong more often than it says.
+    each time that there are half as many rounds more, and should want
+    :func:`~verify.statistics.gate.early`'s confidence.
 
     Raises
     ------

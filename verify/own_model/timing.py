@@ -15,7 +15,7 @@ from ..latency.series import Plan, SeriesSamples, SeriesSpec, measure
 from ..policy.limits import Limits
 from ..policy.result import CheckResult
 from ..sentence import Say
-from ..statistics.gate import Judgement, judge_p95
+from ..statistics.gate import Judgement, early, judge_p95
 
 _PROCESSES = 3
 _CALLS = 32
@@ -83,15 +83,16 @@ class Timing:
         """Whether more calls would not change what is said: of a budget, or of the bound alone."""
         if budget_ms is None:
             return summary(self.series[0]).upper_bound is not None
-        return self.blame(limits, budget_ms).judgement.status != "inconclusive"
+        enough = early(limits.latency_confidence)
+        return self.blame(limits, budget_ms, enough).judgement.status != "inconclusive"
 
-    def blame(self, limits: Limits, budget_ms: float) -> Blame:
+    def blame(self, limits: Limits, budget_ms: float, confidence: float | None = None) -> Blame:
         """Judge the fixed model's P95 against a budget, and tell its part from the machine's."""
         return judge_fairly(
             self.series[0].conditions(),
             budget_ms=budget_ms,
             min_samples=limits.latency_min_samples,
-            confidence=limits.latency_confidence,
+            confidence=confidence or limits.latency_confidence,
         )
 
     def _hint(self, blame: Blame) -> str:

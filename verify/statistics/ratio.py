@@ -95,6 +95,7 @@ def ratio_interval(
     candidate: Sequence[Sequence[float]],
     *,
     quantile: float = 0.5,
+    confidence: float = 0.95,
     resamples: int = 2000,
 ) -> RatioInterval:
     """Compare two series that were measured in turns, block by block.
@@ -104,7 +105,7 @@ def ratio_interval(
     baseline, candidate : sequence of blocks
         Block ``i`` of one was measured next to block ``i`` of the other. Values in any unit
         above 0. Blocks are cut to the shortest one.
-    quantile, resamples
+    quantile, confidence, resamples
         As in :func:`blocks_interval`.
 
     Returns
@@ -128,7 +129,9 @@ def ratio_interval(
         Blocks(values=np.array([block[:shortest] for block in side], dtype=np.float64))
         for side in (baseline, candidate)
     )
-    return blocks_interval(slow, fast, paired=True, quantile=quantile, resamples=resamples)
+    return blocks_interval(
+        slow, fast, paired=True, quantile=quantile, confidence=confidence, resamples=resamples
+    )
 
 
 def blocks_interval(
