@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -286,7 +288,8 @@ def print_exports(call: Call) -> None:
         folder = unpacked(archives[-1], workspace.root / ".work" / "sdk")
     shell = Path(call.env.get("SHELL", "")).name
     form = arguments.form or (shell if shell in FORMS else "bash")
-    print(exports(read_sdk(folder), form, call.env), end="")
+    # The path's own bytes, which the encoding of the output may not know.
+    sys.stdout.buffer.write(os.fsencode(exports(read_sdk(folder), form, call.env)))
 
 
 def write_simple_index(call: Call) -> None:

@@ -1,4 +1,4 @@
-"""Write the reference embeddings of a model recipe, in float64: ``python -m tests.references``.
+"""Write the reference embeddings of a model recipe, in float64: `nox -s references`.
 
 The forward passes are written from the encoders' definitions and share no code with the graph
 builder, so that a mistake in one shows against the other: ``tests/kit/float64_encoder.py`` in numpy
@@ -24,6 +24,7 @@ from verify.encoder.number_types import DOUBLE, FLOAT, retyped
 from verify.encoder.onnx_encoder import adopted
 from verify.encoder.sessions import load_tokenizer
 from verify.encoder.weights import Array, read_safetensors
+from verify.errors import VerifyError
 
 Vectors = Callable[[Sequence[int]], Any]
 """Takes a text's token ids, returns its float64 vector ``[hidden]`` of length 1."""
@@ -179,10 +180,8 @@ def save(
 
 
 def main(argv: list[str]) -> int:
-    """Generate the references; 0 when the file was written."""
-    import tokenizers
-
-    parser = argparse.ArgumentParser(prog="python -m tests.references", description=__doc__)
+    """Generate the references; 0 when the file was written, 3 when it could not be."""
+    parser = argparse.ArgumentParser(prog="nox -s references --", description=__doc__)
     parser.add_argument("--model", default="all-minilm-l6-v2", help="name or path of the recipe")
     parser.add_argument("--models", type=Path, help="folder with the weights and the tokenizer")
     parser.add_argument(
@@ -199,6 +198,21 @@ def main(argv: list[str]) -> int:
         "--output", type=Path, metavar="DIR", help="where to (default: beside the package's own)"
     )
     arguments = parser.parse_args(argv)
+    if min(arguments.lengths or [1]) < 1:
+        parser.error("--lengths are numbers from 1 on")
+    try:
+        path, lengths = write(arguments)
+    except VerifyError as error:
+        print("\n  hint: ".join(filter(None, (error.problem, error.hint))), file=sys.stderr)
+        return error.exit_code
+    print(f"{path}: cut to {lengths}, {path.stat().st_size} bytes", file=sys.stderr)
+    return 0
+
+
+def write(arguments: argparse.Namespace) -> tuple[Path, str]:
+    """Compute and write the references; return the file, and the lengths that texts are cut to."""
+    import tokenizers
+
     recipe = load_model_recipe(recipe_path(arguments.model))
     folder = arguments.models or Path(".work/models") / recipe.name
     recipe.check_files(folder)
@@ -217,9 +231,7 @@ def main(argv: list[str]) -> int:
         weights_sha256=file_sha256(folder / recipe.encoder.weights_file),
         made_with=f"{engine} float64, tokenizers {tokenizers.__version__}",
     )
-    lengths = ", ".join(map(str, found))
-    print(f"{path}: cut to {lengths}, {path.stat().st_size} bytes", file=sys.stderr)
-    return 0
+    return path, ", ".join(map(str, found))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import tempfile
@@ -55,7 +56,9 @@ def read_sdk(folder: Path) -> Sdk:
             f"{folder} is no unpacked SDK",
             hint="unpack wheels/onnxruntime-sdk-*.tar.gz and name the one folder inside",
         )
-    if not str(folder).isprintable() or set(":;,") & set(str(folder)):
+    # As UTF-8, whatever the locale makes of the name's bytes.
+    name = os.fsencode(folder).decode("utf-8", "surrogateescape")
+    if not name.isprintable() or set(":;,") & set(name):
         # Lists of folders are cut at colons, CMake's at semicolons, the linker's words at commas.
         raise UsageError(
             f"the path {str(folder)!r} holds a character that no line can carry",

@@ -1,6 +1,6 @@
 """Count how often the latency gate says something that is not true.
 
-``python -m tests.bench.gate_error [--runs N] [--looks K] [--json]``
+``nox -s bench -- [--runs N] [--looks K] [--json]``
 
 Every case draws latencies from a process whose P95 is known, puts the budget at the next number
 below that P95 (so that a pass is false) or at the P95 itself (so that a failure is false), and
@@ -235,7 +235,7 @@ def simulate(case: Case, n: int, *, runs: int, looks: int = 1, seed: int = 20_24
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; 0 when every error within reach is at most 5 %, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.gate_error")
+    parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--sizes", type=int, nargs="+", default=[300, 1000])
     parser.add_argument("--looks", type=int, default=1)
@@ -243,6 +243,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
+    if min(options.runs, options.looks, options.workers, *options.sizes) < 1:
+        parser.error("--runs, --sizes, --looks and --workers are numbers from 1 on")
+    if not any(options.only in case.name for case in CASES):
+        names = ", ".join(case.name for case in CASES)
+        parser.error(f"--only {options.only!r} leaves none of the cases: {names}")
     begun = time.perf_counter()
     tasks = [
         (index, n, options.runs, options.looks)

@@ -1,16 +1,18 @@
-"""What each of our patches of the CoreML provider is good for, and what all of them cost.
+"""What each of our patches of the CoreML provider is good for, and what all
+of them cost.
 
-``nox -s patches`` builds the wheel for this machine without one patch after the other, and runs the
-patches' tests with each: those of the patch that is left out must fail, and no others.
-``nox -s patches -- cost`` compiles the files that the patches change, with and without them in
-turns and without the compiler cache, and relates the difference to the whole build.
+``nox -s patches`` builds the wheel for this machine without one patch after
+the other, and runs the patches' tests with each: those of the patch that is
+left out must fail, and no others. ``nox -s patches -- cost`` compiles the
+files that the patches change, with and without them in turns and without the
+compiler cache, and relates the difference to the whole build.
 
-Both need Linux. The first one also needs user namespaces: its trees stand where those of a build
-do, so that the compiler cache answers, and nothing outside sees them; and the inputs of
-``nox -s build`` in the cache.
+Both need Linux. The first one also needs user namespaces: its trees stand
+where those of a build do, so that the compiler cache answers, and nothing
+outside sees them; and the inputs of ``nox -s build`` in the cache.
 
-Exit codes: 0 as it must be, 1 a patch without a test that fails, or a test of another patch that
-does; ``cost`` judges nothing.
+Exit codes: 0 as it must be, 1 a patch without a test that fails, or a test of
+another patch that does; ``cost`` judges nothing.
 """
 
 from __future__ import annotations
@@ -216,7 +218,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("what", nargs="?", choices=("left-out", "cost"), default="left-out")
     parser.add_argument(
-        "--patch", action="append", choices=names, help="one alone; may be repeated"
+        "--patch",
+        action="append",
+        choices=names,
+        metavar="NAME",
+        help=f"one alone; may be repeated: {', '.join(names)}",
     )
     parser.add_argument("--rounds", type=int, default=7, help="of compiling (default: 7)")
     parser.add_argument(
@@ -233,6 +239,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Show what the patches are good for, or what they cost."""
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = _parser().parse_args(words)
+    if min(arguments.rounds, arguments.drawn) < 1:
+        _parser().error("--rounds and --drawn are numbers from 1 on")
     folder, python = arguments.folder.resolve(), arguments.build_python.absolute()
     try:
         if arguments.what == "cost":

@@ -1,4 +1,4 @@
-"""Use the bridge hard and measure it: `python -m tests.bridge soak|latency|load --help`."""
+"""Use the bridge hard and measure it: `nox -s bridge -- soak|latency|load --help`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ import itertools
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.bridge import measure
 from tests.bridge.clients import WIRES, client, faults, plan, report, running
 from tests.paths.environment import bridge_environment
 from verify import Embedder
+from verify.errors import VerifyError
 from verify.latency.queries import QUERIES
 
 ROOT = Path(__file__).resolve().parents[2]
+NOT_RUN = 3
+# Below these numbers nothing is measured.
+LEAST = {"requests": 1, "kills": 0, "rounds": 1, "pause": 0, "calls": 1}
 
 
-def main() -> int:
-    """Run one of them; 1 where something was lost, wrong, too slow or not flat."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bridge", description=__doc__)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of them; 1 where something was lost, wrong, too slow or not flat, 3 not run."""
+    parser = argparse.ArgumentParser(prog="nox -s bridge --", description=__doc__)
     parser.add_argument(
         "--home", type=Path, help="environment with ortmill[http]; made of wheels/ by default"
     )
@@ -39,13 +45,25 @@ def main() -> int:
     pair.add_argument("--pause", type=float, default=10, metavar="MS", help="before each call")
     load = what.add_parser("load", help="HTTP under load, by hey")
     load.add_argument("--calls", type=int, default=400, help="for one client")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
+    for name, least in LEAST.items():
+        if not getattr(options, name, least) >= least:
+            parser.error(f"--{name} is a number from {least} on")
     folder = (options.models or ROOT / ".work" / "models" / options.model).resolve()
-    home = options.home or made_home(ROOT / ".work" / "bridge")
-    installed = measure.Installed(home.resolve(), options.model, folder)
-    return {"soak": run_soak, "latency": run_latency, "load": run_load}[options.what](
-        installed, options
-    )
+    # What a compiler that is missing ends a test with.
+    pytests = (pytest.skip.Exception, pytest.fail.Exception)
+    try:
+        home = options.home or made_home(ROOT / ".work" / "bridge")
+        installed = measure.Installed(home.resolve(), options.model, folder)
+        return {"soak": run_soak, "latency": run_latency, "load": run_load}[options.what](
+            installed, options
+        )
+    except VerifyError as error:
+        said = "\n  hint: ".join(filter(None, (error.problem, error.hint)))
+    except (OSError, subprocess.CalledProcessError, *pytests) as error:
+        said = str(error)
+    print(f"the bridge could not be tried: {said}", file=sys.stderr)
+    return NOT_RUN
 
 
 def made_home(work: Path) -> Path:

@@ -47,7 +47,7 @@ _SCHEMA = 1
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(
-        prog="python -m tests.emulation.run",
+        prog="nox -s emulate --",
         description="Run a linux-aarch64 wheel of onnxruntime on this x86_64 machine under QEMU: "
         "import, node tests against the official wheel, exact products, reference embeddings.",
         epilog="exit codes: 0 every check passed, 1 a check failed, 3 it could not run",

@@ -41,6 +41,34 @@ def test_help_fits_80_columns(package: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert wide == []
 
 
+SESSIONS = (
+    "tests.bench.gate_error",
+    "tests.bench.patches",
+    "tests.bridge",
+    "tests.emulation.run",
+    "tests.gen",
+    "tests.paths",
+    "tests.references",
+    "tests.rehearsal",
+    "tests.rehearsal_mac",
+    "tests.surface",
+)
+
+
+@pytest.mark.parametrize("module", SESSIONS)
+def test_the_help_of_a_session_fits_too(module: str) -> None:
+    text = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": str(WIDTH)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert [line for line in text.splitlines() if len(line) > WIDTH] == []
+    assert "usage: nox -s" in text
+
+
 COMMANDS = (
     ("build", "recipes"),
     ("build", "recipe", "check", "onnxruntime-1.21.0"),

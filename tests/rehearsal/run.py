@@ -290,6 +290,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--until", choices=("fetch", "verify"), default="verify")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(words)
+    if not arguments.against.is_dir():
+        parser.error(f"--against: there is no folder {arguments.against}")
     stage = Stage(
         folder=arguments.folder.resolve(),
         # Not resolved: an environment is known by the place of its interpreter's link.

@@ -161,8 +161,9 @@ def _parser() -> argparse.ArgumentParser:
                         "(default: the cross-built one in wheels/macos-arm64)")  # fmt: skip
     parser.add_argument("--stand-in", type=Path, help="the wheel of Linux that runs in its place "
                         "(default: the one in wheels/)")  # fmt: skip
-    parser.add_argument("--scenario", action="append", default=[],
-                        choices=[each.name for each in SCENARIOS])  # fmt: skip
+    names = [each.name for each in SCENARIOS]
+    parser.add_argument("--scenario", action="append", default=[], choices=names, metavar="NAME",
+                        help=f"one alone; may be repeated: {', '.join(names)}")  # fmt: skip
     parser.add_argument("--inside", choices=PARTS, help=argparse.SUPPRESS)
     return parser
 

@@ -217,5 +217,7 @@ def the_wheels(mac: Path | None, linux: Path | None) -> tuple[Path, Path]:
         wheels = sorted(folder.glob("onnxruntime-*.whl"), key=lambda w: w.stat().st_mtime)
         if not (given or wheels):
             raise Failed(f"there is no wheel in {folder}: build it first")
+        if given and not given.is_file():
+            raise Failed(f"there is no wheel {given}")
         found.append((given or wheels[-1]).resolve())
     return found[0], found[1]

@@ -252,7 +252,7 @@ def report_surface(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the repository's surface; 0 where it is in order, 1 where it is not."""
-    parser = argparse.ArgumentParser(prog="python -m tests.surface")
+    parser = argparse.ArgumentParser(prog="nox -s surface --")
     parser.add_argument("--tree", type=Path, help="a tree configured for macOS; default: the last")
     parser.add_argument("--surface", type=Path, default=SURFACE, help="default: the repository's")
     parser.add_argument("--zig", type=Path, help="default: what a build unpacked into the cache")

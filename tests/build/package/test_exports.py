@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tomllib
 from pathlib import Path
@@ -14,6 +16,7 @@ from build import cli
 from build.errors import UsageError
 from build.package.exports import Sdk, exports, read_sdk, unpacked, variables
 
+ROOT = Path(__file__).resolve().parents[3]
 NAMES = (
     "ORT_DYLIB_PATH",
     "ORT_LIB_PATH",
@@ -114,6 +117,19 @@ def test_what_is_no_sdk_is_refused(tmp_path: Path) -> None:
     for name in ("two\nlines", "two:folders", "two;folders", "two,words"):
         with pytest.raises(UsageError, match="no line can carry"):
             read_sdk(written(tmp_path / name))
+
+
+@pytest.mark.parametrize("form", [[], ["--github-env"], ["--cargo-config"]])
+def test_an_umlaut_goes_through_a_locale_without_one(form: list[str], tmp_path: Path) -> None:
+    folder = written(tmp_path / "Übung")
+    said = subprocess.run(
+        [sys.executable, "-m", "build", "env", str(folder), *form],
+        env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PATH": os.defpath},
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    assert f"{folder}/lib/libonnxruntime.so" in said.stdout.decode()
 
 
 def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:
