@@ -6,6 +6,7 @@ import json
 import re
 import typing
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -238,6 +239,10 @@ def _contradictions(recipe: Recipe) -> list[str]:
     faults += argument_faults(recipe)
     faults += _minimum_faults(recipe)
     faults += _patch_faults("source", recipe.source.patches)
+    if not _is_day(recipe.source.date):
+        faults.append(
+            f"source.date: {recipe.source.date} is no day from 1980 to 2107, the years of a wheel"
+        )
     for number, origin in enumerate(recipe.source.origins):
         if origin.kind == "git" and origin.commit != recipe.source.commit:
             faults.append(
@@ -266,8 +271,23 @@ def _minimum_faults(recipe: Recipe) -> list[str]:
     return faults
 
 
+def _is_day(text: str) -> bool:
+    try:
+        # The years that an entry of a zip archive can bear.
+        return 1980 <= date.fromisoformat(text).year <= 2107
+    except ValueError:
+        return False
+
+
 def _patch_faults(where: str, patches: tuple[Any, ...]) -> list[str]:
-    return [
+    files = [patch.file for patch in patches]
+    twice = [
+        f"{where}.patches.{index}.file: `{file}` stands twice, "
+        f"first as {where}.patches.{files.index(file)}"
+        for index, file in enumerate(files)
+        if files.index(file) < index
+    ]
+    return twice + [
         f"{where}.patches.{index}: {text}"
         for index, patch in enumerate(patches)
         for text in (

@@ -138,6 +138,15 @@ def test_every_fault_is_told_at_once_with_its_path(tmp_path: Path) -> None:
             ('name = "tiny"', 'name = "tiny"\npatches = [{ file = "a.patch" }]'),
             "dependencies.0.patches.0: a patch of our own needs sha256",
         ),
+        (("2025-03-08", "2025-02-29"), "source.date: 2025-02-29 is no day from 1980 to 2107"),
+        (("2025-03-08", "1979-12-31"), "source.date: 1979-12-31 is no day from 1980 to 2107"),
+        (
+            (
+                "[defines]",
+                2 * f'[[source.patches]]\nfile = "a.patch"\nsha256 = "{SHA256}"\n' + "[defines]",
+            ),
+            "source.patches.1.file: `a.patch` stands twice, first as source.patches.0",
+        ),
     ],
 )
 def test_one_fault(tmp_path: Path, edit: tuple[str, str], fault: str) -> None:
