@@ -28,6 +28,7 @@ RelativePath = Annotated[
 ]
 HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
 GitUrl = Annotated[str, StringConstraints(pattern=r"^(https?|file|ssh)://\S+$|^/\S.*$")]
+Release = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$")]
 PlatformName = Literal["linux-x86_64", "linux-aarch64", "macos-arm64"]
 DefineValue = bool | int | str
 
@@ -292,12 +293,12 @@ class Platform:
     build_args: tuple[str, ...] = ()
     defines: Mapping[str, DefineValue] = Field(default_factory=dict)
     environment: Mapping[str, str] = Field(default_factory=dict)
-    compiler_minimum: Mapping[Literal["gcc", "clang", "apple-clang"], str] = Field(
+    compiler_minimum: Mapping[Literal["gcc", "clang", "apple-clang"], Release] = Field(
         default_factory=dict
     )
     minimum_os: str = ""
-    sdk_minimum: str = ""
-    sdk_refused: Mapping[str, str] = Field(default_factory=dict)
+    sdk_minimum: Annotated[str, StringConstraints(pattern=r"^(\d+(\.\d+)*)?$")] = ""
+    sdk_refused: Mapping[Release, str] = Field(default_factory=dict)
     official: PypiOrigin | None = None
     cross: Cross | None = None
 

@@ -24,6 +24,7 @@ from .format import (
     PackagedModelOrigin,
     Recipe,
     RelativePath,
+    Release,
     Sha1,
     Sha256,
     SplitModelOrigin,
@@ -149,6 +150,8 @@ _PHRASES = {
     _pattern(HttpsUrl): "an address like https://HOST/PATH expected",
     _pattern(GitUrl): "an address of a git repository expected",
     r"^\d{4}-\d{2}-\d{2}$": "a day like 2025-03-08 expected",
+    _pattern(Release): "a version like 14.0.3 expected",
+    r"^(\d+(\.\d+)*)?$": "a version like 13.3 expected",
     r"^\d+\.\d+\.\d+$": "a version like 1.21.0 expected",
     r"^3\.\d+$": "a version of Python like 3.11 expected",
 }

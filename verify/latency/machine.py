@@ -116,13 +116,14 @@ def between(before: Counters, after: Counters) -> Machine:
         for key, value in after.others.items()
     }
     own = sum(value for (pid, _), value in used.items() if pid in ours)
-    strangers = sorted(
-        ((value / seconds, name) for (pid, name), value in used.items() if pid not in ours),
-        reverse=True,
-    )
+    strangers = [(value / seconds, name) for (pid, name), value in used.items() if pid not in ours]
+    others = max(0.0, (after.busy - before.busy - own) / seconds)
+    # Whoever ended meanwhile is in no list of processes, as the compilers that a build starts.
+    strangers.append((others - sum(value for value, _ in strangers), "programs that have ended"))
+    strangers.sort(reverse=True)
     return Machine(
         seconds=round(seconds, 3),
-        others=round(max(0.0, (after.busy - before.busy - own) / seconds), 3),
+        others=round(others, 3),
         stolen=_share(before.stolen, after.stolen, seconds * cores),
         pressure=_share(before.pressure, after.pressure, seconds),
         throttled=_difference(before.throttled, after.throttled),

@@ -138,6 +138,11 @@ def test_every_fault_is_told_at_once_with_its_path(tmp_path: Path) -> None:
             ('name = "tiny"', 'name = "tiny"\npatches = [{ file = "a.patch" }]'),
             "dependencies.0.patches.0: a patch of our own needs sha256",
         ),
+        (('gcc = "11.1"', 'gcc = "new"'), "compiler_minimum.gcc: a version like 14.0.3 expected"),
+        (
+            ('repair = "auditwheel"', 'repair = "auditwheel"\nsdk_minimum = "x"'),
+            "platforms.linux-x86_64.sdk_minimum: a version like 13.3 expected (it is 'x')",
+        ),
         (("2025-03-08", "2025-02-29"), "source.date: 2025-02-29 is no day from 1980 to 2107"),
         (("2025-03-08", "1979-12-31"), "source.date: 1979-12-31 is no day from 1980 to 2107"),
         (

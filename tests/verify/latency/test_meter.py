@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,19 @@ def test_other_programs_are_told_from_ours() -> None:
     assert 0 <= seen.others <= used
     assert seen.seconds >= 0.6
     assert seen.to_json()["load"] >= 0
+
+
+def test_programs_that_ended_meanwhile_are_named_as_that() -> None:
+    """A build beside the measurement is hundreds of compilers, of which the end shows two."""
+    before = machine.Counters(
+        clock=0.0, busy=10.0, stolen=None, pressure=None, throttled=None, others={(1, "make"): 2.0}
+    )
+    after = replace(before, clock=10.0, busy=27.0, others={(1, "make"): 3.0, (2, "cc1plus"): 4.0})
+    assert machine.between(before, after).busiest == (
+        "programs that have ended (1.20 cores)",
+        "cc1plus (0.40 cores)",
+        "make (0.10 cores)",
+    )
 
 
 def test_the_share_of_other_programs_is_what_neither_idles_nor_is_ours(
