@@ -337,6 +337,28 @@ def all_folded() -> onnx.ModelProto:
     return model(nodes, [value("x", [1, 8])], [value("y", [2])])
 
 
+def spelt_alike(*, dead: bool = False) -> onnx.ModelProto:
+    """Inputs, outputs, a weight, a node and a branch whose names differ in signs alone.
+
+    With ``dead`` one output is zero for all inputs.
+    """
+    nodes = [node("Sub", ["a.b", "a/b"], ["o.1"], name="o/1")]
+    nodes += [node("Mul", ["o.1", "a_b"], ["w.1"], name="mul")]
+    nodes += [node("Add", ["w.1", "w_1"], ["o_1"], name="add")]
+    branches = [
+        helper.make_graph([node(op, ["o.1"], [f"{op}.1"])], op, [], [value(f"{op}.1", [1, 8])])
+        for op in ("Tanh", "Neg")
+    ]
+    flags = {"then_branch": branches[0], "else_branch": branches[1]}
+    nodes += [node("If", ["flag"], ["o/1"], name="if", **flags)]
+    nodes += [node("Mul", ["o_1", "zero"], ["o:1"], name="dead")] if dead else []
+    inputs = [value(name, [1, 8]) for name in ("a.b", "a/b", "a_b")]
+    outputs = [value(name, [1, 8]) for name in ["o.1", "o_1", "o/1", *(["o:1"] if dead else [])]]
+    constants = [constant(np.arange(8, dtype=np.float32), "w_1"), constant(np.float32(0), "zero")]
+    flag = value("flag", [], TensorProto.BOOL)
+    return model(nodes, [*inputs, flag], outputs, constants)
+
+
 def only_nan() -> onnx.ModelProto:
     """Return a model that is NaN everywhere, with an operator that has another spelling."""
     nodes = [node("Neg", ["x"], ["n"], name="neg"), node("Mul", ["n", "nan"], ["y"], name="mul")]
@@ -381,6 +403,8 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "small_table": small_table,
     "text_beside": text_beside,
     "only_nan": only_nan,
+    "spelt_alike": spelt_alike,
+    "spelt_alike_dead": lambda: spelt_alike(dead=True),
     "small_tail": small_tail,
     "small_gelu": small_gelu,
     "dead": dead,

@@ -8,8 +8,9 @@ import math
 import shlex
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,12 +32,14 @@ from ..environment.context import TargetContext
 from ..errors import VerifyError
 from ..sentence import Say
 from .measure import NOT_FINITE, OTHER_INPUTS
+from .package import told_apart
 from .proof import (
     Cases,
     Graph,
     InputsRefused,
     ProofError,
     Setting,
+    check_names,
     edge_values,
     fresh_home,
     prove_graphs,
@@ -119,6 +122,8 @@ def prove_model(
         When the model, an axis or the inputs do not fit; :class:`ProofError` when the runtime
         refuses the model.
     """
+    import onnx
+
     model = fix_axes(load_whole(path), parse_fixes(options.fix))
     inputs, ranges = model_inputs(model), parse_ranges(options.range)
     feeds = choose_inputs(inputs, options)
@@ -131,20 +136,43 @@ def prove_model(
     say("folding constants")
     fold(context, plain, folded)
     load(folded)  # one whose every node was folded is told here
-    write_feeds(file, feeds)
     taken = _taken(context, folded, path.stem, say)
     graph = Graph(label=path.stem, path=folded, folder=home / "packages", feeds=file)
+    apart, renamed = told_apart(onnx.load(str(folded)))
+    if renamed:
+        say(f"other names for {', '.join(renamed)}: CoreML's are spelt alike")
+        write_model(apart, home / "apart.onnx")
+        check_names(context, graph, home / "apart.onnx", say=say)
+        graph = replace(graph, path=home / "apart.onnx", folder=home / "packages-apart")
+    write_feeds(file, feeds, renamed)
     names = tuple(f"input {number}" for number in range(count))
     measured = prove_graphs(context, [graph], Cases(names=names), setting, say=say)
+    measured = [_with_own_names(entry, renamed) for entry in measured]
     infinite = any(NOT_FINITE in entry["refused"] for entry in measured)
     advice = ""
     if infinite and options.inputs is None:
         say("looking for inputs without NaN and infinity")
-        advice = _own_nan(model) or _finite_option(context, graph, inputs, feeds, ranges)
+        advice = _own_nan(model) or _finite_option(
+            context, graph, inputs, feeds, ranges, renamed=renamed
+        )
     if any(OTHER_INPUTS in entry["refused"] for entry in measured):
         advice = advice or "Give them with --range INPUT=LOW:HIGH, or your own with --inputs FILE."
     packages = [{**entry, "taken": taken, "advice": advice} for entry in measured]
     return Proven(packages=packages, taken=taken)
+
+
+def _with_own_names(entry: dict[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """Return what was measured in the names of the model itself."""
+
+    def own(text: str) -> str:
+        for name, other in renamed.items():
+            text = text.replace(other, name)
+        return text
+
+    told: dict[str, Any] = {
+        key: own(entry[key]) for key in ("refused", "departure") if key in entry
+    }
+    return {**entry, **told, "silent": [own(name) for name in entry["silent"]]}
 
 
 def choose_inputs(inputs: Sequence[Input], options: argparse.Namespace) -> dict[str, Array]:
@@ -209,6 +237,8 @@ def _finite_option(
     inputs: Sequence[Input],
     feeds: Mapping[str, Array],
     ranges: Mapping[str, tuple[float, float]],
+    *,
+    renamed: Mapping[str, str],
 ) -> str:
     """Return the option that keeps the CPU provider's values finite: a mask of ones, or of zeros.
 
@@ -220,7 +250,8 @@ def _finite_option(
         if entry.dtype.kind not in "iub" or entry.name in ranges:
             continue
         for number in (1, 0):
-            write_feeds(file, {**feeds, entry.name: np.full_like(feeds[entry.name], number)})
+            tried = {**feeds, entry.name: np.full_like(feeds[entry.name], number)}
+            write_feeds(file, tried, renamed)
             wanted = {"graph": str(graph.path), "values": edges, "file": str(values)}
             job = {"graphs": [{**wanted, "feeds": str(file)}], "texts": []}
             call = context.call(".conversion.emit_inside:values", job, timeout=900.0)
@@ -439,10 +470,15 @@ def _described(inputs: Sequence[Input]) -> str:
     return ", ".join(f"{entry.name} {entry.dtype}{list(entry.shape)}" for entry in inputs)
 
 
-def write_feeds(path: Path, feeds: Mapping[str, Array]) -> None:
-    """Write inputs ``[cases, …]`` for the target: names of ONNX need not be names of files."""
+def write_feeds(
+    path: Path, feeds: Mapping[str, Array], renamed: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Write inputs ``[cases, …]`` for the target: names of ONNX need not be names of files.
+
+    ``renamed`` holds what some of them are called in the graph that is run.
+    """
     content = {f"v{place}": array for place, array in enumerate(feeds.values())}
-    content["names"] = np.asarray(json.dumps(list(feeds)))
+    content["names"] = np.asarray(json.dumps([renamed.get(name, name) for name in feeds]))
     content["count"] = np.asarray(len(next(iter(feeds.values()))))
     with path.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **content)

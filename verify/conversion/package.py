@@ -14,14 +14,18 @@ import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ..encoder.number_types import graphs_of
 from ..environment.promise import read_promise
 from ..errors import VerifyError
 from ..policy import strict
 from ..program import recipes_folder
 
+_NUMBERED = re.compile(r"__\d+$")
+"""What the provider appends to a name that is taken."""
 _WRITTEN_SINCE = {"validate_indices": 8}
 """Inputs of an operation that the provider writes from a specification on
 (``recipes/patches``, ``coreml-gather``)."""
@@ -157,14 +161,56 @@ def map_names(wanted: Sequence[str], onnx_values: Iterable[str]) -> dict[str, st
     NamesAlike
         When a name belongs to no ONNX value, or to several: a guess could compare the wrong ones.
     """
-    found = known_values(wanted, onnx_values)
-    lost = [name for name in wanted if name not in found]
-    if lost:
-        raise NamesAlike(
-            f"No single value of the graph belongs to {', '.join(lost)} of the package.",
-            hint="Rename the graph's values so that they differ in letters and digits.",
-        )
+    values = list(onnx_values)
+    found = known_values(wanted, values)
+    for name in wanted:
+        if name not in found:
+            base = _NUMBERED.sub("", name)
+            alike = [repr(value) for value in values if safe_name(value) in (name, base)]
+            said = f"it may be {' or '.join(alike)}" if alike else "none is spelt so"
+            raise NamesAlike(
+                f"No single value of the graph belongs to {name} of the package: {said}.",
+                hint="The provider keeps letters, digits and underscores alone of a name: export "
+                "the model with names that differ in those.",
+            )
     return {name: found[name] for name in wanted}
+
+
+def told_apart(model: Any) -> tuple[Any, dict[str, str]]:
+    """Return a copy of a model whose values the provider spells each in its own way.
+
+    A value that it would spell as another, a weight or a node gets a new name, in every graph
+    inside too; the second result holds the new names by the old, and is empty for most models.
+    """
+    made = type(model)()
+    made.CopyFrom(model)
+    weights = {item.name for item in made.graph.initializer}
+    values = [item.name for item in made.graph.input]
+    values += [name for node in made.graph.node for name in node.output if name]
+    values = [name for name in dict.fromkeys(values) if name not in weights]
+    # A name that needs no other spelling is kept, whoever else would like to have it.
+    taken = {name for name in values if safe_name(name) == name}
+    taken |= {safe_name(name) for name in weights} | {node.name for node in made.graph.node}
+    free = taken | {safe_name(name) for name in values}
+    new: dict[str, str] = {}
+    for name in values:
+        spelt = safe_name(name)
+        if spelt != name and spelt in taken:
+            new[name] = next(
+                other
+                for other in (f"{name}~{number}" for number in count(2))
+                if safe_name(other) not in free
+            )
+            spelt = safe_name(new[name])
+            free.add(spelt)
+        taken.add(spelt)
+    for graph in graphs_of(made.graph) if new else ():
+        for item in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+            item.name = new.get(item.name, item.name)
+        for node in graph.node:
+            node.input[:] = [new.get(name, name) for name in node.input]
+            node.output[:] = [new.get(name, name) for name in node.output]
+    return made, new
 
 
 def known_values(wanted: Iterable[str], onnx_values: Iterable[str]) -> dict[str, str]:

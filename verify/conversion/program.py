@@ -143,6 +143,37 @@ def from_function(function: Any) -> Program:
     )
 
 
+def same_but_names(one: Program, two: Program) -> bool:
+    """Whether two programs differ in the names of their values alone."""
+    if len(one.inputs) != len(two.inputs) or len(one.operations) != len(two.operations):
+        return False
+    known = dict(zip(one.inputs, two.inputs, strict=True))
+    for before, after in zip(one.operations, two.operations, strict=True):
+        arguments_before = {key: len(names) for key, names in before.inputs.items()}
+        arguments_after = {key: len(names) for key, names in after.inputs.items()}
+        if before.kind != after.kind or arguments_before != arguments_after:
+            return False
+        for key, names in before.inputs.items():
+            for first, second in zip(names, after.inputs[key], strict=True):
+                if first in one.constants:
+                    same = second in two.constants and _equal(
+                        one.constants[first], two.constants[second]
+                    )
+                else:
+                    same = known.get(first) == second
+                if not same:
+                    return False
+        known.update(zip(before.outputs, after.outputs, strict=True))
+    return [known.get(name) for name in one.outputs] == list(two.outputs)
+
+
+def _equal(one: Any, two: Any) -> bool:
+    first, second = np.asarray(one), np.asarray(two)
+    return first.dtype == second.dtype and np.array_equal(
+        first, second, equal_nan=first.dtype.kind == "f"
+    )
+
+
 def evaluable(kind: str, source: Any) -> bool:
     """Whether coremltools or :mod:`verify.conversion.evaluators` has semantics for it."""
     from coremltools.converters.mil.mil import Operation as Base

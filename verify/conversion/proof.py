@@ -26,6 +26,7 @@ from .evaluate import first_departure
 from .measure import drowned, models_own, refused, stored_values
 from .outcome import too_far
 from .package import (
+    NamesAlike,
     Package,
     find_packages,
     graph_values,
@@ -33,7 +34,7 @@ from .package import (
     map_names,
     read_package,
 )
-from .program import load_program
+from .program import Program, load_program, same_but_names
 
 ACCUMULATE_TEXTS = 4
 WORKERS = 2
@@ -189,6 +190,45 @@ def prove_graphs(
         for graph in graphs:
             graph.values.unlink(missing_ok=True)
     return _profiled(found, jobs, said) if setting.device else found
+
+
+def check_names(context: TargetContext, graph: Graph, renamed: Path, *, say: Say) -> None:
+    """Make sure that new names of a graph's values change the provider's packages in nothing else.
+
+    Raises
+    ------
+    NamesAlike
+        When they do, so that the renamed graph would prove nothing of the graph.
+    """
+    say("packages as the model is named")
+    homes = [graph.folder, graph.folder.with_name("packages-compared")]
+    pairs = zip((graph.path, renamed), homes, strict=True)
+    asked = [{"graph": str(path), "folder": str(home)} for path, home in pairs]
+    _call(context, "emit", {"graphs": asked, "profile": False})
+    one, two = map(_programs, homes)
+    if len(one) != len(two) or not all(map(_same, one, two)):
+        raise NamesAlike(
+            "The provider spells values of the graph alike, and writes another program where they "
+            "have other names.",
+            hint="Export the model with names that differ in letters and digits.",
+        )
+
+
+def _programs(folder: Path) -> list[Program | None]:
+    """Load the programs in a folder; ``None`` for one that coremltools will refuse again."""
+    found: list[Program | None] = []
+    for each in find_packages(folder):
+        try:
+            found.append(load_program(read_package(each)))
+        except Exception:  # whatever coremltools raises
+            found.append(None)
+    return found
+
+
+def _same(one: Program | None, two: Program | None) -> bool:
+    if one is None or two is None:
+        return one is two
+    return same_but_names(one, two)
 
 
 def measure_all(

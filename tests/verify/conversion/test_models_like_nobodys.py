@@ -76,6 +76,8 @@ __all__ = ["python", "run"]  # the fixtures with the built wheel
          ["conversion.half: failed", "Values below 6e-8 are zero in half precision"]),
         ("all_folded", [], 3, ["computes nothing: its graph has no node"]),
         ("text_beside", [], 3, ["The input words is no tensor of numbers"]),
+        ("spelt_alike", [], 0, ["conversion.exact: passed", "3 of 6 nodes are CoreML's"]),
+        ("spelt_alike_dead", [], 0, ["nothing is said of o:1, the same for every one"]),
         ("ir99", [], 3, ["Unsupported model IR version: 99, max supported IR version: 10"]),
         ("transposed", [], 0, ["conversion.exact: passed", "all 2 nodes are CoreML's"]),
     ],

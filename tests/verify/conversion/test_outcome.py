@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.kit.odd_models import dense, spelt_alike
 from verify.checks.policies import find_policy
 from verify.cli import main
 from verify.commands import conversion as cli
@@ -25,6 +27,7 @@ from verify.conversion.package import (
     map_names,
     promised_macos,
     safe_name,
+    told_apart,
 )
 from verify.encoder.number_types import widened
 from verify.policy.judgement import violations
@@ -57,11 +60,27 @@ def test_names_are_mapped_in_order():
     assert list(map_names(["b_1", "a"], ["a", "c", "b.1"]).items()) == [("b_1", "b.1"), ("a", "a")]
 
 
-@pytest.mark.parametrize("values", [["other"], ["b.1", "b/1"]])
-def test_a_name_of_no_value_or_of_two_is_refused(values):
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["other"], "b_1__0 of the package: none is spelt so"),
+        (["b.1", "b/1"], "b_1__0 of the package: it may be 'b.1' or 'b/1'"),
+    ],
+)
+def test_a_name_of_no_value_or_of_two_is_refused(values, said):
     assert known_values(["b_1"], values) == {}
-    with pytest.raises(PackageError, match="b_1"):
-        map_names(["b_1"], values)
+    with pytest.raises(PackageError, match=re.escape(said)):
+        map_names(["b_1__0"], values)
+
+
+def test_values_spelt_alike_get_names_of_their_own():
+    made, new = told_apart(spelt_alike())
+    assert new == {"a.b": "a.b~2", "a/b": "a/b~3", "o.1": "o.1~2", "w.1": "w.1~2", "o/1": "o/1~3"}
+    assert [item.name for item in made.graph.input] == ["a.b~2", "a/b~3", "a_b", "flag"]
+    assert [item.name for item in made.graph.output] == ["o.1~2", "o_1", "o/1~3"]
+    inner = made.graph.node[3].attribute[0].g.node[0]
+    assert (list(inner.input), list(inner.output)) == (["o.1~2"], ["Neg.1"])
+    assert told_apart(made)[1] == told_apart(dense(1))[1] == {}
 
 
 @given(st.integers(1, 100), st.integers(1, 100))

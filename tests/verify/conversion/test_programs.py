@@ -20,10 +20,12 @@ from verify.conversion.package import (
 )
 from verify.conversion.program import (
     NotEvaluated,
+    Operation,
     Program,
     _as_the_provider_writes,
     from_function,
     load_program,
+    same_but_names,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -463,3 +465,25 @@ def test_a_broken_manifest_is_told_in_a_sentence(tmp_path, manifest, words):
     assert find_packages(tmp_path) == [tmp_path]
     with pytest.raises(PackageError, match=words):
         read_package(tmp_path)
+
+
+def difference(*, names="abyz", kind="sub", order=(0, 1), weight=2.0, last=3):
+    """(a - b) * weight, in names of one's own choice."""
+    reads = [names[place] for place in order]
+    pair = {"x": (reads[0],), "y": (reads[1],)}
+    first = Operation(kind=kind, name="f", inputs=pair, outputs=(names[2],), source=None)
+    product = {"x": (names[2],), "y": ("w",)}
+    second = Operation(kind="mul", name="s", inputs=product, outputs=(names[3],), source=None)
+    return Program(
+        inputs=tuple(names[:2]),
+        outputs=(names[last],),
+        operations=(first, second),
+        constants={"w": np.float32(weight)},
+    )
+
+
+def test_programs_that_differ_in_names_alone_are_known():
+    assert same_but_names(difference(), difference(names="badc"))
+    others = [{"kind": "add"}, {"order": (1, 0)}, {"order": (0, 0)}, {"weight": 2.5}, {"last": 2}]
+    for other in others:
+        assert not same_but_names(difference(), difference(**other))
