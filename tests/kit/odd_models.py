@@ -359,6 +359,15 @@ def spelt_alike(*, dead: bool = False) -> onnx.ModelProto:
     return model(nodes, [*inputs, flag], outputs, constants)
 
 
+def weights_as_inputs(*, ir: int = 8) -> onnx.ModelProto:
+    """Return a Gemm as old exporters wrote it (``keep_initializers_as_inputs=True``)."""
+    nodes = [node("Relu", ["x"], ["r"], name="relu")]
+    nodes += [node("Gemm", ["r", "w", "b"], ["y"], name="gemm")]
+    inputs = [value("x", ["n", 8]), value("w", [8, 4]), value("b", [4])]
+    constants = [constant(WEIGHT, "w"), constant(np.float32([1, 2, 3, 4]), "b")]
+    return model(nodes, inputs, [value("y", ["n", 4])], constants, opset=9, ir=ir)
+
+
 def only_nan() -> onnx.ModelProto:
     """Return a model that is NaN everywhere, with an operator that has another spelling."""
     nodes = [node("Neg", ["x"], ["n"], name="neg"), node("Mul", ["n", "nan"], ["y"], name="mul")]
@@ -403,6 +412,8 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "small_table": small_table,
     "text_beside": text_beside,
     "only_nan": only_nan,
+    "weights_as_inputs": weights_as_inputs,
+    "weights_as_inputs_ir3": lambda: weights_as_inputs(ir=3),
     "spelt_alike": spelt_alike,
     "spelt_alike_dead": lambda: spelt_alike(dead=True),
     "small_tail": small_tail,

@@ -114,6 +114,9 @@ def run(options: argparse.Namespace, console: Console, say: Say) -> int:
         partitions=policy.limits.coverage_partitions_max, nodes=policy.limits.coverage_nodes_min
     )
     console.print(f"{target} sha256 {record['graph_sha256']}", markup=False, soft_wrap=True)
+    if record["made_constant"]:
+        named = ", ".join(record["made_constant"])
+        console.print(f"inputs made constants: {named}", markup=False, soft_wrap=True)
     for step in steps:
         console.print(step.sentence(), markup=False, soft_wrap=True)
     if options.rewrite and not steps:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..program import as_called
 from .axes import fix_words, to_give
-from .elsewhere import of_operator, of_reason
+from .elsewhere import of_operator, of_reason, otherwise
 from .nodes import Shape
 
 if TYPE_CHECKING:
@@ -168,6 +168,12 @@ _MODELS_OWN = (
 )
 _SIZED = frozenset({"Slice", "Reshape", "Expand", "Resize", "Range", "ConstantOfShape", "Tile"})
 """Operators whose sizes are inputs: computed from a dynamic axis, they are no constants."""
+_FROM_AXES = (
+    "has no shape", "dimension values of 0", "only allow static input shapes", "static shape",
+    "a known third from last", "to have fixed", "allowed to be dynamic",
+    "with dynamic dimension", "into an axis of unknown size", "Invalid num_outputs provided",
+    "Mismatch between the sum of 'split'",
+)  # fmt: skip
 _NEEDS_PROGRAM = {
     "a and b inputs must be 2D": "multiplies matrices of two dimensions only",
     "MatMul B input must be a constant": "multiplies by constant matrices only",
@@ -185,8 +191,9 @@ def advise(
     axes: Sequence[str],
     model_format: str,
     inside: int = 0,
+    overridable: bool = False,
 ) -> str:
-    """Return one sentence that helps with a node left behind, or an empty string.
+    """Return one sentence that helps with a node left behind, or says that nothing is known to.
 
     Parameters
     ----------
@@ -202,6 +209,8 @@ def advise(
         What the provider was asked to write.
     inside : int
         Nodes inside the node's subgraphs.
+    overridable : bool
+        Whether the model's weights are inputs of it too, which no runtime takes for constants.
     """
     count = f"{inside} nodes" if inside else "nodes"  # of a function's they are not counted
     if op == "If":
@@ -226,8 +235,7 @@ def advise(
         return _about_axes(shapes, axes)
     if op in REWRITTEN and op not in KNOWN_FAULTS and not kind:
         return f"Spell it as {REWRITTEN[op]}: `{_command(axes)} --rewrite` does."
-    about = ("has no shape", "dimension values of 0", "only allow static input shapes")
-    if axes and any(words in reason for words in about):
+    if axes and any(words in reason for words in _FROM_AXES):
         return _about_axes(shapes, axes)
     if not reason:
         return f"This provider has no writer for {op}: spell it with other operators."
@@ -244,16 +252,24 @@ def advise(
                 "This provider writes no Gather into an MLProgram: a look-up at the graph's entry "
                 "stays on the CPU at no second partition; inside the graph use Slice or Split."
             )
-        return f"This provider writes no {op} into an MLProgram: spell it with other operators."
-    if sentence := of_reason(reason):
-        return sentence
+        how = "write Concat with zeros" if op == "Pad" else "spell it with other operators"
+        return f"This provider writes no {op} into an MLProgram: {how}."
+    if overridable and "must be a constant" in reason:
+        return (
+            "Weights of this model are inputs of it too, and so no constants: "
+            f"`{_command(axes)}` makes them such."
+        )
     if model_format == "NeuralNetwork":
         for words, why in _NEEDS_PROGRAM.items():
             if words in reason:
                 return f"The NeuralNetwork writer {why}: use ModelFormat=MLProgram."
+    if sentence := of_reason(reason):
+        return sentence
     dynamic = any(isinstance(dim, str) for shape in shapes for dim in shape)
     computed = op in _SIZED or "constant" in reason or "initializer" in reason
-    return _about_axes(shapes, axes) if axes and (dynamic or computed) else ""
+    if axes and (dynamic or computed):
+        return _about_axes(shapes, axes)
+    return otherwise(op, reason, model_format, dynamic=dynamic)
 
 
 def _about_numbers(op: str, kind: str) -> str:

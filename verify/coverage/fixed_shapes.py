@@ -20,7 +20,7 @@ from ..errors import VerifyError
 from ..files import replacing, write_text
 from .advice import cure
 from .axes import LARGEST_SIZE, set_inputs, set_outputs, size_of
-from .nodes import ModelFileError, external_files, load
+from .nodes import ModelFileError, external_files, load, weights_given
 
 if TYPE_CHECKING:
     import onnx
@@ -173,8 +173,8 @@ def load_whole(path: Path) -> onnx.ModelProto:
 def fix_axes(model: onnx.ModelProto, fixes: Mapping[str, int]) -> onnx.ModelProto:
     """Return a copy of the model whose inputs' dynamic axes have the sizes given.
 
-    The shapes between are left out, since they were made for the dynamic axes; the runtime infers
-    them anew.
+    Weights that are inputs too become constants, as the provider wants them. The shapes between
+    are left out, since they were made for the dynamic axes; the runtime infers them anew.
 
     Raises
     ------
@@ -186,6 +186,9 @@ def fix_axes(model: onnx.ModelProto, fixes: Mapping[str, int]) -> onnx.ModelProt
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     del fixed.graph.value_info[:]
+    weights = weights_given(model)
+    for item in [entry for entry in fixed.graph.input if entry.name in weights]:
+        fixed.graph.input.remove(item)
     set_inputs(fixed, fixes)
     set_outputs(fixed, fixes)
     return fixed
@@ -238,8 +241,12 @@ def fold(context: TargetContext, source: Path, target: Path) -> bool:
 def write_record(
     source: Path, target: Path, *, changes: Mapping[str, Any], wheel: str | None
 ) -> dict[str, Any]:
-    """Write ``<target>.json``: both hashes, what was changed, the wheel that folded; return it."""
+    """Write ``<target>.json``: both hashes, what was changed, the wheel that folded; return it.
+
+    ``made_constant`` names the weights that are inputs of ``source`` too.
+    """
     record = {
+        "made_constant": weights_given(load(source)),
         "source": source.name,
         "source_sha256": file_sha256(source),
         **changes,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Dim = int | str
 Shape = tuple[Dim, ...]
 UNKNOWN = "?"
+_WEIGHTS_APART = 4
 
 
 class ModelFileError(VerifyError):
@@ -46,6 +47,8 @@ class ModelFacts:
         How many nodes there are inside each named If, Loop or Scan.
     values : Mapping[str, Shape]
         Shapes of the graph's values, as far as they are found.
+    overridable : bool
+        Whether a weight is an input too, so that it may be given and is no constant.
     """
 
     inputs: Mapping[str, Shape]
@@ -54,6 +57,7 @@ class ModelFacts:
     external: bool = False
     inside: Mapping[str, int] = field(default_factory=dict)
     values: Mapping[str, Shape] = field(default_factory=dict)
+    overridable: bool = False
 
     @property
     def dynamic_axes(self) -> tuple[str, ...]:
@@ -193,8 +197,18 @@ def facts(model: onnx.ModelProto) -> ModelFacts:
         half=onnx.TensorProto.FLOAT16 in types,
         inside={node.name: _count_inside(node) for node in graph.node if _count_inside(node)},
         values=shapes,
-        external=any(item.data_location == onnx.TensorProto.EXTERNAL for item in weights),
+        overridable=bool(weights_given(model)),
     )
+
+
+def weights_given(model: onnx.ModelProto) -> list[str]:
+    """Return the weights that are inputs too: they may be given, and so are no constants.
+
+    Before ONNX's IR version 4 every weight had to be an input, and is a constant all the same.
+    """
+    weights = {item.name for item in model.graph.initializer}
+    named = [item.name for item in model.graph.input if item.name in weights]
+    return named if model.ir_version >= _WEIGHTS_APART else []
 
 
 def _count_inside(node: onnx.NodeProto) -> int:

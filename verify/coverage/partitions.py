@@ -286,6 +286,7 @@ def group(coverage: Coverage, known: ModelFacts) -> tuple[Left, ...]:
                 axes=axes,
                 model_format=coverage.format,
                 inside=sum(known.inside.get(name, 0) for name in names),
+                overridable=known.overridable,
             ),
             names=tuple(names),
         )

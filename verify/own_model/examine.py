@@ -177,11 +177,13 @@ def _fixed(context: TargetContext, asked: Asked, found: Examined, say: Say) -> C
         wheel=asked.wheel.path.name if folded else None,
         changes=changes,
     )
+    weights = found.record["made_constant"]
+    made = f"weights that were inputs are constants: {', '.join(weights)}; " if weights else ""
     sizes = ", ".join(f"{name}={size}" for name, size in asked.fixes.items())
     return CheckResult(
         id=FIXED,
         status="passed",
-        summary=f"{sizes or 'no axis was dynamic'}; "
+        summary=f"{sizes or 'no axis was dynamic'}; {made}"
         + ("constants folded" if folded else "not folded: half beside single precision"),
         evidence={"file": str(asked.target), "sha256": found.record["graph_sha256"]},
     )

@@ -151,9 +151,14 @@ def test_partitions_are_read_while_they_are_written() -> None:
     assert later == found
 
 
-def test_no_advice_where_none_is_known() -> None:
-    assert advise("Foo", "odd", shapes=[(1, 2)], axes=("s",), model_format="MLProgram") == ""
-    assert advise("Foo", "odd", shapes=[("s",)], axes=(), model_format="MLProgram") == ""
+def test_it_is_said_where_no_advice_is_known() -> None:
+    known = {"shapes": [(1, 2)], "axes": ("s",)}
+    found = advise("Foo", "odd", **known, model_format="MLProgram")
+    assert found == "No other way to write this Foo is known: it stays on the CPU."
+    found = advise("Foo", "odd", **known, model_format="NeuralNetwork")
+    assert "does not take this Foo: use ModelFormat=MLProgram" in found
+    found = advise("Foo", "odd", shapes=[("?",)], axes=(), model_format="MLProgram")
+    assert "depends on the data" in found
 
 
 def test_limits_judge_partitions_and_share() -> None:

@@ -37,6 +37,8 @@ __all__ = ["python", "run"]  # the fixtures with the built wheel
         ("minus_one", 0, []),
         ("zero", 1, ["dynamic axis `x:0`", "--fix x:0=N"]),
         ("no_shape", 1, ["dynamic axis `x:0`", "--fix x:0=N"]),
+        ("weights_as_inputs", 1, ["Weights of this model are inputs of it too",
+                                  "--fix n=N` makes them such"]),
         ("half_branches", 1, ["The 2 nodes inside stay on the CPU", "--set INPUT=VALUE",
                               "of 5"]),
     ],
@@ -48,6 +50,21 @@ def test_what_the_provider_says(
     assert found.code == code
     for words in wanted:
         assert words in found.text
+
+
+@pytest.mark.parametrize(
+    ("name", "made"), [("weights_as_inputs", ["w", "b"]), ("weights_as_inputs_ir3", [])]
+)
+def test_weights_that_are_inputs_become_constants(
+    run: Run, tmp_path: Path, name: str, made: list[str]
+) -> None:
+    target = tmp_path / "fixed.onnx"
+    source = write(name, tmp_path)
+    found = run("model", "--from-onnx", source, "--fix", "n=2", "--output", target)
+    assert found.code == 0, found.text
+    assert json.loads(target.with_suffix(".json").read_text())["made_constant"] == made
+    assert ("inputs made constants: w, b" in found.text) == bool(made)
+    assert run("coverage", target, "--format", "MLProgram").code == 0
 
 
 def test_a_folder_with_bad_files_tells_of_every_file(run: Run, tmp_path: Path) -> None:
