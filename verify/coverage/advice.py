@@ -259,6 +259,13 @@ def advise(
             "Weights of this model are inputs of it too, and so no constants: "
             f"`{_command(axes)}` makes them such."
         )
+    return _of_words(op, reason, shapes, axes, model_format)
+
+
+def _of_words(
+    op: str, reason: str, shapes: Sequence[Shape], axes: Sequence[str], model_format: str
+) -> str:
+    """Return what follows from the reason's own words, else from the axes that are dynamic."""
     if model_format == "NeuralNetwork":
         for words, why in _NEEDS_PROGRAM.items():
             if words in reason:
