@@ -84,7 +84,7 @@ def unreachable(url: str, reason: str) -> TransferError:
         brief=reason,
         host=host_of(url),
         hint="check the network and the proxy settings (HTTPS_PROXY, REQUESTS_CA_BUNDLE), "
-        "or take the inputs from elsewhere with --origin",
+        "name a mirror (ORTMILL_MIRROR), or build with --origin registry",
         context={"url": redact(url)},
     )
 

@@ -24,16 +24,20 @@ PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{f.name}" for f in (ROOT / "do
 # Generated: help texts, whose examples are the commands' own.
 PAGES = tuple(name for name in PAGES if name not in ("docs/commands.md", "docs/reference.md"))
 MAC = "<!-- macOS only -->"
+# In a sentence: a program's bare name is no command.
+INLINE = re.compile(r"`((?:python[0-9.]* -m (?:build|verify)|nox -s|ortmill \w+) [^`\n]+)`")
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """Yield the words of every command in the console blocks that are not for a Mac alone."""
+    """Yield every command of the sentences, and of the console blocks that are not Macs' alone."""
     text = page.read_text(encoding="utf-8")
     for mark, block in re.findall(r"(^<!-- .* -->\n)?^```console\n(.*?)^```", text, re.M | re.S):
         if mark.strip() == MAC:
             continue
         for line in block.replace("\\\n", " ").splitlines():
             yield from _each(line)
+    for line in INLINE.findall(re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)):
+        yield from _each(line)
 
 
 def _each(line: str) -> Iterator[list[str]]:
@@ -50,6 +54,7 @@ def check(words: list[str]) -> None:
     if program == "nox" and words[1:2] == ["-s"]:
         end = words.index("--") if "--" in words else len(words)
         for session in words[2:end]:
+            session = session.replace("-", "_")  # noqa: PLW2901 - the name of its function
             assert hasattr(load(), session), f"no session {session}"
             for ran in started(session, *words[end + 1 :]):
                 understood(ran)

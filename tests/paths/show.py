@@ -19,10 +19,12 @@ HEAD = (
 
 _PAGE = """\
 <!doctype html><html lang="en"><meta charset="utf-8"><title>The four paths</title>
+<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
 <style>
-body {{font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto}}
+body {{font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem}}
+div {{overflow-x: auto}}
 table {{border-collapse: collapse}}
-td, th {{padding: .3rem .6rem; border-bottom: 1px solid #ccc; text-align: right}}
+td, th {{padding: .3rem .6rem; border-bottom: 1px solid #8888; text-align: right}}
 td:nth-child(-n+2), th:nth-child(-n+2) {{text-align: left}}
 svg {{max-width: 100%; height: auto}}
 </style>
@@ -130,6 +132,6 @@ def _page(rows: Sequence[Row], picture: str, about: dict[str, object], advice: s
         advice=html.escape(advice),
         about=html.escape(", ".join(f"{name}: {value}" for name, value in about.items())),
         chart=picture,
-        table=f"<table>{line(HEAD, 'th')}{body}</table>",
+        table=f"<div><table>{line(HEAD, 'th')}{body}</table></div>",
         reasons=f"<ul>{reasons}</ul>",
     )

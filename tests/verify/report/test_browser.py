@@ -17,6 +17,9 @@ from typing import Any
 import pytest
 
 from tests.kit.report_example import example, example_document
+from tests.paths.measure import Samples
+from tests.paths.result import Row
+from tests.paths.show import write as write_paths
 from verify.report.document import parse
 from verify.report.html import write_report
 
@@ -116,6 +119,32 @@ def test_the_figures_are_on_the_first_screen(shown: tuple[Any, int, str]) -> Non
         "return document.querySelector('.five').getBoundingClientRect().bottom"
     )
     assert bottom <= 900
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_page_of_the_paths_fits_a_phone_in_both_themes(
+    theme: str, browser: Any, tmp_path: Path
+) -> None:
+    row = Row(
+        key="A", name="in the process", provider="CPU", claimed="1", verdict="not run", reason=""
+    )
+    write_paths(tmp_path, [row], {"A": Samples()}, budget_ms=20.0, about={}, advice="GO with A")
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"media": "", "features": [{"name": "prefers-color-scheme", "value": theme}]},
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+    browser.get((tmp_path / "paths.html").as_uri())
+    width, left, colour = browser.execute_script(
+        "const h1 = document.querySelector('h1'); return [document.documentElement.scrollWidth,"
+        "h1.getBoundingClientRect().left, getComputedStyle(h1).color]"
+    )
+    assert width == 400
+    assert left >= 8
+    assert (colour == "rgb(255, 255, 255)") == (theme == "dark")
 
 
 def test_nothing_is_wider_than_the_page(shown: tuple[Any, int, str]) -> None:

@@ -3,7 +3,7 @@
 //! The crate asks the library for one version of the C API, that of its `api-…` feature. A library
 //! serves its own version and every older one. Asked for a newer one it gives a null pointer, and
 //! the crate panics at whatever call happens to be the first; older releases of the crate waited
-//! for themselves for ever (pykeio/ort#229, #388). Two questions to the library tell beforehand.
+//! for themselves for ever (pykeio/ort#560, #583). Two questions to the library tell beforehand.
 
 #[cfg(feature = "load")]
 use std::error::Error;
