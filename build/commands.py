@@ -299,7 +299,7 @@ def write_simple_index(call: Call) -> None:
     offers = read_offers(wheels)
     write_index(offers, folder)
     call.reporter.finish(
-        f"{len(offers)} wheel{'s' * (len(offers) != 1)}; install with `pip install --index-url {folder.resolve().as_uri()} "
+        f"wheels: {len(offers)}; install with `pip install --index-url {folder.resolve().as_uri()} "
         f"{offers[0].project}`, or serve the folder of both"
     )
 
