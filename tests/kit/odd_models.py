@@ -368,6 +368,28 @@ def weights_as_inputs(*, ir: int = 8) -> onnx.ModelProto:
     return model(nodes, inputs, [value("y", ["n", 4])], constants, opset=9, ir=ir)
 
 
+def never_runs(op: str = "ReduceSum") -> onnx.ModelProto:
+    """Return a reduction over no axes, of which 1.21.0 has no kernel though its session is made."""
+    nodes = [node("Relu", ["x"], ["r"], name="relu")]
+    nodes += [node(op, ["r"], ["y"], name="none", noop_with_empty_axes=1)]
+    return model(nodes, [value("x", [2, 8])], [value("y", [2, 8])], opset=18)
+
+
+def shaped_by_an_input() -> onnx.ModelProto:
+    """Return a Reshape to sizes that are an input: neither drawn ones nor zeros nor ones fit."""
+    nodes = [node("Relu", ["x"], ["r"], name="relu")]
+    nodes += [node("Reshape", ["r", "sizes"], ["y"], name="reshape", allowzero=1)]
+    inputs = [value("x", [2, 8]), value("sizes", [2], TensorProto.INT64)]
+    return model(nodes, inputs, [value("y", [None, None])])
+
+
+def no_such_kernel() -> onnx.ModelProto:
+    """Return a cubic Resize of all three axes, which no kernel is made for."""
+    nodes = [node("Resize", ["x", "", "scales"], ["y"], name="resize", mode="cubic")]
+    scales = constant(np.float32([2, 2, 2]), "scales")
+    return model(nodes, [value("x", [2, 4, 4])], [value("y", [4, 8, 8])], [scales])
+
+
 def only_nan() -> onnx.ModelProto:
     """Return a model that is NaN everywhere, with an operator that has another spelling."""
     nodes = [node("Neg", ["x"], ["n"], name="neg"), node("Mul", ["n", "nan"], ["y"], name="mul")]
@@ -412,6 +434,9 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "small_table": small_table,
     "text_beside": text_beside,
     "only_nan": only_nan,
+    "never_runs": never_runs,
+    "shaped_by_an_input": shaped_by_an_input,
+    "no_such_kernel": no_such_kernel,
     "weights_as_inputs": weights_as_inputs,
     "weights_as_inputs_ir3": lambda: weights_as_inputs(ir=3),
     "spelt_alike": spelt_alike,

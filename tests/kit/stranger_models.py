@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from tests.kit.odd_models import WEIGHT, constant, dense, model, node, value
+from tests.kit.odd_models import WEIGHT, constant, dense, model, never_runs, node, value
 
 
 def beyond_ascii() -> onnx.ModelProto:
@@ -141,6 +141,7 @@ def nan_weight() -> onnx.ModelProto:
 MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "beyond_ascii": beyond_ascii,
     "names_alike": names_alike,
+    "never_runs": never_runs,
     "bfloat16": lambda: typed_input(TensorProto.BFLOAT16),
     "float8": lambda: typed_input(TensorProto.FLOAT8E5M2),
     "no_kernel": no_kernel,

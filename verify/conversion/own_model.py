@@ -146,7 +146,10 @@ def prove_model(
         graph = replace(graph, path=home / "apart.onnx", folder=home / "packages-apart")
     write_feeds(file, feeds, renamed)
     names = tuple(f"input {number}" for number in range(count))
-    measured = prove_graphs(context, [graph], Cases(names=names), setting, say=say)
+    try:
+        measured = prove_graphs(context, [graph], Cases(names=names), setting, say=say)
+    except InputsRefused as error:
+        raise _refused(context, graph, feeds, renamed, error) from None
     measured = [_with_own_names(entry, renamed) for entry in measured]
     infinite = any(NOT_FINITE in entry["refused"] for entry in measured)
     advice = ""
@@ -159,6 +162,29 @@ def prove_model(
         advice = advice or "Give them with --range INPUT=LOW:HIGH, or your own with --inputs FILE."
     packages = [{**entry, "taken": taken, "advice": advice} for entry in measured]
     return Proven(packages=packages, taken=taken)
+
+
+def _refused(
+    context: TargetContext,
+    graph: Graph,
+    feeds: Mapping[str, Array],
+    renamed: Mapping[str, str],
+    error: InputsRefused,
+) -> InputsRefused:
+    """Return the refusal of some inputs, and whether zeros and ones are refused as well."""
+    file, values = graph.folder / "tried-inputs.npz", graph.folder / "tried.npz"
+    for number in (0, 1):
+        alike = {name: np.full_like(array[:1], number) for name, array in feeds.items()}
+        write_feeds(file, alike, renamed)
+        wanted = {"graph": str(graph.path), "values": list(edge_values(graph)), "feeds": str(file)}
+        job = {"graphs": [{**wanted, "file": str(values)}], "texts": []}
+        if context.call(".conversion.emit_inside:values", job, timeout=900.0).value is True:
+            return error
+    return InputsRefused(
+        f"{error.problem} Zeros and ones are refused as well.",
+        hint="Where it does not run on your own inputs either (--inputs FILE), the runtime does "
+        "not take the node that it names: write that otherwise.",
+    )
 
 
 def _with_own_names(entry: dict[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:

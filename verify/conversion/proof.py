@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..coverage.advice import cure
+from ..coverage.advice import cure, never_runs
 from ..encoder.graph import Precision
 from ..encoder.reference import default_folder, load_texts
 from ..environment.channel import Worker, call
@@ -50,6 +50,10 @@ class ProofError(VerifyError):
 
 class InputsRefused(ProofError):
     """There is nothing to feed the model with, or it does not run on what it was given."""
+
+
+class KernelRefused(ProofError):
+    """The CPU provider has a kernel of an operator that takes no inputs at all as the node is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,6 +347,8 @@ def _call(context: TargetContext, name: str, payload: Mapping[str, Any]) -> str:
     call = context.call(f".conversion.emit_inside:{name}", payload, timeout=900.0)
     if call.value is not True:
         if "while running" in call.sentence and any("feeds" in each for each in payload["graphs"]):
+            if never := never_runs(call.sentence):
+                raise KernelRefused(f"The model runs on no inputs: {call.sentence}", hint=never)
             raise InputsRefused(
                 f"The model does not run on these inputs: {call.sentence}",
                 hint="Give some that it takes, with --range INPUT=LOW:HIGH or your own with "

@@ -120,6 +120,11 @@ _CURES = (
         "export the model again.",
     ),
     (
+        r"Exception during initialization",
+        "The runtime's own kernel refuses a node as it is written, whatever its inputs, and says "
+        "what it takes: export it so.",
+    ),
+    (
         r"narrowing_error",
         "An axis is longer than Core ML's 32 bits can say: give it a smaller size.",
     ),
@@ -163,6 +168,19 @@ _CURES = (
     ),
     (r"was ended after", "The session took too long: ask about a smaller part of the model."),
 )
+_NEVER_RUNS = (
+    (
+        r"running (\w+) node\. Name:'(.*?)'.*ValidateNoTransposeReduce",
+        "No inputs help: this onnxruntime has no kernel for {0} with noop_with_empty_axes and no "
+        "axes. By ONNX it gives its input: leave the node {1} out.",
+    ),
+    (
+        r"running (\w+) node\. Name:'(.*?)'.*(?:NOT_IMPLEMENTED|[Nn]ot implemented|not supported)",
+        "No inputs help: this onnxruntime does not carry out {0} as the node {1} has it. Write it "
+        "otherwise.",
+    ),
+)
+"""Refusals of a kernel that speak of the node, whatever it is given."""
 _MODELS_OWN = (
     "ShapeInferenceError|cannot be reshaped to|Could not find an implementation|narrowing_er"
 )
@@ -310,6 +328,12 @@ def cure(failure: str, *, axes: Sequence[str] = ()) -> str:
         if found:
             return sentence.format(*found.groups(), command=_command(axes))
     return ""
+
+
+def never_runs(said: str) -> str:
+    """Return what helps where a kernel refuses whatever it is given; empty where inputs may."""
+    matches = ((re.search(words, said, re.DOTALL), hint) for words, hint in _NEVER_RUNS)
+    return next((hint.format(*found.groups()) for found, hint in matches if found), "")
 
 
 def models_own(said: str) -> bool:

@@ -13,8 +13,8 @@ from ..commands.conversion import judge_all
 from ..commands.equal_spelling import improve
 from ..conversion import own_model as own
 from ..conversion.package import NamesAlike, promised_macos
-from ..conversion.proof import InputsRefused, Setting
-from ..coverage.advice import cure, models_own
+from ..conversion.proof import InputsRefused, KernelRefused, Setting
+from ..coverage.advice import cure, models_own, never_runs
 from ..coverage.fixed_shapes import fold, write_model, write_record
 from ..coverage.nodes import load
 from ..coverage.partitions import FORMATS, Answer, Limits, Question, measure
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 FIXED, SPELT, COVERAGE, LATENCY = "model.fixed", "model.spelt", "coverage.model", "latency.cpu"
 CONVERSION = ("conversion.package", "conversion.exact", "conversion.half")
 OURS = "ortmill"
+_REFUSED_BY = {
+    InputsRefused: "the inputs",
+    KernelRefused: "onnxruntime",
+    NamesAlike: "the model",
+}
 STATIC = {"RequireStaticInputShapes": "1"}
 
 
@@ -123,8 +128,9 @@ def _part(
         results = work()
     except _Needs as missing:
         results = [_unsaid(check, str(missing)) for check in checks]
-    except (InputsRefused, NamesAlike) as error:  # nobody was asked, so nobody failed
-        whose = {"party": "the inputs" if isinstance(error, InputsRefused) else "the model"}
+    except (InputsRefused, KernelRefused, NamesAlike) as error:
+        # Nobody was asked, so nobody failed.
+        whose = {"party": _REFUSED_BY[type(error)]}
         results = [
             _unsaid(check, error.problem, hint=error.hint, evidence=whose) for check in checks
         ]
@@ -281,6 +287,8 @@ def _latency(context: TargetContext, asked: Asked, found: Examined, say: Say) ->
         except WorkerFailed as error:
             if models_own(error.problem):
                 raise VerifyError(error.problem, hint=cure(error.problem)) from None
+            if never := never_runs(error.problem):
+                raise KernelRefused(error.problem, hint=never) from None
             if "while running" in error.problem:
                 raise InputsRefused(
                     error.problem, hint="Give others, with --inputs FILE."
