@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _TYPE = re.compile(r"Input type: \[(\d+)\]")
 _NUMBERS = {"2": "uint8", "3": "int8", "4": "uint16", "5": "int16", "6": "int32", "7": "int64",
             "9": "bool", "12": "uint32", "13": "uint64"}  # fmt: skip
-_FLOAT, _HALF = "1", "10"
+_FLOAT, _HALF, _TEXT = "1", "10", "8"
+_CAST_FROM = ("6", "7")
+"""What a Cast of an MLProgram takes beside floats: where it is left, that is for what it makes."""
 _OPSETS = re.compile(r"only supported for opset \[(\d+), (\d+)\]")
 REWRITTEN = {
     "Abs": "Max of x and -x",
@@ -120,11 +122,6 @@ _CURES = (
         "export the model again.",
     ),
     (
-        r"Exception during initialization",
-        "The runtime's own kernel refuses a node as it is written, whatever its inputs, and says "
-        "what it takes: export it so.",
-    ),
-    (
         r"narrowing_error",
         "An axis is longer than Core ML's 32 bits can say: give it a smaller size.",
     ),
@@ -167,6 +164,11 @@ _CURES = (
         "`{command} --rewrite` does where it can.",
     ),
     (r"was ended after", "The session took too long: ask about a smaller part of the model."),
+    (
+        r"Exception during initialization",
+        "The runtime's own kernel refuses a node as it is written, whatever its inputs, and says "
+        "what it takes: export it so.",
+    ),
 )
 _NEVER_RUNS = (
     (
@@ -257,12 +259,14 @@ def advise(
         return _about_axes(shapes, axes)
     if not reason:
         return f"This provider has no writer for {op}: spell it with other operators."
-    if kind and kind.group(1) not in (_FLOAT, _HALF):
+    taken = (_FLOAT, _HALF, *(_CAST_FROM if op == "Cast" and model_format == "MLProgram" else ()))
+    if kind and kind.group(1) not in taken:
         return _about_numbers(op, kind.group(1))
     if opsets := _OPSETS.search(reason):
         return (
             f"It takes {op} of ONNX's opsets {opsets[1]} to {opsets[2]}: export the model with one "
-            "of them. Of com.microsoft's the unoptimised export has none."
+            "of them, or try onnx.version_converter.convert_version(model, 13) and compare. Of "
+            "com.microsoft's the unoptimised export has none."
         )
     if "does not support MLProgram" in reason:
         if op == "Gather":
@@ -298,6 +302,8 @@ def _of_words(
 
 
 def _about_numbers(op: str, kind: str) -> str:
+    if kind == _TEXT:
+        return "It works on text, which Core ML has not: do that before the model, or behind it."
     if kind not in _NUMBERS:
         return "It works on numbers that Core ML has not: export the model in float32."
     inner = "" if op == "Cast" else "; inside the graph put a Cast to float before it"

@@ -41,6 +41,8 @@ SENTENCES = {
     ],
     "Cast": [
         ("[Cast] Input type: [1] is not supported.", "keep masks as floats"),
+        ("[Cast] Input type: [7] is not supported.", "neither float, half nor an integer"),
+        ("[Cast] Input type: [9] is not supported.", "It works on bool"),
         ("Cast has no preceding nodes.", "at no second partition"),
     ],
     "Concat": [("Concat only support 2+ inputs, actual number of inputs: 1", "without it")],
@@ -53,6 +55,7 @@ SENTENCES = {
         ("Gather does not support integers that do not fit 32 bits, or may be", "32 bits"),
         ("Gather does not support 'indices' that may be negative into an axis of", "negative"),
         ("Gather is a look-up, which the model's COREML_LOOK_UP leaves to the", "its metadata"),
+        ("[Gather] Input type: [8] is not supported for now", "works on text"),
         ("Failed to get 'data' shape", "does not know the shape"),
     ],
     "Gemm": [
@@ -148,7 +151,7 @@ SENTENCES = {
     "Where": [("", "keep masks as floats")],
     "GreaterOrEqual": [("", "keep masks as floats")],
     "Expand": [("", "broadcast by themselves")],
-    "Upsample": [("", "version_converter")],
+    "Upsample": [("", "coordinate_transformation_mode to asymmetric")],
     "Einsum": [("", "Transpose, Reshape and MatMul")],
 }
 CASES = [(op, *pair) for op, pairs in SENTENCES.items() for pair in pairs]
