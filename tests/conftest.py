@@ -1,7 +1,7 @@
 """What all tests share."""
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long an example takes says what the machine does beside it, and nothing of the code.
-settings.register_profile("patient", deadline=None)
+# How long an example takes, or to draw one, says what the machine does beside it, and nothing of the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")

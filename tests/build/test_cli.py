@@ -28,6 +28,7 @@ from build.fetch.context import FetchContext
 from build.fetch.models import ModelFiles
 from build.package.artefacts import machine_paths
 from build.recipe.format import ModelRecipe
+from build.system.console import Reporter
 from build.tree import workspace
 from build.tree.lock import hold_tree
 from tests.kit.recipe_examples import ROOT, small
@@ -380,7 +381,23 @@ def test_a_removal_that_is_stopped_leaves_nothing_that_is_taken_for_whole(
     assert [each.name for each in tree.parent.iterdir() if each.is_dir()] == []
 
 
-def test_clean_waits_for_a_verification_that_is_running(machine: Machine) -> None:
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Return what is set once somebody has said that it waits."""
+    event, say = threading.Event(), Reporter.say
+
+    def said(self: Reporter, text: str) -> None:
+        say(self, text)
+        if "waiting until it ends" in text:
+            event.set()
+
+    monkeypatch.setattr(Reporter, "say", said)
+    return event
+
+
+def test_clean_waits_for_a_verification_that_is_running(
+    machine: Machine, waits: threading.Event
+) -> None:
     graphs = machine.root / ".work" / "verify" / "graphs"
     graphs.mkdir(parents=True)
     held, there = threading.Event(), []
@@ -388,8 +405,7 @@ def test_clean_waits_for_a_verification_that_is_running(machine: Machine) -> Non
     def verify() -> None:
         with FileLock(machine.root / ".work" / "verify.lock"):
             held.set()
-            time.sleep(1)
-            there.append(graphs.exists())
+            there.append(waits.wait(100) and graphs.exists())
 
     other = threading.Thread(target=verify)
     other.start()
@@ -401,25 +417,33 @@ def test_clean_waits_for_a_verification_that_is_running(machine: Machine) -> Non
     assert not graphs.exists()
 
 
-def test_clean_waits_for_a_build_that_is_running(machine: Machine, tmp_path: Path) -> None:
+def test_clean_waits_for_a_build_that_is_running(machine: Machine, waits: threading.Event) -> None:
     tree = machine.cache / "trees" / "onnxruntime-9.9.9-linux-x86_64"
     tree.mkdir(parents=True)
     lock = tree.with_name(tree.name + ".lock")
     code = (
-        "import sys, time; from pathlib import Path; from build.tree.lock import hold_tree\n"
+        "import sys; from pathlib import Path; from build.tree.lock import hold_tree\n"
         "with hold_tree(Path(sys.argv[1]), Path('/other/checkout'), print):\n"
-        "    print('held', flush=True); time.sleep(1)\n"
+        "    print('held', flush=True); sys.stdin.readline()\n"
         "    print('there' if Path(sys.argv[2]).exists() else 'gone', flush=True)\n"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(lock), str(tree)],
         env={"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+
+    def go_on() -> None:
+        waits.wait(100)
+        assert other.stdin is not None
+        other.stdin.close()
+
     with other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
+        threading.Thread(target=go_on).start()
         code_, _, err = machine("clean")
         assert other.stdout.readline() == "there\n"
     assert code_ == 0

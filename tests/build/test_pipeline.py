@@ -295,7 +295,8 @@ def hold_still(session: int) -> None:
 def test_a_build_that_was_killed_goes_on_where_it_was(
     kit: Kit, cache: Path, tmp_path: Path
 ) -> None:
-    root = kit.checkout(tmp_path / "checkout", steps=5, pause=0.3)
+    gate = tmp_path / "gate"
+    root = kit.checkout(tmp_path / "checkout", steps=5, gate=gate)
     child, said = started(kit, root, cache)
     wait_until("three steps of the compile", lambda: len(ran(cache)) >= 3)
     session = running_session(cache)
@@ -303,6 +304,7 @@ def test_a_build_that_was_killed_goes_on_where_it_was(
     hold_still(session)
     child.kill()
     child.wait()
+    gate.touch()
     finished = ran(cache)
     assert "✓ compile" not in said.read_text()
     again = kit.build(root, cache)
@@ -323,8 +325,9 @@ def test_a_build_that_was_killed_goes_on_where_it_was(
 def test_a_second_build_waits_and_says_for_whom_and_ctrl_c_lets_it_go_on(
     kit: Kit, cache: Path, tmp_path: Path
 ) -> None:
-    one = kit.checkout(tmp_path / "one", steps=5, pause=0.5)
-    two = kit.checkout(tmp_path / "two", steps=5, pause=0.5)
+    gate = tmp_path / "gate"
+    one = kit.checkout(tmp_path / "one", steps=5, gate=gate)
+    two = kit.checkout(tmp_path / "two", steps=5, gate=gate)
     first, first_said = started(kit, one, cache)
     wait_until("a step of the compile", lambda: len(ran(cache)) >= 1)
     session = running_session(cache)
@@ -334,7 +337,8 @@ def test_a_second_build_waits_and_says_for_whom_and_ctrl_c_lets_it_go_on(
     sentence = f"another build uses this tree (process {first.pid}, started in {one})"
     wait_until("the second build to say so", lambda: sentence in second_said.read_text())
     first.send_signal(signal.SIGINT)
-    assert first.wait(timeout=60) == 130
+    assert first.wait(timeout=120) == 130
+    gate.touch()
     assert session_members(session) == []
     said = first_said.read_text()
     assert "interrupted: stopped while build.py was running" in said

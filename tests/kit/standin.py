@@ -100,8 +100,12 @@ execute_process(COMMAND git log -1 --format=%H WORKING_DIRECTORY "${CMAKE_CURREN
   OUTPUT_VARIABLE head OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 set(last "")
 foreach(step RANGE ${TINY_STEPS})
+  set(gate "")
+  if(TINY_GATE AND step GREATER 2)
+    set(gate "until [ -e '${TINY_GATE}' ]; do sleep 0.05; done; ")
+  endif()
   add_custom_command(OUTPUT step${step}.stamp DEPENDS ${last} VERBATIM
-    COMMAND sh -c "sleep ${TINY_PAUSE}; echo ${step} >> ran.txt; touch step${step}.stamp")
+    COMMAND sh -c "${gate}echo ${step} >> ran.txt; touch step${step}.stamp")
   set(last ${CMAKE_CURRENT_BINARY_DIR}/step${step}.stamp)
 endforeach()
 add_custom_target(steps ALL DEPENDS ${last})
@@ -248,9 +252,12 @@ class Kit:
         version: str = VERSION,
         answer: int = 42,
         steps: int = 0,
-        pause: float = 0.0,
+        gate: Path | str = "",
     ) -> Path:
-        """Make a checkout with the stand-in's recipe, or change the recipe of one."""
+        """Make a checkout with the stand-in's recipe, or change the recipe of one.
+
+        Its compile has ``steps`` more; from the fourth one on they wait until ``gate`` exists.
+        """
         recipes = root / "recipes"
         for place in ("tools", "patches/standin"):
             (recipes / place).mkdir(parents=True, exist_ok=True)
@@ -258,11 +265,11 @@ class Kit:
         (recipes / "tools" / "requirements.txt").write_text(lock)
         (recipes / "patches" / "standin" / "tiny.patch").write_text(PATCH)
         (recipes / "standin.toml").write_text(
-            self._recipe(version=version, answer=answer, steps=steps, pause=pause)
+            self._recipe(version=version, answer=answer, steps=steps, gate=gate)
         )
         return root
 
-    def _recipe(self, *, version: str, answer: int, steps: int, pause: float) -> str:
+    def _recipe(self, *, version: str, answer: int, steps: int, gate: Path | str) -> str:
         def origin(name: str) -> str:
             content = (self.folder / "mirror" / "pool" / name).read_bytes()
             digest = hashlib.sha256(content).hexdigest()
@@ -290,7 +297,7 @@ version_file = "VERSION_NUMBER"
 [defines]
 TINY_ANSWER = {answer}
 TINY_STEPS = {steps}
-TINY_PAUSE = "{pause}"
+TINY_GATE = "{gate}"
 [tools]
 lock = "tools/requirements.txt"
 lock_sha256 = "{lock}"

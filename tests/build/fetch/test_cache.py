@@ -118,16 +118,16 @@ def test_lock_holds_against_other_threads(tmp_path: Path) -> None:
     thread = threading.Thread(target=other)
     with cache.lock("key"):
         thread.start()
-        assert waited.wait(10)
+        assert waited.wait(100)
         assert not entered.is_set()
-    thread.join(10)
+    thread.join(100)
     assert entered.is_set()
 
 
 def _hold(root: str, ready: object, release: object) -> None:
     with ContentCache(Path(root)).lock("key"):
         ready.set()
-        release.wait(20)
+        release.wait(100)
 
 
 def test_lock_holds_against_other_processes(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_lock_holds_against_other_processes(tmp_path: Path) -> None:
     process = context.Process(target=_hold, args=(str(tmp_path), ready, release))
     process.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(100)
         calls: list[str] = []
 
         def waiting() -> None:

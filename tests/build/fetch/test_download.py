@@ -46,7 +46,7 @@ def progress() -> Recorder:
 
 @pytest.fixture
 def transfer(tmp_path: Path, progress: Recorder) -> Transfer:
-    options = HttpOptions(attempts=3, backoff=0.01, connect_timeout=2, read_timeout=2)
+    options = HttpOptions(attempts=3, backoff=0.01, connect_timeout=60, read_timeout=60)
     return Transfer(cache=ContentCache(tmp_path / "cache"), progress=progress, options=options)
 
 
@@ -122,7 +122,7 @@ def test_two_threads_fetch_once(httpserver: HTTPServer, transfer: Transfer) -> N
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(100)
     assert len(httpserver.log) == 1
     assert transfer.cache.find(SHA256)
 
@@ -382,13 +382,18 @@ def test_slow_server_is_not_a_dead_host(httpserver: HTTPServer, tmp_path: Path) 
     options = HttpOptions(attempts=2, backoff=0.01, read_timeout=0.2)
     transfer = Transfer(cache=ContentCache(tmp_path), options=options)
 
+    given_up = threading.Event()
+
     def slow(_: Request) -> Response:
-        time.sleep(0.6)
+        given_up.wait(60)
         return Response(DATA)
 
     httpserver.expect_request("/file").respond_with_handler(slow)
-    with pytest.raises(TransferError) as caught:
-        download(httpserver.url_for("/file"), pin=PIN, transfer=transfer, label="file")
+    try:
+        with pytest.raises(TransferError) as caught:
+            download(httpserver.url_for("/file"), pin=PIN, transfer=transfer, label="file")
+    finally:
+        given_up.set()
     assert caught.value.brief == "no answer in time"
     assert caught.value.host is None
     transfer.hosts.check(httpserver.url_for("/file"))

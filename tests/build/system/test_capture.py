@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -29,12 +28,11 @@ def test_both_streams_the_status_and_the_environment() -> None:
 def test_a_daemon_that_stays_behind_is_not_waited_for() -> None:
     code = (
         "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', "
-        "'import time; time.sleep(60)'], start_new_session=True); print(child.pid)"
+        "'import time; time.sleep(3600)'], start_new_session=True); print(child.pid)"
     )
-    begun = time.monotonic()
-    outcome = capture([sys.executable, "-c", code], env=ENV, seconds=60)
+    # Far beyond what a test may take: who waits for the daemon is ended by the test's own time.
+    outcome = capture([sys.executable, "-c", code], env=ENV, seconds=3600)
     os.kill(int(outcome.out), 9)
-    assert time.monotonic() - begun < 40
 
 
 def test_too_long_and_cancelled(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from build.errors import Interrupted, ResourceError, ToolchainError, WheelError
 from build.system import session
 from build.system.process import LoggedRun, capture, first_error
-from build.system.session import end_leftover, session_members
+from build.system.session import end_leftover, session_members, write_note
 
 ENV = {"PATH": os.environ.get("PATH", "")}
 # Starts a child in a group of its own, as ninja does; both ignore SIGTERM.
@@ -129,9 +129,12 @@ def test_without_an_error_the_end_is_told() -> None:
 @pytest.mark.usefixtures("_short_grace")
 def test_a_time_out_ends_the_program(tmp_path: Path) -> None:
     note = tmp_path / "pids"
-    with pytest.raises(TimeoutError, match="took too long"):
-        capture(python(STUBBORN, str(note)), env=ENV, seconds=3)
-    assert not any(lives(int(pid)) for pid in wait_for(note).split())
+    for seconds in (3, 60):  # a busy machine may not have started it before it was ended
+        with pytest.raises(TimeoutError, match="took too long"):
+            capture(python(STUBBORN, str(note)), env=ENV, seconds=seconds)
+        if note.exists():
+            break
+    assert not any(lives(int(pid)) for pid in note.read_text().split())
 
 
 def test_no_program_and_one_that_may_not_be_run(tmp_path: Path) -> None:
@@ -167,12 +170,12 @@ def test_what_a_killed_build_left_is_ended_by_the_next(tmp_path: Path) -> None:
     child = subprocess.Popen(
         python(STUBBORN, str(pids)), start_new_session=True, stdout=subprocess.DEVNULL
     )
-    note.write_text(json.dumps({"session": child.pid, "begun": time.time()}))
+    write_note(note, child.pid)
     wait_for(pids)
     assert len(session_members(child.pid)) == 2
     assert end_leftover(note)
     assert session_members(child.pid) == []
-    assert child.wait(timeout=10) == -signal.SIGKILL
+    assert child.wait(timeout=60) == -signal.SIGKILL
     assert not note.exists()
     assert not end_leftover(note)
 

@@ -23,6 +23,9 @@ from verify.bridge.engine import (
 )
 from verify.errors import VerifyError
 
+# Seconds against a hang: what takes longer is no slow machine.
+PATIENCE = 100.0
+
 
 class Numbers:
     """A model whose vector is the text's length and first letter; some texts make it fail."""
@@ -37,7 +40,7 @@ class Numbers:
 
     def embed(self, texts: Sequence[str], kind: str | None) -> tuple[Any, list[int]]:
         self.groups.append(list(texts))
-        assert self.held.wait(10)
+        assert self.held.wait(PATIENCE)
         if "bad" in texts:
             raise VerifyError("It is bad.", hint="Be good.")
         if "worse" in texts:
@@ -63,9 +66,9 @@ def running(model: Any, **limits: int) -> Iterator[Engine]:
     engine.start()
     loaded = threading.Event()
     engine.when_loaded(lambda found: loaded.set())
-    assert loaded.wait(10)
+    assert loaded.wait(PATIENCE)
     yield engine
-    assert engine.close(10)
+    assert engine.close(PATIENCE)
 
 
 class Answers:
@@ -100,7 +103,7 @@ def test_each_job_gets_its_own_answer(jobs: list[list[str]]) -> None:
     with running(model) as engine:
         for number, texts in enumerate(jobs):
             assert engine.submit(answers.job(number, texts))
-        assert engine.drained(10)
+        assert engine.drained(PATIENCE)
         assert engine.pending_bytes == 0
     for number, texts in enumerate(jobs):
         found = answers.found[number]
@@ -125,7 +128,7 @@ def test_a_long_request_takes_turns_with_a_short_one() -> None:
         engine.submit(answers.job(0, ["a" * 400] * 40))
         engine.submit(answers.job(1, ["b"]))
         model.held.set()
-        assert engine.drained(10)
+        assert engine.drained(PATIENCE)
     assert ["b"] in model.groups[:3]
     assert list(answers.found) == [1, 0]
 
@@ -143,7 +146,7 @@ def test_what_is_cancelled_is_answered_once_and_frees_its_room() -> None:
         assert engine.cancel(jobs[0])  # it is being run
         assert engine.pending == 1
         model.held.set()
-        assert engine.drained(10)
+        assert engine.drained(PATIENCE)
         assert not engine.cancel(jobs[1])
     assert [answers.code(number) for number in range(3)] == ["cancelled", "", "cancelled"]
     assert len(model.groups) == 2
@@ -160,7 +163,7 @@ def test_a_full_queue_takes_nothing_more_until_there_is_room() -> None:
         model.held.set()
         while not engine.submit(late):
             engine.wait_for_room(1)
-        assert engine.drained(10)
+        assert engine.drained(PATIENCE)
     assert sorted(answers.found) == [0, 1, 2]
 
 
@@ -171,17 +174,17 @@ def test_bytes_count_and_the_first_job_is_always_taken() -> None:
         assert engine.submit(answers.job(0, ["a" * 20_000]))
         assert not engine.submit(answers.job(1, ["b"]))
         model.held.set()
-        assert engine.drained(10)
+        assert engine.drained(PATIENCE)
 
 
 def test_what_waits_for_a_slow_reader_counts_as_pending() -> None:
     model = Numbers()
     reading = threading.Event()
     with running(model, pending=1) as engine:
-        engine.submit(Job(texts=["a"], done=lambda outcome: assert_true(reading.wait(10))))
+        engine.submit(Job(texts=["a"], done=lambda outcome: assert_true(reading.wait(PATIENCE))))
         assert not engine.drained(0.2)
         reading.set()
-        assert engine.drained(10)
+        assert engine.drained(PATIENCE)
 
 
 def assert_true(value: bool) -> None:
@@ -193,7 +196,7 @@ def test_a_model_that_does_not_load_answers_everything() -> None:
     with running(VerifyError("No file.", hint="Fetch it.")) as engine:
         engine.submit(answers.job(0, ["a"]))
         assert engine.state == "failed"
-        assert engine.drained(10)
+        assert engine.drained(PATIENCE)
         assert engine.failure == Refusal(code="model", message="No file.", hint="Fetch it.")
     assert answers.code(0) == "model"
 
@@ -210,7 +213,7 @@ def test_a_thread_that_fails_does_not_look_well() -> None:
         engine.submit(Job(texts=["a"], done=raises))
         engine.submit(answers.job(1, ["b" * 900]))
         model.held.set()
-        assert engine.drained(10)
+        assert engine.drained(PATIENCE)
         engine.submit(answers.job(2, ["c"]))
         assert engine.state == "failed"
     assert answers.code(2) == "internal"
@@ -238,7 +241,7 @@ def test_queries_and_passages_do_not_meet() -> None:
             job.kind = kind
             engine.submit(job)
         model.held.set()
-        assert engine.drained(10)
+        assert engine.drained(PATIENCE)
     assert len(model.groups) in {2, 3}  # the first may have begun before its fellows came
     assert len(answers.found) == 6
 
@@ -249,6 +252,6 @@ def test_what_takes_one_text_at_a_time_gets_one() -> None:
     with running(model) as engine:
         engine.submit(answers.job(0, ["a", "b", "c"]))
         engine.submit(answers.job(1, ["d"]))
-        assert engine.drained(10)
+        assert engine.drained(PATIENCE)
     assert all(len(group) == 1 for group in model.groups)
     assert len(answers.found) == 2

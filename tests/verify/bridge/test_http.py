@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -40,6 +41,8 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[3]
 KEY = "a key that nobody guesses"
+# Seconds against a hang: what takes longer is no slow machine.
+PATIENCE = 100.0
 TEXTS = ["a b", "c", "w1 w2 w3"]
 
 
@@ -62,17 +65,24 @@ def serving(model: Path, *words: str, key: str = "") -> Iterator[str]:
         try:
             assert process.stdout is not None
             url: str = json.loads(process.stdout.readline())["url"]
-            while requests.get(f"{url}/healthz", timeout=5).status_code != 200:
+            while requests.get(f"{url}/healthz", timeout=PATIENCE).status_code != 200:
                 time.sleep(0.05)
             yield url
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(PATIENCE) == 0
         finally:
             process.kill()
 
 
 @pytest.fixture(scope="module")
 def url(model: Path) -> Iterator[str]:
+    with serving(model, "--client-timeout", str(PATIENCE), key=KEY) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def hasty(model: Path) -> Iterator[str]:
+    """For slow clients alone: on a busy machine a good one may be late by a second."""
     with serving(model, "--client-timeout", "1", key=KEY) as found:
         yield found
 
@@ -80,7 +90,7 @@ def url(model: Path) -> Iterator[str]:
 def post(url: str, data: Any, **headers: str) -> requests.Response:
     sent = {"authorization": f"Bearer {KEY}", "content-type": "application/json", **headers}
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return requests.post(f"{url}/v1/embeddings", data=body, headers=sent, timeout=20)
+    return requests.post(f"{url}/v1/embeddings", data=body, headers=sent, timeout=PATIENCE)
 
 
 def asked(**changes: Any) -> dict[str, Any]:
@@ -89,7 +99,7 @@ def asked(**changes: Any) -> dict[str, Any]:
 
 def connected(url: str) -> socket.socket:
     place = urlsplit(url)
-    return socket.create_connection((place.hostname, place.port), timeout=20)
+    return socket.create_connection((place.hostname, place.port), timeout=PATIENCE)
 
 
 def test_openais_client(url: str, model: Path) -> None:
@@ -161,7 +171,9 @@ def test_a_body_without_a_length_is_cut_off_too(url: str) -> None:
 
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
     try:
-        found = requests.post(f"{url}/v1/embeddings", data=pieces(), headers=headers, timeout=20)
+        found = requests.post(
+            f"{url}/v1/embeddings", data=pieces(), headers=headers, timeout=PATIENCE
+        )
     except requests.ConnectionError:
         return  # it was closed while we were still writing
     assert found.status_code == 413
@@ -171,11 +183,11 @@ def test_other_errors(url: str) -> None:
     assert post(url, asked(), **{"content-type": "text/plain"}).status_code == 415
     packed = post(url, gzip.compress(json.dumps(asked()).encode()), **{"content-encoding": "gzip"})
     assert (packed.status_code, "compression" in packed.json()["error"]["message"]) == (415, True)
-    wrong = requests.get(f"{url}/v1/embeddings", timeout=5)
+    wrong = requests.get(f"{url}/v1/embeddings", timeout=PATIENCE)
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
-    slashed = requests.post(f"{url}/v1/embeddings/", timeout=5, allow_redirects=False)
+    slashed = requests.post(f"{url}/v1/embeddings/", timeout=PATIENCE, allow_redirects=False)
     assert slashed.status_code == 404
-    missing = requests.get(f"{url}/v2", timeout=5)
+    missing = requests.get(f"{url}/v2", timeout=PATIENCE)
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
 
 
@@ -183,11 +195,11 @@ def test_other_errors(url: str) -> None:
 def test_a_wrong_key_opens_nothing_but_health(url: str, given: str) -> None:
     headers = {"authorization": given} if given else {}
     for path in ("/v1/models", "/metrics"):
-        found = requests.get(url + path, headers=headers, timeout=5)
+        found = requests.get(url + path, headers=headers, timeout=PATIENCE)
         assert (found.status_code, found.json()["error"]["code"]) == (401, "invalid_api_key")
         assert found.headers["www-authenticate"] == "Bearer"
     assert post(url, asked(), authorization=given).status_code == 401
-    assert requests.get(f"{url}/healthz", timeout=5).json() == {"status": "ready"}
+    assert requests.get(f"{url}/healthz", timeout=PATIENCE).json() == {"status": "ready"}
 
 
 def test_without_a_key_a_page_whose_name_leads_here_gets_nothing(model: Path, url: str) -> None:
@@ -199,7 +211,7 @@ def test_without_a_key_a_page_whose_name_leads_here_gets_nothing(model: Path, ur
         ):
             found = post(keyless, asked(), host=host)
             assert (host, found.status_code) == (host, status)
-            assert requests.get(f"{keyless}/healthz", headers={"host": host}, timeout=5).ok
+            assert requests.get(f"{keyless}/healthz", headers={"host": host}, timeout=PATIENCE).ok
     assert post(url, asked(), host="behind.a.proxy").status_code == 200
 
 
@@ -211,12 +223,13 @@ def test_it_ends_when_it_is_asked_as_soon_as_it_listens(model: Path) -> None:
             time.sleep(moment)
             process.send_signal(signal.SIGTERM)
             try:
-                assert process.wait(20) == 0
+                assert process.wait(PATIENCE) == 0
             finally:
                 process.kill()
 
 
-def test_what_is_open_when_the_grace_is_over_is_refused(model: Path) -> None:
+def ended_with_six_open(model: Path) -> tuple[list[requests.Response], int, str]:
+    """End a service that has no grace in the middle of six long requests."""
     body = asked(input=["a " * 16] * 2048, encoding_format="base64")
     line = [*command(model, "--grace", "0"), "--max-pending", "9"]
     with (
@@ -225,26 +238,47 @@ def test_what_is_open_when_the_grace_is_over_is_refused(model: Path) -> None:
         ) as process,
         ThreadPoolExecutor(9) as pool,
     ):
-        assert process.stdout is not None
-        assert process.stderr is not None
-        url = json.loads(process.stdout.readline())["url"]
-        while requests.get(f"{url}/healthz", timeout=5).status_code != 200:
-            time.sleep(0.05)
-        open_ones = [pool.submit(post, url, body) for _ in range(6)]
-        while "ortmill_pending 6.0" not in requests.get(f"{url}/metrics", timeout=20).text:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        found = [each.result() for each in open_ones]
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            url = json.loads(process.stdout.readline())["url"]
+            while requests.get(f"{url}/healthz", timeout=PATIENCE).status_code != 200:
+                time.sleep(0.05)
+            open_ones = [pool.submit(post, url, body) for _ in range(6)]
+            # All at once, where none is answered before the last one has come.
+            while not any(each.done() for each in open_ones):
+                page = requests.get(f"{url}/metrics", timeout=PATIENCE).text
+                if "ortmill_pending 6.0" in page:
+                    break
+                time.sleep(0.01)
+            else:
+                [each.result() for each in open_ones]
+            process.send_signal(signal.SIGTERM)
+            found = [each.result() for each in open_ones]
+            return found, process.wait(PATIENCE), process.stderr.read()
+        finally:
+            process.kill()
+
+
+def test_what_is_open_when_the_grace_is_over_is_refused(model: Path) -> None:
+    for _ in range(9):  # on a busy machine the signal may come when all are answered
+        found, code, said = ended_with_six_open(model)
+        assert "Traceback" not in said
         refused = [each for each in found if each.status_code != 200]
-        assert {(each.status_code, each.json()["error"]["code"]) for each in refused} == {
+        assert {(each.status_code, each.json()["error"]["code"]) for each in refused} <= {
             (503, "shutting_down")
         }
-        assert (process.wait(20), process.stderr.read().count("Traceback")) == (3, 0)
+        assert code == (3 if refused else 0)
+        if refused:
+            return
+    pytest.fail("six long requests were never cut off")
 
 
 def test_prometheus_reads_it(url: str) -> None:
     def read() -> dict[str, float]:
-        page = requests.get(f"{url}/metrics", headers={"authorization": f"Bearer {KEY}"}, timeout=5)
+        page = requests.get(
+            f"{url}/metrics", headers={"authorization": f"Bearer {KEY}"}, timeout=PATIENCE
+        )
         return {
             each.name + (each.labels.get("status") or ""): each.value
             for family in text_string_to_metric_families(page.text)
@@ -266,20 +300,18 @@ def test_prometheus_reads_it(url: str) -> None:
     assert after["process_resident_memory_bytes"] > 1e7
 
 
-def test_who_says_nothing_is_dropped(url: str) -> None:
+def test_who_says_nothing_is_dropped(hasty: str) -> None:
     """Neither silence nor a head that drips keeps a connection."""
-    with connected(url) as silent, connected(url) as dripping:
-        began = time.monotonic()
+    with connected(hasty) as silent, connected(hasty) as dripping:
         assert silent.recv(1) == b""
         with pytest.raises(ConnectionError):
             for letter in b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 100:
                 dripping.sendall(bytes([letter]))
                 time.sleep(0.05)
-        assert time.monotonic() - began < 6
 
 
-def test_a_body_that_drips_is_answered_408(url: str) -> None:
-    with connected(url) as sock:
+def test_a_body_that_drips_is_answered_408(hasty: str) -> None:
+    with connected(hasty) as sock:
         sock.sendall(
             b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
             b"authorization: Bearer " + KEY.encode() + b"\r\ncontent-length: 100\r\n\r\n{"
@@ -287,12 +319,12 @@ def test_a_body_that_drips_is_answered_408(url: str) -> None:
         assert sock.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
-def test_who_does_not_take_the_answer_is_dropped(url: str) -> None:
+def test_who_does_not_take_the_answer_is_dropped(hasty: str) -> None:
     """The server lets go of the connection; what the kernel has taken may still arrive."""
     body = json.dumps(asked(input=["a b"] * 2048, encoding_format="float")).encode()
-    with connected(url) as sock:
+    with connected(hasty) as sock:
         mine = sock.getsockname()[1]
-        accepted = time.monotonic() + 10  # the kernel connects before the server takes it
+        accepted = time.monotonic() + PATIENCE  # the kernel connects before the server takes it
         while mine not in held_by_others():
             assert time.monotonic() < accepted
             time.sleep(0.05)
@@ -304,11 +336,11 @@ def test_who_does_not_take_the_answer_is_dropped(url: str) -> None:
                     b"\r\nauthorization: Bearer " + KEY.encode() + b"\r\n"
                     b"content-length: %d\r\n\r\n" % len(body) + body
                 )
-        until = time.monotonic() + 40
+        until = time.monotonic() + PATIENCE
         while mine in held_by_others():
             assert time.monotonic() < until
             time.sleep(0.1)
-    assert post(url, asked()).status_code == 200
+    assert post(hasty, asked()).status_code == 200
 
 
 def held_by_others() -> set[int]:
@@ -348,21 +380,28 @@ def test_a_full_queue_answers_429_and_loses_nothing(model: Path) -> None:
 
 def test_a_client_that_goes_away_costs_nothing_more(model: Path) -> None:
     with serving(model) as url:
+
+        def metric(name: str) -> float:
+            page = requests.get(f"{url}/metrics", timeout=PATIENCE).text
+            (value,) = re.findall(rf"^ortmill_{re.escape(name)} (\S+)$", page, re.MULTILINE)
+            return float(value)
+
         body = json.dumps(asked(input=["a " * 16] * 2048)).encode()
-        for _ in range(20):
+        for _ in range(10):
+            before = metric("texts_total")
             with connected(url) as sock:
                 sock.sendall(
                     b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\n"
                     b"content-type: application/json\r\n"
                     b"content-length: %d\r\n\r\n" % len(body) + body
                 )
-                time.sleep(0.05)
-        began = time.monotonic()
+                while metric("texts_total") == before:  # until it is being embedded
+                    time.sleep(0.001)
         assert post(url, asked()).status_code == 200
-        assert time.monotonic() - began < 3
-        assert (
-            'ortmill_requests_total{status="499"}' in requests.get(f"{url}/metrics", timeout=5).text
-        )
+        while metric("pending"):
+            time.sleep(0.01)
+        gone = metric('requests_total{status="499"}')
+        assert 0 < metric("texts_total") < gone * 2048 / 2
 
 
 def test_an_answer_does_not_wait_for_the_clients_ack() -> None:

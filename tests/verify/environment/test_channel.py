@@ -110,12 +110,13 @@ def test_a_crash_after_the_answer_is_a_failure(tmp_path: Path) -> None:
 
 def test_a_late_worker_is_ended_with_what_it_started(tmp_path: Path) -> None:
     number = tmp_path / "child"
-    began = time.monotonic()
-    found = answered("hangs", str(number), tmp_path, seconds=3.0)
-    assert time.monotonic() - began < 30
-    assert (found.failure, found.returncode) == ("was ended after 3 s", None)
+    worker = started("hangs", str(number), tmp_path)
+    while not number.exists() or not number.read_text("ascii"):  # it has begun to hang
+        time.sleep(0.01)
+    found = call(worker, 1.0)
+    assert (found.failure, found.returncode) == ("was ended after 1 s", None)
     child = int(number.read_text("ascii"))
-    for _ in range(100):  # whoever inherits it has to notice
+    for _ in range(600):  # whoever inherits it has to notice
         state = Path(f"/proc/{child}/stat")
         if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
             return
@@ -127,9 +128,8 @@ def test_a_worker_that_another_thread_ends_has_failed(tmp_path: Path) -> None:
     worker = started("hangs", str(tmp_path / "child"), tmp_path)
     timer = threading.Timer(0.5, worker.kill)
     timer.start()
-    began = time.monotonic()
-    assert call(worker, 60.0).failure == "was killed by SIGKILL"
-    assert time.monotonic() - began < 30
+    # Far beyond what a test may take: not ended by its time.
+    assert call(worker, 3600.0).failure == "was killed by SIGKILL"
     worker.kill()  # it has ended already
 
 

@@ -28,9 +28,9 @@ def test_a_second_verification_says_that_it_waits(tmp_path: Path) -> None:
     thread = Thread(target=second)
     with locked(tmp_path / "work", say=said.append):
         thread.start()
-        assert waits.wait(30)
+        assert waits.wait(100)
         assert not entered.is_set()
-    thread.join(30)
+    thread.join(100)
     assert entered.is_set()
     assert said == [f"waiting for another verification in {tmp_path / 'work'} to end"]
 
