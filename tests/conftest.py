@@ -2,6 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
-# How long an example takes, or to draw one, says what the machine does beside it, and nothing of the code.
+# How long an example takes, or drawing it, says what the machine does beside it, and nothing of
+# the code.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")

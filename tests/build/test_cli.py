@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path

@@ -29,9 +29,11 @@ if sys.argv[1:]: os.sched_setaffinity(0, {int(sys.argv[1])})
 meter = Meter()
 before = meter.read()
 print("begun", flush=True)
-began, end = time.perf_counter(), time.process_time() + 0.5
+began, seen = time.perf_counter(), 0
 # For half a second of its own, and until nobody will stop it any more.
-while time.process_time() < end or not select.select([sys.stdin], [], [], 0)[0]: pass
+while (used := time.process_time()) < 30:
+    if used > 0.5 and select.select([sys.stdin], [], [], 0)[0]: break
+    if meter._stops > seen: print("continued", seen := seen + 1, flush=True)
 wall = time.perf_counter() - began
 meter.keep(before)
 print(json.dumps({**meter.take(), "wall": wall}), flush=True)
@@ -53,11 +55,14 @@ def sampling(*arguments: str) -> subprocess.Popen[str]:
 
 def test_a_stop_is_counted() -> None:
     process = sampling()
-    for _ in range(2):
+    for number in (1, 2):
         time.sleep(0.1)
         process.send_signal(signal.SIGSTOP)
         time.sleep(0.1)
         process.send_signal(signal.SIGCONT)
+        # Two that come before it has run again are one.
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"continued {number}\n"
     out, _ = process.communicate(timeout=120)
     found = json.loads(out)
     assert found["stops"] == [2]
