@@ -24,11 +24,10 @@ say 'compadd() { local -a got; builtin compadd -O got "$@"; print -rl -- $got >>
 say 'ask-all() { _main_complete; compstate[insert]=; compstate[list]=; : >$ZDOTDIR/asked; }'
 say 'zle -C ask list-choices ask-all; bindkey "^T" ask'
 # What is typed before zsh reads the keys itself is the terminal's, which drops some of them.
-say 'print REA""DY'
-zpty -r asked line '*READY*'
-sleep 0.2
+say 'zle-line-init() { : >$ZDOTDIR/reading; }; zle -N zle-line-init'
+until [[ -e $ZDOTDIR/reading ]]; do sleep 0.01; done
 zpty -w -n asked "$2"$'\\x14'
-for try in {1..200}; do [[ -e $ZDOTDIR/asked ]] && break; sleep 0.05; done
+until [[ -e $ZDOTDIR/asked ]]; do sleep 0.01; done
 zpty -d asked
 cat "$ZDOTDIR/told"
 """
@@ -40,7 +39,8 @@ def _bash(script: Path, line: str) -> set[str]:
 
 def _zsh(script: Path, line: str) -> set[str]:
     (script.parent / "told").write_text("")
-    (script.parent / "asked").unlink(missing_ok=True)
+    for moment in ("reading", "asked"):
+        (script.parent / moment).unlink(missing_ok=True)
     return _said(["zsh", "-f", "-c", _ZSH, "zsh", str(script), line], script.parent)
 
 
@@ -60,7 +60,7 @@ def _said(argv: list[str], folder: Path) -> set[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=200,
     )
     return {each.strip() for each in done.stdout.splitlines() if each.strip()}
 
