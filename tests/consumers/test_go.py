@@ -42,6 +42,6 @@ def test_an_older_library_is_an_error_and_no_crash(
     said = run(
         [program, older, sample.graph(CUT), sample.ids_file, tmp_path / "out"],
         fails=True,
-        timeout=30,
+        timeout=100,
     )
     assert "C API 21" in said

@@ -20,7 +20,7 @@ from verify.encoder.prepared.choice import Precision
 # Compiling the tokenizer's crates takes minutes the first time.
 pytestmark = [pytest.mark.integration, pytest.mark.network, pytest.mark.timeout(1800)]
 LONGEST = 256
-SOON = 30
+SOON = 100
 
 
 def cargo(verb: str, *words: str | Path, env: dict[str, str] | None = None) -> None:
