@@ -390,6 +390,17 @@ def no_such_kernel() -> onnx.ModelProto:
     return model(nodes, [value("x", [2, 4, 4])], [value("y", [4, 8, 8])], [scales])
 
 
+def cropped(**attributes: Any) -> onnx.ModelProto:
+    """Return a transposed convolution as decoders have it: pads, and a row more at the end."""
+    nodes = [node("Relu", ["x"], ["r"], name="relu")]
+    nodes += [
+        node("ConvTranspose", ["r", "w", "b"], ["y"], name="up", strides=[2, 2], **attributes)
+    ]
+    weight = constant((np.arange(54, dtype=np.float32).reshape(2, 3, 3, 3) - 20) / 30, "w")
+    bias = constant(np.float32([1, 2, 3]), "b")
+    return model(nodes, [value("x", [1, 2, 4, 5])], [value("y", [None] * 4)], [weight, bias])
+
+
 def only_nan() -> onnx.ModelProto:
     """Return a model that is NaN everywhere, with an operator that has another spelling."""
     nodes = [node("Neg", ["x"], ["n"], name="neg"), node("Mul", ["n", "nan"], ["y"], name="mul")]
@@ -434,6 +445,9 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "small_table": small_table,
     "text_beside": text_beside,
     "only_nan": only_nan,
+    "cropped": lambda: cropped(pads=[1, 1, 1, 1], output_padding=[1, 0]),
+    "cropped_unevenly": lambda: cropped(pads=[0, 1, 2, 0]),
+    "not_cropped": lambda: cropped(pads=[0, 0, 0, 0], output_padding=[1, 1]),
     "never_runs": never_runs,
     "shaped_by_an_input": shaped_by_an_input,
     "no_such_kernel": no_such_kernel,

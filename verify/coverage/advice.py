@@ -30,7 +30,7 @@ _CAST_FROM = ("6", "7")
 _OPSETS = re.compile(r"only supported for opset \[(\d+), (\d+)\]")
 REWRITTEN = {
     "Abs": "Max of x and -x",
-    "ConvTranspose": "ConvTranspose with pads",
+    "ConvTranspose": "ConvTranspose with pads of zero, cut by a Slice",
     "Flatten": "Reshape",
     "HardSigmoid": "Mul, Add and Clip",
     "HardSwish": "Mul, Add, Clip and Mul",

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..program import as_called
+
 _OF_THE_DATA = "with dynamic dimension"
 """A reason of a shape that only the data give."""
 _CONSTANT = ("constant", "must be known")
@@ -33,7 +35,7 @@ def of_reason(reason: str) -> str:
         for entry in _known()["reason"]
         if any(words in reason for words in entry["words"])
     )
-    return str(next(found, ""))
+    return as_called(str(next(found, "")))
 
 
 def otherwise(op: str, reason: str, model_format: str, *, dynamic: bool) -> str:

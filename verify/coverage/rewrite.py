@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _FLOATS = (1, 10)
 """FLOAT and FLOAT16 of ``TensorProto.DataType``; nothing else is rewritten."""
+_FAR = 2**31 - 1
+"""The end of a Slice that goes to the axis's end."""
 
 
 class _Maker:
@@ -149,11 +151,24 @@ def _quotient(node: onnx.NodeProto, make: _Maker) -> str:
 
 
 def _padded(node: onnx.NodeProto, make: _Maker) -> str:
+    """Write pads of zero; where others are given, or output_padding, cut what they leave out."""
     given = _attributes(node)
     rank = len(make.types[node.input[0]].shape.dim) - 2
-    if rank < 1 or not lacks_pads(node):
+    if rank < 1:
         return ""
-    return make.node("ConvTranspose", *node.input, **given, pads=[0] * (2 * rank))
+    plain = {**given, "pads": [0] * (2 * rank)}
+    if lacks_pads(node) and not any(given.get("output_padding", [])):
+        return make.node("ConvTranspose", *node.input, **plain)
+    pads = given.get("pads", plain["pads"])
+    more = plain.pop("output_padding", [0] * rank)
+    ends = [end - extra for end, extra in zip(pads[rank:], more, strict=True)]
+    same = len(set(pads)) == 1 and not any(more)
+    named = given.get("auto_pad", b"NOTSET") != b"NOTSET" or "output_shape" in given
+    if same or named or make.opset < 10 or min(ends) < 0:
+        return ""
+    whole = make.node("ConvTranspose", *node.input, **plain)
+    bounds = pads[:rank], [-end or _FAR for end in ends], range(2, rank + 2)
+    return make.node("Slice", whole, *(make.constant(list(each)) for each in bounds))
 
 
 RULES: Mapping[str, Callable[[onnx.NodeProto, _Maker], str]] = {

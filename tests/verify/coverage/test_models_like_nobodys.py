@@ -52,6 +52,30 @@ def test_what_the_provider_says(
         assert words in found.text
 
 
+@pytest.mark.parametrize("name", ["cropped", "cropped_unevenly"])
+def test_a_transposed_convolution_is_cut_where_its_pads_are_not_even(
+    run: Run, tmp_path: Path, name: str
+) -> None:
+    target = tmp_path / "fixed.onnx"
+    source = write(name, tmp_path)
+    assert "--rewrite` does" in run("coverage", source).text
+    found = run("model", "--from-onnx", source, "--rewrite", "--output", target)
+    assert found.code == 0, found.text
+    assert "1 x ConvTranspose as ConvTranspose with pads of zero, cut by a Slice" in found.text
+    assert "equal within 0" in found.text
+    assert run("conversion", "--model", target).code == 0
+
+
+def test_a_transposed_convolution_that_is_longer_than_its_products_is_left(
+    run: Run, tmp_path: Path
+) -> None:
+    path = write("not_cropped", tmp_path)
+    target = tmp_path / "fixed.onnx"
+    found = run("model", "--from-onnx", path, "--rewrite", "--output", target)
+    assert found.code == 1
+    assert "nothing to rewrite" in found.text
+
+
 @pytest.mark.parametrize(
     ("name", "made"), [("weights_as_inputs", ["w", "b"]), ("weights_as_inputs_ir3", [])]
 )
