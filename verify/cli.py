@@ -144,7 +144,10 @@ def with_command(words: list[str]) -> list[str]:
         return words
     pairs = zip(["", *rest], rest, strict=False)
     files = [word for before, word in pairs if before == "--model" or word.startswith("--model=")]
-    return [OWN_MODEL, *rest] if any(file.lower().endswith(".onnx") for file in files) else words
+    # Without a command it can be nothing else: whatever the file is called, it is told as a model.
+    alone = bool(words) and words[0].partition("=")[0] == "--model"
+    own = alone or any(file.lower().endswith(".onnx") for file in files)
+    return [OWN_MODEL, *rest] if own else words
 
 
 def with_wheel(options: argparse.Namespace, console: Console) -> argparse.Namespace:

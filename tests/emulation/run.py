@@ -128,7 +128,8 @@ def built_wheel(folder: Path) -> Path:
     if len(found) != 1:
         raise EmulationError(
             f"no wheel was given, and {folder.name}/ holds {len(found)} for linux-aarch64",
-            hint="name one: python -m tests.emulation.run WHEEL",
+            hint="name one: `nox -s emulate -- WHEEL`; "
+            "`nox -s build -- --platform linux-aarch64` makes one",
         )
     return found[0]
 

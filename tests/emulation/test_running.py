@@ -297,8 +297,9 @@ class TestAnswers:
 
 class TestCommand:
     def test_without_a_wheel_the_one_that_was_built_is_taken(self, tmp_path: Path) -> None:
-        with pytest.raises(EmulationError, match="holds 0 for linux-aarch64"):
+        with pytest.raises(EmulationError, match="holds 0 for linux-aarch64") as lacking:
             run.built_wheel(tmp_path)
+        assert "nox -s build -- --platform linux-aarch64" in lacking.value.hint
         wheel = tmp_path / "onnxruntime-1.21.0-cp311-cp311-manylinux_2_28_aarch64.whl"
         for name in (wheel.name, wheel.name.replace("aarch64", "x86_64")):
             (tmp_path / name).touch()

@@ -68,6 +68,25 @@ def test_wrong_usage_exits_3_with_a_hint_and_no_traceback(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--max-length", "-5"),
+        ("frontier", "--rounds", "0"),
+        ("frontier", "--tokens", "0"),
+        ("beside", "--batch", "0"),
+        ("conversion", "--cases", "0"),
+        ("model", "--layers", "0"),
+    ],
+)
+def test_a_number_that_counts_nothing_is_refused_before_anything_is_made(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, said = run(capsys, *words)
+    assert code == 3
+    assert f"Argument {words[1]}: {words[2]} is below 1." in said
+
+
 def test_help_teaches_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     for argv in (("--help",), ("run", "--help")):
         code, out, _ = run(capsys, *argv)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..argument import from_one
 from ..commands.command import Command, Output, add_model, add_wheel
 from ..commands.progress import Progress
 from ..encoder.prepared.choice import Precision
@@ -69,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("threads", 0, "of the profile; 0 leaves them to onnxruntime"),
     ):
         told = f"{what_of} (default: %(default)s)"
-        parser.add_argument(f"--{name}", type=int, default=value, metavar="N", help=told)
+        kind = from_one if value else int
+        parser.add_argument(f"--{name}", type=kind, default=value, metavar="N", help=told)
     parser.add_argument(
         "--entry",
         action="append",

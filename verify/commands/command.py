@@ -175,14 +175,3 @@ def add_look_up(parser: argparse.ArgumentParser) -> None:
         help="where the encoder's embedding look-ups run on CoreML: on the CPU before the program, "
         "or inside it; default: the recipe's, which is cpu unless it says otherwise",
     )
-
-
-def above_zero(text: str) -> float:
-    """Read a number above 0, as an argument's type."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not a number") from None
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..argument import above_zero
 from ..report.document import dumps, read, write
-from .command import Command, above_zero
+from .command import Command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,9 +10,10 @@ from typing import get_args
 
 from rich.console import Console
 
+from ..argument import above_zero, from_one
 from ..policy.limits import CpuPrecision, Policy, wheel_kind
 from ..report.document import dumps, write
-from .command import Command, UsageError, above_zero, add_look_up, add_model, add_wheel
+from .command import Command, UsageError, add_look_up, add_model, add_wheel
 from .progress import Progress
 
 EXAMPLES = """\
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget-ms", type=above_zero, metavar="MS", help="P95 budget instead")
     parser.add_argument(
         "--max-length",
-        type=int,
+        type=from_one,
         metavar="TOKENS",
         help="cut texts to so many tokens instead of the model's own number (256; 128 is the "
         "number in its tokenizer.json)",

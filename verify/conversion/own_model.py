@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..argument import from_one
 from ..coverage.fixed_shapes import (
     add_fix,
     fix_axes,
@@ -86,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="inputs by name, one case each or with an axis of cases in front; default: random",
     )
     group.add_argument(
-        "--cases", type=int, metavar="N", help=f"random inputs to draw (default: {CASES})"
+        "--cases", type=from_one, metavar="N", help=f"random inputs to draw (default: {CASES})"
     )
     group.add_argument("--seed", type=int, metavar="N", help="of the random inputs (default: 0)")
     group.add_argument(

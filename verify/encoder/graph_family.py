@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..argument import from_one
 from ..errors import VerifyError
 from ..files import replacing
 from .graph import Output, graph_name
@@ -95,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, prepared: tuple[Precision,
     group.add_argument("--random-weights", type=int, metavar="SEED", help="same seed, same bytes")
     for name in ("layers", "hidden", "heads", "intermediate"):
         help_ = _DEFAULTS.get(name, "default: the recipe's")
-        group.add_argument(f"--{name}", type=int, metavar="N", help=help_)
+        group.add_argument(f"--{name}", type=from_one, metavar="N", help=help_)
 
 
 _DEFAULTS = {

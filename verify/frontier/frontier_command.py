@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..argument import from_one
 from ..commands.command import Command, Output, add_model, add_wheel
 from ..commands.progress import Progress
 from ..encoder.prepared.choice import Precision
@@ -45,10 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--forms", type=_forms, default=FORMS, metavar="NAME,NAME", help="default: all of them"
     )
     parser.add_argument(
-        "--tokens", type=int, default=128, metavar="N", help="of the text (default: %(default)s)"
+        "--tokens",
+        type=from_one,
+        default=128,
+        metavar="N",
+        help="of the text (default: %(default)s)",
     )
     parser.add_argument(
-        "--rounds", type=int, default=8, metavar="N", help="of the timing (default: %(default)s)"
+        "--rounds",
+        type=from_one,
+        default=8,
+        metavar="N",
+        help="of the timing (default: %(default)s)",
     )
     parser.add_argument("--no-retrieval", action="store_true", help="reference texts alone")
     parser.add_argument(

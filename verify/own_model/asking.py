@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from ..argument import above_zero
 from ..checks.policies import find_policy
 from ..commands import coverage
-from ..commands.command import Command, above_zero, add_wheel, add_work
+from ..commands.command import Command, add_wheel, add_work
 from ..commands.conversion import DEFAULT_MODEL
 from ..commands.progress import Progress
 from ..conversion import own_model as own

@@ -411,7 +411,7 @@ def test_curves_of_a_real_graph(context: TargetContext, tmp_path: Path) -> None:
         (["--entry", "spinning"], "spinning is not NAME=VALUE"),
         (["--curves", "--profile"], "not allowed with argument"),
         (["--form", "int3"], "invalid choice"),
-        (["--rounds", "many"], "invalid int value"),
+        (["--rounds", "many"], "many is not a whole number"),
     ],
 )
 def test_bad_words_are_told_in_a_sentence(

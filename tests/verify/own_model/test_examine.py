@@ -30,6 +30,7 @@ from verify.policy.result import CheckResult
     [
         (["--model", "net.onnx"], ["own-model", "--model", "net.onnx"]),
         (["--model=a b.ONNX", "--quick"], ["own-model", "--model=a b.ONNX", "--quick"]),
+        (["--model", "net.pt"], ["own-model", "--model", "net.pt"]),
         (["run", "X.whl", "--model", "n.onnx"], ["own-model", "X.whl", "--model", "n.onnx"]),
         (["run", "--model", "bge-small"], ["run", "--model", "bge-small"]),
         (["conversion", "--model", "n.onnx"], ["conversion", "--model", "n.onnx"]),
