@@ -45,20 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--forms", type=_forms, default=FORMS, metavar="NAME,NAME", help="default: all of them"
     )
-    parser.add_argument(
-        "--tokens",
-        type=from_one,
-        default=128,
-        metavar="N",
-        help="of the text (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=from_one,
-        default=8,
-        metavar="N",
-        help="of the timing (default: %(default)s)",
-    )
+    for name, value, of in (("tokens", 128, "the text"), ("rounds", 8, "the timing")):
+        told = f"of {of} (default: %(default)s)"
+        parser.add_argument(f"--{name}", type=from_one, default=value, metavar="N", help=told)
     parser.add_argument("--no-retrieval", action="store_true", help="reference texts alone")
     parser.add_argument(
         "--official", action="store_true", help="time the official wheel's fp32 too"
