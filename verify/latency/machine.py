@@ -119,7 +119,7 @@ def between(before: Counters, after: Counters) -> Machine:
     strangers = [(value / seconds, name) for (pid, name), value in used.items() if pid not in ours]
     others = max(0.0, (after.busy - before.busy - own) / seconds)
     # Whoever ended meanwhile is in no list of processes, as the compilers that a build starts.
-    strangers.append((others - sum(value for value, _ in strangers), "programs that have ended"))
+    strangers.append((others - sum(value for value, _ in strangers), "programs that came and went"))
     strangers.sort(reverse=True)
     return Machine(
         seconds=round(seconds, 3),

@@ -133,7 +133,7 @@ def test_programs_that_ended_meanwhile_are_named_as_that() -> None:
     )
     after = replace(before, clock=10.0, busy=27.0, others={(1, "make"): 3.0, (2, "cc1plus"): 4.0})
     assert machine.between(before, after).busiest == (
-        "programs that have ended (1.20 cores)",
+        "programs that came and went (1.20 cores)",
         "cc1plus (0.40 cores)",
         "make (0.10 cores)",
     )
