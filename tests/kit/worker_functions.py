@@ -46,6 +46,14 @@ def hangs(payload: str) -> None:
     time.sleep(600)
 
 
+def computes(payload: str) -> None:
+    """Say that it has begun, and compute for ever."""
+    with open(payload, "w", encoding="ascii"):
+        pass
+    while True:
+        pass
+
+
 def ends(payload: int) -> None:
     print("\x1b[31mlast words\x1b[m", file=sys.stderr, flush=True)
     if payload < 0:

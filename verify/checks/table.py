@@ -54,7 +54,8 @@ class Check:
     quick : bool
         Whether ``--quick`` runs it.
     timeout : float
-        Seconds after which the check is ended and counts as failed.
+        Seconds after which the check is ended and counts as failed; as inconclusive where its
+        process waited for a processor most of that time.
     """
 
     id: str

@@ -50,6 +50,10 @@ class Answer:
     stderr : str
         Standard error with what native code printed, without colours. Empty while the process
         lives.
+    starved : bool
+        The process was late, and since its start a thread of it had waited for a processor for
+        more than half of the time that it was given: so the machine could explain it. What hangs
+        waits for none.
     """
 
     value: Any = None
@@ -59,6 +63,7 @@ class Answer:
     kind: str = ""
     hint: str = ""
     stderr: str = ""
+    starved: bool = False
 
     @property
     def tail(self) -> str:
@@ -140,8 +145,10 @@ class Worker:
         while not self._died:
             line = self._line(deadline)
             if line is None:
+                starved = waited(self._process.pid) > seconds / 2
                 self.close(0.0)
-                return self._failed(f"was ended after {seconds:.0f} s", None)
+                late = self._failed(f"was ended after {seconds:.0f} s", None)
+                return replace(late, starved=starved)
             if not line:
                 break
             message = json.loads(line)
@@ -234,6 +241,19 @@ def call(worker: Worker, seconds: float) -> Answer:
             if code:
                 answer = replace(answer, value=None, failure=f"{_how(code)} after its answer")
         return replace(answer, stderr=worker.stderr())
+
+
+def waited(process: int) -> float:
+    """Return the longest time that a thread of a process has stood in a run queue, in seconds.
+
+    From ``/proc/PID/task/*/schedstat`` as :mod:`~verify.latency.meter_inside` reads its own; 0
+    where the system does not say, on macOS.
+    """
+    try:
+        files = [*Path(f"/proc/{process}/task").glob("*/schedstat")]
+        return max((int(file.read_bytes().split()[1]) for file in files), default=0) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def load_function(reference: str) -> Callable[..., Any]:

@@ -255,12 +255,15 @@ def run_checks(
     if not answer.failure:
         found: dict[str, Any] = answer.value
         return found
+    hint = f"Its whole output is in {log.name} below the work directory's logs."
+    if answer.starved:
+        hint = "Its process waited for a processor most of that time: stop what else computes."
     failure = CheckResult(
         id=names[0],
-        status="failed",
+        status="inconclusive" if answer.starved else "failed",
         summary=f"the process of the check {answer.failure}",
         evidence={"log": answer.tail},
-        hint=f"Its whole output is in {log.name} below the work directory's logs.",
+        hint=hint,
         seconds=time.monotonic() - started,
     )
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -122,6 +123,30 @@ def test_a_late_worker_is_ended_with_what_it_started(tmp_path: Path) -> None:
             return
         time.sleep(0.1)
     pytest.fail("the worker's child lives on")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells it")
+@pytest.mark.parametrize(("function", "starved"), [("computes", True), ("hangs", False)])
+def test_who_was_late_for_want_of_a_processor_is_told_from_who_hangs(
+    tmp_path: Path, function: str, starved: bool
+) -> None:
+    """Three programs have the worker's only processor."""
+    core = min(os.sched_getaffinity(0))
+    loop = f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
+    others = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(3)]
+    try:
+        begun = tmp_path / "begun"
+        worker = started(function, str(begun), tmp_path)
+        while not begun.exists():
+            time.sleep(0.01)
+        os.sched_setaffinity(worker._process.pid, {core})
+        found = call(worker, 4.0)
+    finally:
+        for each in others:
+            each.kill()
+            each.wait()
+    assert found.failure == "was ended after 4 s"
+    assert found.starved == starved
 
 
 def test_a_worker_that_another_thread_ends_has_failed(tmp_path: Path) -> None:
