@@ -79,12 +79,17 @@ def environment(session: nox.Session, name: str) -> str:
         return str(python)
     with alone(session, folder.with_suffix(".lock")):
         if not stands():  # whoever held the lock may have made it
-            start(session, sys.executable, "-m", "venv", "--clear", str(folder), silent=True)
+            # Whatever the locale is: venv writes the folder's name as UTF-8.
+            utf8 = {"PYTHONUTF8": "1"}
+            start(
+                session, sys.executable, "-m", "venv", "--clear", str(folder), silent=True,
+                env=utf8,
+            )  # fmt: skip
             try:
                 start(
                     session, str(python), "-m", "pip", "install", "--quiet",
                     "--disable-pip-version-check", "--require-hashes", "--no-deps",
-                    "--requirement", str(lock),
+                    "--requirement", str(lock), env=utf8,
                 )  # fmt: skip
             except CommandFailed:
                 session.error(

@@ -83,6 +83,23 @@ def test_ctrl_c_leaves_a_session_the_time_to_end(checkout: Path) -> None:
     assert "Traceback" not in said
 
 
+def test_an_environment_is_made_below_an_umlaut_in_a_locale_without_one(checkout: Path) -> None:
+    """Python's own venv writes the path as UTF-8, which such a locale does not read it as."""
+    place = checkout / "Übung"
+    place.mkdir()
+    for name in ("noxfile.py", "build"):
+        (checkout / name).rename(place / name)
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "nox", "-s", "build"],
+        cwd=place,
+        env={**os.environ, **plain, "PYTHONPATH": "", "NO_COLOR": "1", "PIP_NO_INDEX": "1"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+
+
 def test_two_at_once_make_one_environment(checkout: Path) -> None:
     (checkout / ".nox").mkdir()
     with FileLock(checkout / ".nox" / "build.lock"):  # so that both find it held
