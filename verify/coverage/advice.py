@@ -177,7 +177,7 @@ _NEVER_RUNS = (
         "axes. By ONNX it gives its input: leave the node {1} out.",
     ),
     (
-        r"running (\w+) node\. Name:'(.*?)'.*(?:NOT_IMPLEMENTED|(?i:not implemented)|not supported)",
+        r"running (\w+) node\. Name:'(.*?)'.*(?:NOT_IMPL|(?i:not implemented)|not supported)",
         "No inputs help: this onnxruntime does not carry out {0} as the node {1} has it. Write it "
         "otherwise.",
     ),
