@@ -130,11 +130,17 @@ def test_a_late_worker_is_ended_with_what_it_started(tmp_path: Path) -> None:
 def test_who_was_late_for_want_of_a_processor_is_told_from_who_hangs(
     tmp_path: Path, function: str, starved: bool
 ) -> None:
-    """Three programs have the worker's only processor."""
+    """Three programs are on the worker's only processor, each in a session: a share for each."""
     core = min(os.sched_getaffinity(0))
-    loop = f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
-    others = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(3)]
+    loop = f"import os; os.sched_setaffinity(0, {{{core}}})\nprint(flush=True)\nwhile True: pass"
+    words = [sys.executable, "-c", loop]
+    others = [
+        subprocess.Popen(words, start_new_session=True, stdout=subprocess.PIPE) for _ in range(3)
+    ]
     try:
+        for each in others:
+            assert each.stdout is not None
+            each.stdout.readline()
         begun = tmp_path / "begun"
         worker = started(function, str(begun), tmp_path)
         while not begun.exists():
@@ -144,7 +150,7 @@ def test_who_was_late_for_want_of_a_processor_is_told_from_who_hangs(
     finally:
         for each in others:
             each.kill()
-            each.wait()
+            each.communicate()
     assert found.failure == "was ended after 4 s"
     assert found.starved == starved
 
