@@ -197,6 +197,7 @@ def facts(model: onnx.ModelProto) -> ModelFacts:
         half=onnx.TensorProto.FLOAT16 in types,
         inside={node.name: _count_inside(node) for node in graph.node if _count_inside(node)},
         values=shapes,
+        external=any(item.data_location == onnx.TensorProto.EXTERNAL for item in weights),
         overridable=bool(weights_given(model)),
     )
 
