@@ -27,7 +27,7 @@ RULES: tuple[Callable[[House], list[str]], ...] = (
 
 # Remove the line once its rule holds: the test fails until then (a strict xfail).
 NOT_YET = {
-    "few_lines": "the house ended at 33,332 lines, not 32,500; with the features since, 48,478",
+    "few_lines": "the house ended at 33,332 lines, not 32,500; with the features since, 48,479",
 }
 
 
